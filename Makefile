@@ -1,0 +1,41 @@
+# Two commands do all the set-up on a machine with Python 3.11 or newer and make:  make demo   and   make test
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+OUTPUT ?= demo
+
+.PHONY: install demo test test-slow check cohorts benchmarks clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "mirror needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: install  ## simulate a cohort, run the main job on it, say where the report is
+	$(BIN)/mirror demo --output $(OUTPUT)
+
+test: install  ## fast tests, style and import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+
+test-slow: install  ## the tests that take minutes
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m slow --timeout 3600
+
+check: install  ## static types (fetches pyright through npm on its first run)
+	$(BIN)/pyright
+
+cohorts: install  ## the main job on the real cohorts beside the project, and the README's tables from it
+	for cohort in brca coadread blca; do $(BIN)/mirror run configs/$$cohort.yaml || exit 1; done
+	$(BIN)/mirror run configs/rcc.yaml
+
+benchmarks: install  ## each prints its table and ends in one line of JSON
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) demo runs build dist

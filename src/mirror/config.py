@@ -1,0 +1,275 @@
+"""The whole configuration as one closed tree: YAML in, resolved YAML out, no torch.
+
+A configuration file names a preset and says where the data lies; the preset fills in everything else, and whatever
+the file says itself wins. Unknown keys are refused with the nearest known one. Paths are relative to the file they
+stand in.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mirror.errors import ConfigError
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Weight = Annotated[float, Field(ge=0)]
+S = TypeVar("S", bound="Section")
+
+
+class Section(BaseModel):
+    """A closed, frozen part of the tree."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FeaturesConfig(Section):
+    """Tile features: a folder with one `.pt` or `.h5` file a slide, named `<slide>.<ending>`."""
+
+    path: Path
+    encoder: str | None = None
+    """Name of the tile encoder; taken from the files' own attributes where they have one."""
+    on_bad: Literal["stop", "exclude"] = "stop"
+    """An empty, NaN, unreadable or truncated bag stops the run, or is left out and listed in excluded.csv."""
+
+
+class SlidesConfig(Section):
+    """The slide table: which slide belongs to which patient."""
+
+    path: Path
+    slide: str = "slide_id"
+    patient: str = "case_id"
+
+
+class ExpressionConfig(Section):
+    """The expression table (csv, tsv, either gzipped, parquet, h5ad)."""
+
+    path: Path
+    orientation: Literal["patients_in_rows", "genes_in_rows"]
+    id: str | None = None
+    """Column with the row names (patients or genes, as the orientation says); the first column when not given."""
+    identifiers: Literal["patient", "tcga"] = "patient"
+    """`patient`: names are patients as in the slide table. `tcga`: names are TCGA barcodes; tumour samples are used."""
+    units: str
+    """What the numbers are, in words kept with the table, such as `log2(TPM + 0.001)` or `z-score of one study`."""
+
+
+class ClinicalConfig(Section):
+    """The clinical table: a subtype label, survival, or both."""
+
+    path: Path
+    patient: str = "case_id"
+    label: str | None = None
+    classes: tuple[str, ...] | None = None
+    """Classes of the subtyping task; patients of other classes stay in pretraining. All classes when not given."""
+    time: str | None = None
+    time_unit: Literal["days", "months", "years"] = "months"
+    event: str | None = None
+    event_convention: Literal["one_is_event", "one_is_censored", "deceased_or_living"] | None = None
+    """What the event column says. Never guessed: the conventions in use contradict each other."""
+
+    @model_validator(mode="after")
+    def _survival_is_complete(self) -> Self:
+        given = [self.time is not None, self.event is not None, self.event_convention is not None]
+        if any(given) and not all(given):
+            raise ValueError(
+                "survival needs `time`, `event` and `event_convention` together; `event_convention` is one of "
+                "one_is_event, one_is_censored, deceased_or_living"
+            )
+        if self.classes is not None and self.label is None:
+            raise ValueError("`classes` needs `label`, the column they stand in")
+        return self
+
+
+class FoldsConfig(Section):
+    """Cross-validation by patient: the user's own folds from a file, or stratified by label and event."""
+
+    path: Path | None = None
+    count: Annotated[int, Field(ge=2)] = 5
+    seed: int = 0
+
+
+class CohortConfig(Section):
+    """Where the cohort's data lies."""
+
+    features: FeaturesConfig
+    slides: SlidesConfig
+    expression: ExpressionConfig | None = None
+    clinical: ClinicalConfig | None = None
+    folds: FoldsConfig = FoldsConfig()
+
+
+class ModelConfig(Section):
+    """Sizes of the networks (METHOD sections 1-5); what the data decides (feature width, genes) is not here."""
+
+    width: Positive
+    slide_heads: Positive
+    landmarks: Positive | None
+    attention: Literal["nystrom", "exact", "auto"]
+    pinv_scaling: Literal["batch", "slide"]
+    mask_padding: bool
+    expression_heads: Positive
+    expression_depth: Positive
+    expression_mlp_ratio: Annotated[float, Field(gt=0)]
+    dropout: Fraction
+    style_hidden: Positive
+    style_out: Positive
+    style_latent: Positive
+    prototypes: Positive
+    mask_ratio: Fraction
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        for name in ("slide_heads", "expression_heads"):
+            heads = getattr(self, name)
+            if self.width % heads:
+                raise ValueError(f"`width` {self.width} is not a multiple of `{name}` {heads}")
+        return self
+
+
+class ObjectiveWeights(Section):
+    """Weight of each term of the total loss (METHOD section 6)."""
+
+    alignment: Weight
+    slide_retention: Weight
+    expression_retention: Weight
+    style: Weight
+    cluster: Weight
+
+
+class PretrainingConfig(Section):
+    """How a run is trained."""
+
+    weights: ObjectiveWeights
+    expression_transform: Literal["none", "standardise"]
+    """`none`: values as they are, missing ones 0 (published). `standardise`: by the training patients' moments."""
+    tiles: Positive
+    """Tiles drawn a slide, afresh each epoch."""
+    batch: Annotated[int, Field(ge=2)]
+    epochs: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Weight
+    precision: Literal["auto", "fp32", "bf16"]
+    """`auto`: bf16 on GPUs that have it, fp32 elsewhere."""
+    workers: Annotated[int, Field(ge=0)]
+    checkpoint_seconds: Weight
+    """At most one resumable state is written in this many seconds (and always one at the end)."""
+
+
+class EvaluationConfig(Section):
+    """What is measured, and how."""
+
+    components: tuple[Positive, ...] = (8, 16, 32, 64)
+    """Components a modality of the whitened-PCA baselines."""
+    shots: Positive = 10
+    draws: Positive = 20
+    inner_folds: Annotated[int, Field(ge=2)] = 5
+    intervals: Annotated[int, Field(ge=2)] = 4
+    """Intervals of the discrete-time survival head, cut at quantiles of the training patients' event times."""
+
+
+class Config(Section):
+    """The root. `mirror run` takes one of these."""
+
+    name: str
+    preset: str = "published"
+    output: Path
+    seeds: tuple[int, ...] = (0,)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    cohort: CohortConfig
+    model: ModelConfig
+    pretraining: PretrainingConfig
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names of the presets that come with the package."""
+    folder = resources.files("mirror") / "presets"
+    return tuple(sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml")))
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """The sections a preset fills in. Raises `ConfigError` with the nearest name when there is none called so."""
+    if name not in preset_names():
+        raise ConfigError(f"preset '{name}' does not exist{nearest(name, preset_names())}")
+    text = (resources.files("mirror") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)
+
+
+def load_config(path: Path) -> Config:
+    """Read, fill in from the preset, resolve paths, check. Raises `ConfigError` that names file, key and remedy."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no configuration file {path}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} is not a mapping of keys to values; the README shows a complete configuration")
+    return resolve(content, where=path)
+
+
+def resolve(content: Mapping[str, Any], *, where: Path) -> Config:
+    """The complete configuration for `content`, whose relative paths are taken from the folder of the file `where`."""
+    preset = read_preset(str(content.get("preset", Config.model_fields["preset"].default)))
+    try:
+        config = Config.model_validate(_merge(preset, content))
+    except ValidationError as error:
+        raise ConfigError(f"{where}:\n" + "\n".join(_explain(item) for item in error.errors())) from None
+    return _rebase(config, where.resolve().parent)
+
+
+def dump_config(config: Config) -> str:
+    """The resolved configuration as YAML; `load_config` of it gives `config` back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _rebase(section: S, folder: Path) -> S:
+    changed: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Path):
+            changed[name] = Path(folder, value.expanduser()).resolve()
+        elif isinstance(value, Section):
+            changed[name] = _rebase(value, folder)
+    return section.model_copy(update=changed)
+
+
+def nearest(word: str, known: tuple[str, ...]) -> str:
+    """The end of a message about an unknown `word`: the known one that was probably meant, or all of them."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else f"; known are: {', '.join(known)}"
+
+
+def _explain(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"]) or "(root)"
+    if item["type"] == "extra_forbidden":
+        section = _section_at(item["loc"][:-1])
+        return f"  - unknown key `{key}`{nearest(str(item['loc'][-1]), tuple(section.model_fields))}"
+    if item["type"] == "missing":
+        return f"  - `{key}` is missing; add it"
+    return f"  - `{key}`: {item['msg'].removeprefix('Value error, ')} (found {item['input']!r:.80})"
+
+
+def _section_at(location: tuple[int | str, ...]) -> type[Section]:
+    section: type[Section] = Config
+    for part in location:
+        annotation = section.model_fields[str(part)].annotation
+        candidates = (annotation, *get_args(annotation))
+        section = next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section))
+    return section

@@ -1,0 +1,36 @@
+"""The package's own error tree. Every message says what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class MirrorError(Exception):
+    """Base of all errors that a user can mend; the command line prints it without a traceback."""
+
+
+class ConfigError(MirrorError):
+    """The configuration asks for something that does not exist or contradicts itself."""
+
+
+class DataError(MirrorError):
+    """A file or table is not what the configuration says it is."""
+
+
+class LeakError(MirrorError):
+    """A patient would stand on both sides of a fold, or something fitted would meet the patients it was judged on."""
+
+
+class ArtefactError(MirrorError):
+    """A file written by an earlier stage is missing, damaged, of another version, or made from other inputs."""
+
+
+def raise_together(kind: type[MirrorError], heading: str, problems: Iterable[str], *, show: int = 20) -> None:
+    """Raise one `kind` that lists every problem (the first `show` in full), or nothing when there is none."""
+    listed = list(problems)
+    if not listed:
+        return
+    lines = [heading, *(f"  - {problem}" for problem in listed[:show])]
+    if len(listed) > show:
+        lines.append(f"  ... and {len(listed) - show} more of the same kind")
+    raise kind("\n".join(lines))

@@ -1,0 +1,39 @@
+"""Values that travel between rooms. Legend: B pairs, T tiles, D tile-feature width, G genes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Fold(NamedTuple):
+    """One split of the cohort by patient: everything is fitted on `train` and judged on `test`."""
+
+    number: int
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+class PairedBatch(NamedTuple):
+    """Slides and the expression profiles of the same patients.
+
+    `tiles_BTD` float32 (B, T, D); `expression_BG` float32 (B, G), as the panel gives it; row i of both is one patient.
+    """
+
+    slides: tuple[str, ...]
+    patients: tuple[str, ...]
+    tiles_BTD: Tensor
+    expression_BG: Tensor
+
+
+class Progress(Protocol):
+    """Told how far a long piece of work has come; the command line draws it, the library stays silent."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+
+
+def silent(done: int, total: int, note: str = "") -> None:
+    """The default `Progress`: says nothing."""
+    del done, total, note

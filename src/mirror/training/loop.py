@@ -1,0 +1,139 @@
+"""The one training loop. It knows a task and an optimiser, neither the data nor the objective."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sized
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mirror.artefacts import write_text
+from mirror.errors import MirrorError
+from mirror.seeding import generator_for, stream_seed
+from mirror.training.checkpoint import TrainingState, load_state, save_state
+from mirror.training.device import autocast
+from mirror.types import Progress, silent
+
+Batch = TypeVar("Batch", contravariant=True)
+
+
+class Task(Protocol[Batch]):
+    """A model with its objective."""
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    def terms(self, batch: Batch, *, generator: torch.Generator) -> dict[str, Tensor]:
+        """Named scalar terms of one batch; `total` is what is minimised. `generator` is on the model's device."""
+        ...
+
+    def after_update(self) -> None:
+        """What the weights need after each update, such as a clamp."""
+        ...
+
+
+class Batches(Sized, Protocol):
+    """The batches of any epoch; the same epoch gives the same batches every time."""
+
+    def epoch(self, number: int) -> Iterable[Any]: ...
+
+
+class Schedule(NamedTuple):
+    """How long, how precisely and with which numbers."""
+
+    epochs: int
+    seed: int
+    device: torch.device
+    precision: str
+    checkpoint_seconds: float
+
+
+class Records(NamedTuple):
+    """Where a run leaves its numbers and its state; `fingerprint` names the run the state belongs to."""
+
+    metrics: Path
+    state: Path
+    fingerprint: str
+
+
+def train(
+    task: Task[Any],
+    batches: Batches,
+    optimiser: torch.optim.Optimizer,
+    *,
+    schedule: Schedule,
+    records: Records,
+    progress: Progress = silent,
+) -> list[dict[str, float]]:
+    """Train `task` to the last epoch, from the state left behind if there is one, and return each epoch's mean terms.
+
+    An interrupted run ends with the numbers of one that was not: states are written between epochs, and every random
+    stream, dropout's included, is seeded by the epoch's number. Raises `MirrorError` when the loss is not finite.
+    """
+    state = load_state(records.state, fingerprint=records.fingerprint)
+    done = 0
+    if state is not None:
+        task.model.load_state_dict(state.model)
+        optimiser.load_state_dict(state.optimiser)
+        done = state.epochs_done
+    history = _read_metrics(records.metrics)[:done] if done else []
+    if len(history) < done:
+        raise MirrorError(f"{records.metrics} has fewer epochs than {records.state}; train with --overwrite")
+    written = time.monotonic()
+    total_steps = schedule.epochs * len(batches)
+    for epoch in range(done, schedule.epochs):
+        history.append({"epoch": epoch, **_train_epoch(task, batches, optimiser, epoch, schedule, progress)})
+        last = epoch + 1 == schedule.epochs
+        # A metric file longer than the state is cut back on resuming, so the metrics are always written first.
+        write_text(records.metrics, "".join(json.dumps(line) + "\n" for line in history))
+        if last or time.monotonic() - written >= schedule.checkpoint_seconds:
+            state = TrainingState(epoch + 1, task.model.state_dict(), optimiser.state_dict())
+            save_state(records.state, state, fingerprint=records.fingerprint)
+            written = time.monotonic()
+    progress(total_steps, total_steps)
+    return history
+
+
+def _train_epoch(
+    task: Task[Any],
+    batches: Batches,
+    optimiser: torch.optim.Optimizer,
+    epoch: int,
+    schedule: Schedule,
+    progress: Progress,
+) -> dict[str, float]:
+    device = schedule.device
+    generator = generator_for(schedule.seed, "draws", epoch, device=device)
+    sums: dict[str, Tensor] = {}
+    task.model.train()
+    # Dropout draws from torch's own generator: it is seeded here by the epoch and given back afterwards.
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(stream_seed(schedule.seed, "dropout", epoch))
+        for step, batch in enumerate(batches.epoch(epoch)):
+            progress(epoch * len(batches) + step, schedule.epochs * len(batches), f"epoch {epoch + 1}")
+            with autocast(device, schedule.precision):  # pyright: ignore[reportArgumentType]
+                terms = task.terms(batch, generator=generator)
+            optimiser.zero_grad(set_to_none=True)
+            terms["total"].backward()
+            optimiser.step()
+            task.after_update()
+            for name, value in terms.items():
+                # Summed on the device: reading a number every step would make the host wait for it.
+                sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach().float()
+    means = {name: float(value) / len(batches) for name, value in sums.items()}
+    if not all(torch.isfinite(value) for value in sums.values()):
+        raise MirrorError(
+            f"the loss is not finite in epoch {epoch + 1} ({means}); lower `pretraining.learning_rate`, "
+            "or set `precision: fp32`"
+        )
+    return means
+
+
+def _read_metrics(path: Path) -> list[dict[str, float]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -25,6 +25,11 @@ class ArtefactError(MirrorError):
     """A file written by an earlier stage is missing, damaged, of another version, or made from other inputs."""
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says, in one line: its further lines speak of the library's inside."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 def raise_together(kind: type[MirrorError], heading: str, problems: Iterable[str], *, show: int = 20) -> None:
     """Raise one `kind` that lists every problem (the first `show` in full), or nothing when there is none."""
     listed = list(problems)

@@ -1,0 +1,238 @@
+"""The command line: thin, and quick to start, because every heavy import waits inside its command."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import mirror
+from mirror.cli.progress import progress_bar
+from mirror.cli.tables import score_table
+from mirror.config import Config, load_config
+from mirror.errors import MirrorError
+
+app = typer.Typer(
+    help="One representation of histopathology slides and gene expression, evaluated honestly.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+console = Console(stderr=True)
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Train anew where a run of other settings stands.")]
+OneFold = Annotated[int | None, typer.Option("--fold", help="This fold only (default: all).")]
+OneSeed = Annotated[int | None, typer.Option("--seed", help="This seed only (default: all of the configuration).")]
+
+
+@contextmanager
+def _plain_errors() -> Generator[None]:
+    """Around every command: what a user can mend ends with its message and exit code 1, without a traceback."""
+    try:
+        yield
+    except MirrorError as error:
+        console.print("error:", error, style="bold red", markup=False, highlight=False)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on from the last finished epoch or stage", style="bold")
+        raise SystemExit(130) from None
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@app.command()
+@_plain_errors()
+def run(config_file: ConfigFile, overwrite: Overwrite = False) -> None:
+    """The whole main job: cohort, pretrain, embed, evaluate, report. Stages that are done are not done again."""
+    config = load_config(config_file)
+    _cohort(config)
+    _pretrain(config, overwrite=overwrite)
+    _embed(config)
+    _evaluate(config)
+    _report(config)
+
+
+@app.command()
+@_plain_errors()
+def cohort(config_file: ConfigFile) -> None:
+    """Join features, expression and clinical tables; account for everything that was left out; make the folds."""
+    _cohort(load_config(config_file))
+
+
+@app.command()
+@_plain_errors()
+def pretrain(config_file: ConfigFile, fold: OneFold = None, seed: OneSeed = None, overwrite: Overwrite = False) -> None:
+    """Train one run a fold and seed on its training patients; an interrupted run goes on where it was left."""
+    _pretrain(load_config(config_file), fold=fold, seed=seed, overwrite=overwrite)
+
+
+@app.command()
+@_plain_errors()
+def embed(
+    config_file: ConfigFile,
+    run_path: Annotated[
+        Path | None,
+        typer.Option("--run", help="Embed the configuration's patients, new to it, with this finished run."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="With --run: the .h5ad file to write.")] = None,
+    fold: OneFold = None,
+    seed: OneSeed = None,
+) -> None:
+    """Embed every slide of the cohort with each run, or (with --run) new patients with a finished one."""
+    config = load_config(config_file)
+    if run_path is None:
+        _embed(config, fold=fold, seed=seed)
+    else:
+        _embed_new(config, run_path, output or Path(f"{config.name}.embeddings.h5ad"))
+
+
+@app.command()
+@_plain_errors()
+def evaluate(config_file: ConfigFile) -> None:
+    """Score the embeddings beside the free baselines, fold by fold, into scores.parquet."""
+    _evaluate(load_config(config_file))
+
+
+@app.command()
+@_plain_errors()
+def report(config_file: ConfigFile) -> None:
+    """Write report.html, one self-contained page."""
+    _report(load_config(config_file))
+
+
+@app.command()
+@_plain_errors()
+def demo(
+    output: Annotated[Path, typer.Option("--output", help="Folder for the simulated cohort and its results.")] = Path(
+        "demo"
+    ),
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
+) -> None:
+    """Simulate a cohort with known truth and run the main job on it."""
+    from mirror.simulate.cohort import simulate_cohort
+
+    config_file = output / "demo.yaml"
+    if not config_file.exists():  # a second call goes on where the first one stopped
+        with progress_bar(console, "simulate") as progress:
+            simulate_cohort(output, seed=seed, progress=progress)
+        console.print(f"[bold]simulate[/]  a cohort with known truth in {output}")
+    run(config_file)
+
+
+@app.command("import-weights")
+@_plain_errors()
+def import_weights_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint of the authors' code.")],
+    output: Annotated[Path, typer.Option("--output", help="Folder of the run to write.")],
+    genes: Annotated[
+        Path | None, typer.Option("--genes", help="Text file: the gene of each expression column, one a line.")
+    ] = None,
+    units: Annotated[str | None, typer.Option("--units", help="Units of the expression it was trained on.")] = None,
+    encoder: Annotated[str | None, typer.Option("--encoder", help="Tile encoder it was trained on.")] = None,
+) -> None:
+    """Turn a checkpoint trained with the authors' code into a run that `mirror embed --run` can use."""
+    from mirror.training.runs import RunFolder
+    from mirror.workflow.imported import import_weights
+
+    import_weights(file, RunFolder(output), genes=genes, units=units, encoder=encoder)
+    console.print(f"[bold]import[/]    {file.name} is now a run in {output}", highlight=False)
+    if genes is None:
+        console.print("          without --genes it embeds slides only: its expression columns have no names")
+
+
+@app.command()
+@_plain_errors()
+def version() -> None:
+    """Print the version."""
+    typer.echo(mirror.__version__)
+
+
+def _cohort(config: Config) -> None:
+    from mirror.workflow.cohort import prepare_cohort
+
+    with progress_bar(console, "cohort") as progress:
+        made = prepare_cohort(config, progress=progress)
+    patients = made.patients
+    console.print(
+        f"[bold]cohort[/]    {len(made.slides)} slides of {len(patients)} patients, "
+        f"{int(patients['has_expression'].sum())} with expression, {len(made.excluded)} exclusions, "
+        f"{len(made.folds)} folds",
+        highlight=False,
+    )
+
+
+def _pretrain(config: Config, *, fold: int | None = None, seed: int | None = None, overwrite: bool = False) -> None:
+    from mirror.workflow.cohort import prepare_cohort
+    from mirror.workflow.pretrain import pretrain_fold, wanted_runs
+
+    made = prepare_cohort(config)
+    for number, one_fold in wanted_runs(config, made, fold=fold, seed=seed):
+        title = f"seed {number} fold {one_fold.number}"
+        with progress_bar(console, f"pretrain  {title}") as progress:
+            folder = pretrain_fold(config, made, one_fold, number, overwrite=overwrite, progress=progress)
+        facts = folder.read_record()
+        console.print(
+            f"[bold]pretrain[/]  {title}: {facts['pairs']} pairs, loss {facts['last_epoch']['total']:.4f}, "
+            f"{facts['seconds']:.0f} s on {facts['device']}",
+            highlight=False,
+        )
+
+
+def _embed(config: Config, *, fold: int | None = None, seed: int | None = None) -> None:
+    from mirror.training.runs import run_folder
+    from mirror.workflow.cohort import prepare_cohort
+    from mirror.workflow.embed import embed_run
+    from mirror.workflow.pretrain import wanted_runs
+
+    made = prepare_cohort(config)
+    for number, one_fold in wanted_runs(config, made, fold=fold, seed=seed):
+        folder = run_folder(config.output, seed=number, fold=one_fold.number)
+        with progress_bar(console, f"embed     seed {number} fold {one_fold.number}") as progress:
+            embed_run(folder, made, fold=one_fold, path=folder.embeddings, device=config.device, progress=progress)
+    console.print(f"[bold]embed[/]     {len(made.slides)} slides by each run")
+
+
+def _embed_new(config: Config, run_path: Path, output: Path) -> None:
+    from mirror.data.cohort import build_cohort
+    from mirror.training.runs import RunFolder
+    from mirror.workflow.embed import embed_run
+
+    with progress_bar(console, "cohort") as progress:
+        made = build_cohort(config.cohort, with_folds=False, progress=progress)
+    with progress_bar(console, "embed") as progress:
+        done = embed_run(RunFolder(run_path), made, fold=None, path=output, device=config.device, progress=progress)
+    console.print(
+        f"[bold]embed[/]     {done.slides} slides ({done.without_expression} without expression embedding) to {output}",
+        highlight=False,
+    )
+    if done.missing_genes:
+        console.print(
+            f"          {len(done.missing_genes)} of the panel's {done.panel_genes} genes are missing and take the "
+            f"panel's fill value: {', '.join(done.missing_genes[:10])}{' ...' if len(done.missing_genes) > 10 else ''}",
+            highlight=False,
+        )
+
+
+def _evaluate(config: Config) -> None:
+    from mirror.evaluation.scores import summarise
+    from mirror.workflow.evaluate import evaluate_runs, scores_file
+
+    with progress_bar(console, "evaluate") as progress:
+        scores = evaluate_runs(config, progress=progress)
+    console.print(f"[bold]evaluate[/]  {len(scores)} numbers in {scores_file(config)}", highlight=False, soft_wrap=True)
+    Console().print(score_table(summarise(scores), title=f"{config.name}, preset {config.preset}"))
+
+
+def _report(config: Config) -> None:
+    from mirror.workflow.report import write_report
+
+    path = write_report(config)
+    console.print(f"[bold]report[/]    {path}", highlight=False, soft_wrap=True)

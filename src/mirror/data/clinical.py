@@ -1,0 +1,100 @@
+"""The clinical table: a subtype label and a survival endpoint for each patient, either of which may be missing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from mirror.config import ClinicalConfig, nearest
+from mirror.data.endpoints import parse_event, parse_months
+from mirror.data.ledger import Excluded
+from mirror.data.tables import read_text_table, row_name
+from mirror.errors import DataError, raise_together
+
+
+class ReadClinical(NamedTuple):
+    """One row a patient, the rows left out, and how many rows the file had.
+
+    `patients` (index: patient) has `label` (str or None), `class_outside` (a label that is none of the classes, or
+    None), `time` (months, NaN where there is no survival endpoint) and `event` (nullable boolean, True = happened).
+    """
+
+    patients: pd.DataFrame
+    excluded: tuple[Excluded, ...]
+    rows_given: int
+
+
+def read_clinical(config: ClinicalConfig) -> ReadClinical:
+    """Read labels and survival. Nothing is filled: a patient without time or event has no survival endpoint.
+
+    Raises `DataError`, with all rows at fault, for missing columns, times and events that cannot be what the
+    configuration says, patients whose rows contradict each other, and classes that do not occur.
+    """
+    named = {"patient": config.patient, "label": config.label, "time": config.time, "event": config.event}
+    columns = {ours: theirs for ours, theirs in named.items() if theirs is not None}
+    table = read_text_table(config.path, columns.values())
+    table = pd.DataFrame(
+        {ours: table[columns[ours]] if ours in columns else None for ours in named}, index=table.index, dtype=object
+    )
+    kept, excluded = _one_row_a_patient(table, str(config.path))
+    endpoints = _endpoints(kept, config)
+    if config.classes is not None:
+        endpoints = _within_classes(endpoints, config, config.classes)
+    return ReadClinical(endpoints, tuple(excluded), len(table))
+
+
+def _one_row_a_patient(table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, list[Excluded]]:
+    unnamed = [f"{row_name(row)} names no patient; fill it in or remove it" for row in _where(table["patient"].isna())]
+    raise_together(DataError, f"{source}:", unnamed)
+    # A missing cell equals a missing cell.
+    copies = table.fillna("").duplicated()
+    distinct = table[~copies]
+    clash = distinct[distinct["patient"].duplicated(keep=False)]
+    problems = [
+        f"patient '{patient}': " + " and ".join(row_name(int(row)) for row in rows.index) + "; keep the right one"
+        for patient, rows in clash.groupby("patient")
+    ]
+    raise_together(DataError, f"{source} has rows of one patient that contradict each other:", problems)
+    reason = "an identical copy of another row"
+    return distinct, [Excluded("clinical", str(patient), reason, source) for patient in table["patient"][copies]]
+
+
+def _endpoints(table: pd.DataFrame, config: ClinicalConfig) -> pd.DataFrame:
+    times: list[float] = []
+    events: list[bool | None] = []
+    problems: list[str] = []
+    for row, cells in zip(table.index, table[["time", "event"]].itertuples(index=False), strict=True):
+        time, event = float("nan"), None
+        try:
+            if cells.time is not None:
+                time = parse_months(str(cells.time), config.time_unit)
+        except DataError as error:
+            problems.append(f"{row_name(int(row))}, column '{config.time}': {error}")
+        try:
+            if cells.event is not None and config.event_convention is not None:
+                event = parse_event(str(cells.event), config.event_convention)
+        except DataError as error:
+            problems.append(f"{row_name(int(row))}, column '{config.event}': {error}")
+        complete = event is not None and time == time
+        times.append(time if complete else float("nan"))
+        events.append(event if complete else None)
+    raise_together(DataError, f"{config.path} has survival that is not what the configuration says:", problems)
+    index = pd.Index(table["patient"].astype(str), name="patient", dtype=object)
+    frame = pd.DataFrame({"label": table["label"].to_numpy(dtype=object)}, index=index, dtype=object)
+    frame["class_outside"] = pd.Series([None] * len(index), index=index, dtype=object)
+    return frame.assign(time=times, event=pd.array(events, dtype="boolean"))
+
+
+def _within_classes(endpoints: pd.DataFrame, config: ClinicalConfig, classes: tuple[str, ...]) -> pd.DataFrame:
+    present = tuple(sorted(endpoints["label"].dropna().unique()))
+    absent = [f"class '{name}' does not occur{nearest(name, present)}" for name in classes if name not in present]
+    raise_together(DataError, f"{config.path}, column '{config.label}':", absent)
+    outside = endpoints["label"].notna() & ~endpoints["label"].isin(classes)
+    return endpoints.assign(
+        class_outside=endpoints["label"].where(outside, None), label=endpoints["label"].where(~outside, None)
+    )
+
+
+def _where(mask: pd.Series) -> list[int]:
+    return [position for position, value in enumerate(mask) if value]

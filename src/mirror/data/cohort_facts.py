@@ -1,0 +1,101 @@
+"""What cohort.json says of a cohort: inputs by their hash, classes, survival in a plain sentence, folds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from mirror.artefacts import fingerprint, hash_file
+from mirror.config import ClinicalConfig, CohortConfig
+from mirror.data.clinical import ReadClinical
+from mirror.data.slide_table import SlideRow, duplicate_features
+from mirror.data.splits import ReadFolds
+from mirror.types import Fold
+
+
+def describe(
+    config: CohortConfig, slides: pd.DataFrame, rows: Sequence[SlideRow], clinical: ReadClinical | None
+) -> dict[str, Any]:
+    """Counts over the patients that are kept, as JSON-like values."""
+    patients = slides.drop_duplicates("patient").set_index("patient")
+    tables = {
+        "slides": config.slides.path,
+        "expression": config.expression.path if config.expression else None,
+        "clinical": config.clinical.path if config.clinical else None,
+        "folds": config.folds.path,
+    }
+    inputs = {name: hash_file(path) for name, path in tables.items() if path is not None}
+    inputs["features"] = fingerprint([(row.slide, row.summary.feature_hash) for row in rows])
+    facts: dict[str, Any] = {
+        "config": fingerprint(config.model_dump(mode="json")),
+        "inputs": inputs,
+        "slides": len(slides),
+        "patients": len(patients),
+        "patients_with_expression": int(patients["has_expression"].sum()),
+        "units": config.expression.units if config.expression else None,
+        "duplicate_features": duplicate_features(rows),
+    }
+    if config.clinical is not None and clinical is not None:
+        facts |= {
+            "labels": _labels(patients, clinical, config.clinical),
+            "survival": _survival(patients, config.clinical),
+        }
+    return facts
+
+
+def describe_folds(folds: Sequence[Fold], patients: Sequence[str], read: ReadFolds | None) -> dict[str, Any]:
+    """Sizes, and what of the user's own folds (`read`) did not meet the cohort."""
+    tested = Counter(patient for fold in folds for patient in fold.test)
+    return {
+        "source": "made" if read is None else "read",
+        "sizes": [{"fold": fold.number, "train": len(fold.train), "test": len(fold.test)} for fold in folds],
+        "tested_more_than_once": sorted(patient for patient, times in tested.items() if times > 1),
+        "never_tested": sorted(set(patients) - tested.keys()),
+        "unknown": {} if read is None else {str(fold): list(names) for fold, names in read.unknown.items() if names},
+        "unused": {} if read is None else {str(fold): list(names) for fold, names in read.unused.items() if names},
+    }
+
+
+def _labels(patients: pd.DataFrame, clinical: ReadClinical, config: ClinicalConfig) -> dict[str, Any] | None:
+    if config.label is None:
+        return None
+    outside = clinical.patients["class_outside"].reindex(patients.index).dropna()
+    return {
+        "classes": {str(label): int(count) for label, count in patients["label"].value_counts().sort_index().items()},
+        "outside": {str(label): int(count) for label, count in outside.value_counts().sort_index().items()},
+        "missing": int(patients["label"].isna().sum()) - len(outside),
+    }
+
+
+def _survival(patients: pd.DataFrame, config: ClinicalConfig) -> dict[str, Any] | None:
+    if config.event is None:
+        return None
+    known = patients[patients["event"].notna()]
+    happened = known["event"].astype(bool)
+    medians = [_median(known.loc[happened, "time"]), _median(known.loc[~happened, "time"])]
+    sentence = (
+        f"{int(happened.sum())} of the {len(known)} patients with follow-up had the event (column '{config.event}' "
+        f"read as {config.event_convention}), after a median of {_months(medians[0])}; the others were followed for a "
+        f"median of {_months(medians[1])}. {len(patients) - len(known)} patients have no follow-up. "
+        "If that is the wrong way round, name the other convention."
+    )
+    return {
+        "convention": config.event_convention,
+        "events": int(happened.sum()),
+        "censored": int((~happened).sum()),
+        "missing": len(patients) - len(known),
+        "median_months_event": medians[0],
+        "median_months_censored": medians[1],
+        "sentence": sentence,
+    }
+
+
+def _median(time: pd.Series) -> float | None:
+    return round(float(time.median()), 2) if len(time) else None
+
+
+def _months(median: float | None) -> str:
+    return "(none)" if median is None else f"{median:.1f} months"

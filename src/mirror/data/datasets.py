@@ -1,0 +1,136 @@
+"""Pairs of slide and expression for training: tiles drawn afresh each epoch, the same with any number of workers.
+
+Legend: B pairs, T tiles, D tile-feature width, G genes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mirror.data.feature_store import FeatureStore
+from mirror.data.panel import AppliedPanel
+from mirror.errors import DataError
+from mirror.seeding import generator_for
+from mirror.types import PairedBatch
+
+
+class BatchKey(NamedTuple):
+    """Names a batch completely: the pairs at `positions`, as the epoch `epoch` sees them."""
+
+    epoch: int
+    positions: tuple[int, ...]
+
+
+def draw_tiles(available: int, wanted: int, *, generator: torch.Generator) -> NDArray[np.intp]:
+    """Rows of `wanted` tiles in random order, with replacement only where the slide has fewer (METHOD section 6)."""
+    if available >= wanted:
+        drawn = torch.randperm(available, generator=generator)[:wanted]
+    else:
+        drawn = torch.randint(available, (wanted,), generator=generator)
+    return drawn.numpy().astype(np.intp)
+
+
+def batches_of_epoch(pairs: int, batch: int, *, seed: int, epoch: int) -> tuple[BatchKey, ...]:
+    """The shuffled batches of an epoch, each pair in exactly one.
+
+    The last batch may be smaller; a last pair that would be alone joins the batch before it, because a contrastive
+    batch of one has no negatives.
+    """
+    order = torch.randperm(pairs, generator=generator_for(seed, "order", epoch)).tolist()
+    starts = list(range(0, pairs, batch))
+    if len(starts) > 1 and pairs - starts[-1] == 1:
+        starts.pop()
+    ends = [*starts[1:], pairs]
+    return tuple(BatchKey(epoch, tuple(order[start:end])) for start, end in zip(starts, ends, strict=True))
+
+
+class PairedSlides(Dataset[PairedBatch]):
+    """Slides with the expression of their patients; asked for whole batches, which it reads into one tensor.
+
+    `owners` gives each slide its patient, `profiles` the patients' expression as the panel gives it. Raises `DataError`
+    when there are fewer than two pairs or a patient has no profile.
+    """
+
+    def __init__(
+        self, store: FeatureStore, owners: Mapping[str, str], profiles: AppliedPanel, *, tiles: int, seed: int
+    ) -> None:
+        self.slides, self.patients = tuple(owners), tuple(owners.values())
+        if len(self.slides) < 2:
+            raise DataError(f"{len(self.slides)} slides have expression; training needs two pairs at least")
+        place = {patient: row for row, patient in enumerate(profiles.patients)}
+        absent = sorted(set(self.patients) - set(place))
+        if absent:
+            raise DataError(
+                f"{len(absent)} patients have no expression ({', '.join(absent[:5])}); leave their slides out"
+            )
+        self._profile = np.array([place[patient] for patient in self.patients])
+        self._values_PG = profiles.values
+        self._store, self._tiles, self._seed = store, tiles, seed
+
+    def __len__(self) -> int:
+        return len(self.slides)
+
+    def __getitem__(self, key: BatchKey) -> PairedBatch:
+        slides = tuple(self.slides[position] for position in key.positions)
+        width = self._store.bag(slides[0]).width
+        tiles_BTD = torch.empty(len(slides), self._tiles, width)
+        for place, slide in enumerate(slides):
+            bag = self._store.bag(slide)
+            rows = draw_tiles(bag.tiles, self._tiles, generator=generator_for(self._seed, "tiles", slide, key.epoch))
+            tiles_BTD[place] = torch.from_numpy(bag.read(rows))
+        expression_BG = torch.from_numpy(self._values_PG[self._profile[list(key.positions)]])
+        return PairedBatch(
+            slides, tuple(self.patients[position] for position in key.positions), tiles_BTD, expression_BG
+        )
+
+
+class PairLoader:
+    """Reads the batches of one epoch after another, in `workers` processes that stay alive between them."""
+
+    def __init__(
+        self, pairs: PairedSlides, *, batch: int, seed: int, workers: int = 0, pin_memory: bool = False
+    ) -> None:
+        self._order = _EpochOrder(len(pairs), batch, seed)
+        self._loader = DataLoader(
+            pairs,
+            batch_size=None,  # the sampler names whole batches
+            sampler=self._order,
+            collate_fn=_as_it_is,  # pyright: ignore[reportArgumentType] (typed for lists of items only)
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=pin_memory,
+            generator=torch.Generator(),  # torch draws a seed for each epoch; not from the global stream of the caller
+        )
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self._order)
+
+    def epoch(self, number: int) -> Iterator[PairedBatch]:
+        """The batches of epoch `number`, which depend on nothing but the seed and that number."""
+        self._order.epoch = number
+        for batch in self._loader:
+            # Pinning turns the tuples of names into lists.
+            yield batch._replace(slides=tuple(batch.slides), patients=tuple(batch.patients))
+
+
+class _EpochOrder(Sampler[BatchKey]):
+    def __init__(self, pairs: int, batch: int, seed: int) -> None:
+        self.epoch = 0
+        self._pairs, self._batch, self._seed = pairs, batch, seed
+
+    def __len__(self) -> int:
+        return len(batches_of_epoch(self._pairs, self._batch, seed=self._seed, epoch=0))
+
+    def __iter__(self) -> Iterator[BatchKey]:
+        return iter(batches_of_epoch(self._pairs, self._batch, seed=self._seed, epoch=self.epoch))
+
+
+def _as_it_is(batch: PairedBatch) -> PairedBatch:
+    return batch

@@ -1,0 +1,111 @@
+"""HDF5 files: features read without loading them, files written in one piece. The one place that knows h5py.
+
+Legend: T tiles, D feature width.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from mirror.artefacts import SCHEMA, write_aside
+from mirror.errors import DataError, first_line
+
+
+@contextmanager
+def hdf5_aside(path: Path) -> Generator[h5py.File]:
+    """Yield an HDF5 file in memory, which takes its place at `path` when the block ends well.
+
+    HDF5 that meets a full disk cannot close its file any more, and the process dies of it at its end; one plain write
+    fails cleanly. Raises `MirrorError` naming the file then, as `write_aside` does.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        yield file
+    with write_aside(path) as aside:
+        aside.write_bytes(image.getbuffer())
+
+
+class OpenedFeatures(NamedTuple):
+    """Features (T, D) or (1, T, D) not read yet, and the tile encoder's name where the file says it."""
+
+    features: NDArray[Any] | h5py.Dataset
+    encoder: str | None
+
+
+def open_features(path: Path) -> OpenedFeatures:
+    """Open the dataset `features`. Raises `DataError` when the file is unreadable or has none."""
+    try:
+        return _features_of(h5py.File(path, "r"), path)
+    except FileNotFoundError:
+        raise DataError(f"{path} is gone; build the cohort again") from None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # whatever HDF5 makes of damaged bytes
+        raise DataError(f"{path} is unreadable or truncated ({first_line(error)}); copy or extract it again") from error
+
+
+def gather(dataset: h5py.Dataset, rows: NDArray[np.intp]) -> NDArray[Any]:
+    """Rows of a chunked dataset: neighbouring ones are read in one piece, which is faster than one by one.
+
+    Raises `DataError` when a chunk is damaged.
+    """
+    if not len(rows):
+        return np.empty((0, dataset.shape[-1]), dtype=dataset.dtype)
+    chunk = dataset.chunks[-2] if dataset.chunks else 1
+    wanted, place = np.unique(rows, return_inverse=True)
+    runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > max(8, chunk)) + 1)
+    try:
+        pieces = [dataset[..., int(run[0]) : int(run[-1]) + 1, :] for run in runs]
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{dataset.file.filename} is damaged ({first_line(error)}); copy or extract it again"
+        ) from error
+    taken = [piece.reshape(-1, piece.shape[-1])[run - run[0]] for piece, run in zip(pieces, runs, strict=True)]
+    return np.concatenate(taken)[place]
+
+
+def read_coords(path: Path, tiles: int) -> NDArray[Any] | None:
+    """The positions (T, 2) in the dataset `coords`, or None. Raises `DataError` when they are not one for each tile."""
+    with h5py.File(path, "r") as file:
+        dataset = file.get("coords")
+        if not isinstance(dataset, h5py.Dataset):
+            return None
+        coords = dataset[()]
+    if coords.size % tiles or coords.size // tiles < 2:
+        raise DataError(f"{path} has coords of shape {coords.shape} for {tiles} tiles; extract its features again")
+    return coords.reshape(tiles, -1)[:, :2]
+
+
+def _features_of(file: h5py.File, path: Path) -> OpenedFeatures:
+    schema = file.attrs.get("mirror_schema", SCHEMA)
+    if schema != SCHEMA:
+        raise DataError(f"{path} has schema {schema}, this version reads {SCHEMA}; import or extract it again")
+    dataset = file.get("features")
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != "f":
+        raise DataError(
+            f"{path} has no dataset `features` of floats but {', '.join(file) or 'nothing'}; files of other tools: "
+            "rename theirs to `features`, or convert them"
+        )
+    return OpenedFeatures(_mapped(file, dataset), _encoder(file, dataset))
+
+
+def _mapped(file: h5py.File, dataset: h5py.Dataset) -> NDArray[Any] | h5py.Dataset:
+    """The dataset as an array mapped straight from the file, where it lies there in one piece."""
+    offset = dataset.id.get_offset()
+    in_one_piece = dataset.chunks is None and dataset.external is None and not file.userblock_size
+    if offset is None or not in_one_piece:
+        return dataset
+    return np.memmap(file.filename, dtype=dataset.dtype, mode="r", offset=offset, shape=dataset.shape)
+
+
+def _encoder(file: h5py.File, dataset: h5py.Dataset) -> str | None:
+    holders = [file, dataset, *([file["coords"]] if "coords" in file else [])]
+    named = [str(holder.attrs["encoder"]) for holder in holders if "encoder" in holder.attrs]
+    # TRIDENT writes the word when it does not know.
+    return next((name for name in named if name not in ("", "None")), None)

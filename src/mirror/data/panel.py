@@ -1,0 +1,119 @@
+"""Gene panels: which genes a model reads, in which order and scale, and on whom that was fitted.
+
+Legend: N patients, G genes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirror.artefacts import read_json, write_json
+from mirror.data.expression import ExpressionTable
+from mirror.errors import ArtefactError, DataError
+
+Transform = Literal["none", "standardise"]
+
+# Below this share of its mean's size, a gene's deviation is rounding: dividing by it would make noise of it.
+_CONSTANT = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GenePanel:
+    """Ordered genes and their transform `(x - mean) / scale`, `mean` and `scale` float64 (G,).
+
+    Transform `none` has mean 0 and scale 1. A missing value becomes 0 after the transform: the mean of the training
+    patients under `standardise`, the value 0 under `none`, as published (METHOD section 9 says why that is weak).
+    """
+
+    genes: tuple[str, ...]
+    units: str
+    transform: Transform
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    fitted_on: tuple[str, ...]
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        write_json(
+            path,
+            {
+                "kind": "gene panel",
+                "units": self.units,
+                "transform": self.transform,
+                "fitted_on": self.fitted_on,
+                "genes": self.genes,
+                "mean": self.mean.tolist(),
+                "scale": self.scale.tolist(),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> GenePanel:
+        """Read what `save` wrote. Raises `ArtefactError` when missing, damaged or of another schema."""
+        content = read_json(path)
+        genes = tuple(content.get("genes", ()))
+        mean, scale = (np.asarray(content.get(name, ()), dtype=np.float64) for name in ("mean", "scale"))
+        if content.get("transform") not in get_args(Transform) or not len(genes) == len(mean) == len(scale) > 0:
+            raise ArtefactError(f"{path} is not a gene panel; run the stage that writes it again")
+        return cls(genes, content["units"], content["transform"], mean, scale, tuple(content["fitted_on"]))
+
+
+class AppliedPanel(NamedTuple):
+    """`values` float32 (N, G), row i of `patients[i]`, finite; and what of it the table did not have."""
+
+    patients: tuple[str, ...]
+    values: NDArray[np.float32]
+    missing_genes: tuple[str, ...]
+    missing_cells: int
+    """Filled cells in all, those of the missing genes included."""
+
+
+def fit_panel(table: ExpressionTable, patients: Iterable[str], *, transform: Transform) -> GenePanel:
+    """The panel of all genes of `table`, fitted on those of `patients` (the training patients) that are in it.
+
+    The same for any order of patients. Raises `DataError` when there are fewer than two of them.
+    """
+    fitted_on = sorted(set(patients) & set(table.patients))
+    if len(fitted_on) < 2:
+        raise DataError(f"{len(fitted_on)} of the training patients have expression in {table.source}; two are needed")
+    genes = len(table.genes)
+    mean, scale = np.zeros(genes), np.ones(genes)
+    if transform == "standardise":
+        values = table.rows(fitted_on).astype(np.float64)
+        present = np.maximum((~np.isnan(values)).sum(axis=0), 1)
+        mean = np.nansum(values, axis=0) / present
+        deviation = np.sqrt(np.nansum((values - mean) ** 2, axis=0) / present)
+        scale = np.where(deviation > _CONSTANT * np.maximum(np.abs(mean), 1.0), deviation, 1.0)
+    return GenePanel(table.genes, table.units, transform, mean, scale, tuple(fitted_on))
+
+
+def apply(panel: GenePanel, table: ExpressionTable, patients: Sequence[str]) -> AppliedPanel:
+    """The panel's genes of `patients`, matched by name, transformed and filled.
+
+    Raises `DataError` when the table is in other units, shares no gene with the panel, or lacks a patient.
+    """
+    if table.units != panel.units:
+        raise DataError(
+            f"{table.source} is in '{table.units}', the panel was fitted on '{panel.units}'; convert the table, "
+            "or correct `units` if both mean the same"
+        )
+    column = {gene: position for position, gene in enumerate(table.genes)}
+    shared = [position for position, gene in enumerate(panel.genes) if gene in column]
+    if not shared:
+        raise DataError(
+            f"{table.source} shares no gene with the panel: it has {', '.join(table.genes[:3])}, the panel "
+            f"{', '.join(panel.genes[:3])}; use the identifiers the panel was fitted with"
+        )
+    values = np.full((len(patients), len(panel.genes)), np.nan)
+    values[:, shared] = table.rows(patients)[:, [column[panel.genes[position]] for position in shared]]
+    values = (values - panel.mean) / panel.scale
+    missing = np.isnan(values)
+    values[missing] = 0.0
+    absent = tuple(gene for gene in panel.genes if gene not in column)
+    return AppliedPanel(tuple(patients), values.astype(np.float32), absent, int(missing.sum()))

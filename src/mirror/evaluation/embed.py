@@ -1,0 +1,115 @@
+"""Embeddings of a cohort's slides by a trained model: all tiles of a slide, one slide at a time, evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import anndata
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from mirror.artefacts import SCHEMA
+from mirror.data.feature_store import FeatureStore
+from mirror.data.hdf5 import hdf5_aside
+from mirror.errors import ArtefactError
+from mirror.nn.mirror import Mirror
+from mirror.types import Fold, Progress, silent
+
+VIEWS = ("X_slide", "X_expression", "X_fused", "X_raw_slide")
+
+
+class Embeddings(NamedTuple):
+    """Row i of every view is `slides[i]`; rows of a modality that the patient lacks are NaN.
+
+    `X_slide`, `X_expression` (N, E) float32; `X_fused` (N, 2E), both side by side; `X_raw_slide` (N, D), the mean tile.
+    """
+
+    slides: tuple[str, ...]
+    patients: tuple[str, ...]
+    views: Mapping[str, NDArray[np.float32]]
+
+
+@torch.inference_mode()
+def embed_slides(
+    model: Mirror,
+    store: FeatureStore,
+    slides: pd.DataFrame,
+    expression: Mapping[str, NDArray[np.float32]],
+    *,
+    device: torch.device,
+    progress: Progress = silent,
+) -> Embeddings:
+    """Embed every row of `slides` (columns slide, patient); `expression` maps a patient to its panel values (G,).
+
+    The embedding does not depend on what else is in the cohort: a bag is never padded or cut, and dropout is off.
+    """
+    model = model.to(device).eval()
+    by_slide: list[NDArray[np.float32]] = []
+    raw: list[NDArray[np.float32]] = []
+    for number, slide in enumerate(slides["slide"]):
+        progress(number, len(slides), "embedding slides")
+        tiles = store.bag(slide).read()
+        raw.append(tiles.mean(axis=0))
+        tokens_BSE = model.encode_slide(torch.from_numpy(tiles)[None].to(device))
+        by_slide.append(tokens_BSE[0, 0].float().cpu().numpy())
+    progress(len(slides), len(slides))
+    x_slide = np.stack(by_slide)
+    by_patient = _embed_expression(model, expression, device=device)
+    absent = np.full(x_slide.shape[1], np.nan, dtype=np.float32)
+    x_expression = np.stack([by_patient.get(patient, absent) for patient in slides["patient"]])
+    views = {
+        "X_slide": x_slide,
+        "X_expression": x_expression,
+        # A fused row is complete or absent: half a representation would be read as a whole one.
+        "X_fused": np.where(
+            np.isnan(x_expression).any(axis=1, keepdims=True), np.nan, np.concatenate([x_slide, x_expression], axis=1)
+        ).astype(np.float32),
+        "X_raw_slide": np.stack(raw),
+    }
+    return Embeddings(tuple(slides["slide"]), tuple(slides["patient"]), views)
+
+
+def _embed_expression(
+    model: Mirror, expression: Mapping[str, NDArray[np.float32]], *, device: torch.device, at_once: int = 256
+) -> dict[str, NDArray[np.float32]]:
+    patients = list(expression)
+    result: dict[str, NDArray[np.float32]] = {}
+    for start in range(0, len(patients), at_once):
+        some = patients[start : start + at_once]
+        values_BG = torch.from_numpy(np.stack([expression[patient] for patient in some])).to(device)
+        embedded = model.encode_expression(values_BG).float().cpu().numpy()
+        result.update(zip(some, embedded, strict=True))
+    return result
+
+
+def save_embeddings(path: Path, embeddings: Embeddings, *, fold: Fold | None, provenance: Mapping[str, str]) -> None:
+    """Write an AnnData file: obs = slide with patient and fold role, obsm = the views, uns = where they come from."""
+    roles = pd.Series("new", index=list(embeddings.patients), dtype=object)
+    if fold is not None:
+        roles[:] = "unused"
+        roles[roles.index.isin(fold.train)] = "train"
+        roles[roles.index.isin(fold.test)] = "test"
+    obs = pd.DataFrame({"patient": list(embeddings.patients), "role": roles.to_numpy()}, index=list(embeddings.slides))
+    table = anndata.AnnData(obs=obs, uns={"schema": SCHEMA, **provenance})
+    for name, view in embeddings.views.items():
+        table.obsm[name] = view
+    # Through memory, because a disk that fills in the middle of HDF5's own writing ends the process.
+    with hdf5_aside(path) as file:
+        anndata.io.write_elem(file, "/", table)
+
+
+def load_embeddings(path: Path) -> anndata.AnnData:
+    """Read what `save_embeddings` wrote. Raises `ArtefactError` when missing, damaged or of another schema."""
+    try:
+        table = anndata.read_h5ad(path)
+    except FileNotFoundError:
+        raise ArtefactError(f"{path} is missing; run `mirror embed` first") from None
+    except (OSError, KeyError, ValueError) as error:
+        raise ArtefactError(f"{path} is damaged ({error}); delete it and run `mirror embed` again") from error
+    if int(table.uns.get("schema", 0)) != SCHEMA:
+        raise ArtefactError(f"{path} has another schema than {SCHEMA}; run `mirror embed` again")
+    return table

@@ -1,0 +1,82 @@
+"""The five numbers that are reported, each for one half of one fold. N patients, K classes.
+
+Where a number has no meaning (a class that nobody in the half has, no pair of patients that can be ordered) it is NaN,
+never a number that looks like one; `mirror.evaluation.protocols` says which and why in its notes.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TypeAlias
+
+import numpy as np
+from lifelines.utils import concordance_index
+from numpy.typing import NDArray
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import f1_score, recall_score, roc_auc_score
+
+Floats: TypeAlias = NDArray[np.float64]
+Codes: TypeAlias = NDArray[np.int64]
+"""Class of each patient as its position 0 ... K - 1 in the task's classes."""
+Flags: TypeAlias = NDArray[np.bool_]
+
+CLASSIFICATION_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
+SURVIVAL_METRICS = ("c_index",)
+
+
+def has_every_class(codes: Codes, classes: int) -> bool:
+    """Whether each of the classes 0 ... `classes` - 1 is there at least once."""
+    return len(np.unique(codes)) == classes
+
+
+def accuracy(codes: Codes, probabilities: Floats) -> float:
+    """Share of patients whose most probable class is theirs; [0, 1], NaN without patients."""
+    return float(np.mean(probabilities.argmax(axis=1) == codes)) if len(codes) else math.nan
+
+
+def balanced_accuracy(codes: Codes, probabilities: Floats) -> float:
+    """Mean over the K classes of the share found; [0, 1], chance 1 / K. NaN when a class is absent."""
+    if not has_every_class(codes, probabilities.shape[1]):
+        return math.nan
+    return float(recall_score(codes, probabilities.argmax(axis=1), average="macro"))
+
+
+def macro_f1(codes: Codes, probabilities: Floats) -> float:
+    """Mean over the K classes of F1; [0, 1], a class never predicted counts 0. NaN when a class is absent."""
+    if not has_every_class(codes, probabilities.shape[1]):
+        return math.nan
+    with warnings.catch_warnings():
+        # scikit-learn warns where precision of a class never predicted is 0 / 0; the value, 0, is what we document.
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        return float(f1_score(codes, probabilities.argmax(axis=1), average="macro"))
+
+
+def auroc(codes: Codes, probabilities: Floats) -> float:
+    """Area under the ROC curve, mean of the K one-versus-rest areas (for two classes: the usual one).
+
+    [0, 1], chance 0.5. NaN when a class is absent.
+    """
+    classes = probabilities.shape[1]
+    if not has_every_class(codes, classes):
+        return math.nan
+    scored = range(1, 2) if classes == 2 else range(classes)
+    return float(np.mean([roc_auc_score(codes == k, probabilities[:, k]) for k in scored]))
+
+
+def c_index(time: Floats, event: Flags, risk: Floats) -> float:
+    """Harrell's concordance: share of comparable pairs in which the patient of higher `risk` has the event earlier.
+
+    `time` months (N,), `event` True = happened, `risk` any scale, ties count a half. [0, 1], chance 0.5.
+    NaN when no pair is comparable. lifelines orders by predicted survival, so the sign of the risk is turned.
+    """
+    try:
+        return float(concordance_index(time, -risk, event))
+    except ZeroDivisionError:
+        return math.nan
+
+
+def classification_metrics(codes: Codes, probabilities: Floats) -> dict[str, float]:
+    """All of `CLASSIFICATION_METRICS` for class `codes` (N,) and `probabilities` (N, K)."""
+    functions = (accuracy, balanced_accuracy, macro_f1, auroc)
+    return {name: f(codes, probabilities) for name, f in zip(CLASSIFICATION_METRICS, functions, strict=True)}

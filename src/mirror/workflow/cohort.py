@@ -1,0 +1,51 @@
+"""The cohort stage: join the tables once, and again only when an input has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mirror.artefacts import fingerprint, read_json, write_json
+from mirror.config import CohortConfig, Config, Section
+from mirror.data.cohort import Cohort, build_cohort
+from mirror.types import Progress, silent
+
+
+def cohort_folder(config: Config) -> Path:
+    """Where the stage leaves its files."""
+    return config.output / "cohort"
+
+
+def prepare_cohort(config: Config, *, progress: Progress = silent) -> Cohort:
+    """The cohort of a configuration: as it was left, or built when it is not there or an input is newer.
+
+    An input counts as changed when its size or time of change is another one. Raises what `build_cohort` raises.
+    """
+    folder = cohort_folder(config)
+    stamp = inputs_stamp(config.cohort)
+    stamped = folder / "inputs.json"
+    if stamped.exists() and read_json(stamped)["stamp"] == stamp:
+        return Cohort.load(folder)
+    cohort = build_cohort(config.cohort, progress=progress)
+    stamped.unlink(missing_ok=True)
+    cohort.save(folder)
+    write_json(stamped, {"stamp": stamp})
+    return cohort
+
+
+def inputs_stamp(config: CohortConfig) -> str:
+    """A hash of the cohort's settings and of name, size and time of every input file, without reading any."""
+    files = sorted(file for path in _paths(config) for file in (path.iterdir() if path.is_dir() else [path]))
+    states = [(file, file.stat()) for file in files if file.is_file()]
+    return fingerprint(
+        config.model_dump(mode="json"), [(str(file), state.st_size, state.st_mtime_ns) for file, state in states]
+    )
+
+
+def _paths(section: Section) -> Iterable[Path]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Path):
+            yield value
+        elif isinstance(value, Section):
+            yield from _paths(value)

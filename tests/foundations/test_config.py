@@ -1,0 +1,104 @@
+"""The configuration: closed, complete, and clear about what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mirror.config import Config, dump_config, load_config, preset_names, read_preset, resolve
+from mirror.errors import ConfigError
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+MINIMAL: dict[str, Any] = {
+    "name": "tiny",
+    "output": "out",
+    "cohort": {"features": {"path": "features"}, "slides": {"path": "slides.csv"}},
+}
+
+
+def changed(**sections: Any) -> dict[str, Any]:
+    return {**MINIMAL, **sections}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.yaml")))
+def test_every_shipped_configuration_is_complete(name: str) -> None:
+    assert isinstance(load_config(CONFIGS / name), Config)
+
+
+def test_a_resolved_configuration_reads_back_as_itself(tmp_path: Path) -> None:
+    config = resolve(MINIMAL, where=tmp_path / "tiny.yaml")
+    (tmp_path / "resolved.yaml").write_text(dump_config(config))
+    assert load_config(tmp_path / "resolved.yaml") == config
+
+
+def test_paths_are_relative_to_the_file_they_stand_in(tmp_path: Path) -> None:
+    config = resolve(MINIMAL, where=tmp_path / "deep" / "tiny.yaml")
+    assert config.cohort.slides.path == tmp_path / "deep" / "slides.csv"
+    assert config.output == tmp_path / "deep" / "out"
+
+
+def test_what_a_file_says_wins_over_its_preset_and_the_rest_is_the_presets() -> None:
+    config = resolve(changed(model={"width": 96}), where=Path("x.yaml"))
+    published = read_preset("published")
+    assert config.model.width == 96
+    assert config.model.prototypes == published["model"]["prototypes"]
+    assert config.pretraining.learning_rate == published["pretraining"]["learning_rate"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "key", "meant"),
+    [
+        ({"pretraining": {"epoch": 3}}, "pretraining.epoch", "epochs"),
+        ({"modell": {}}, "modell", "model"),
+        ({"pretraining": {"weights": {"alignement": 1.0}}}, "pretraining.weights.alignement", "alignment"),
+        ({"cohort": {**MINIMAL["cohort"], "clinicl": {}}}, "cohort.clinicl", "clinical"),
+        ({"preset": "publishd"}, "publishd", "published"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(wrong: dict[str, Any], key: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=meant) as caught:
+        resolve(changed(**wrong), where=Path("mine.yaml"))
+    assert key in str(caught.value)
+
+
+def test_numbers_that_yaml_takes_for_words_are_numbers() -> None:
+    # YAML 1.1 reads 2e-5, without a point, as a string.
+    content = {**MINIMAL, **yaml.safe_load("pretraining: {learning_rate: 2e-5}")}
+    assert resolve(content, where=Path("x.yaml")).pretraining.learning_rate == 2e-5
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"model": {"width": 100}}, "multiple of `slide_heads`"),
+        ({"pretraining": {"batch": 1}}, "greater than or equal to 2"),
+        ({"pretraining": {"learning_rate": -1}}, "greater than 0"),
+        (
+            {"cohort": {**MINIMAL["cohort"], "clinical": {"path": "c.csv", "time": "t", "event": "e"}}},
+            "event_convention",
+        ),
+        ({"cohort": {**MINIMAL["cohort"], "clinical": {"path": "c.csv", "classes": ["A"]}}}, "`label`"),
+        ({"cohort": {"slides": {"path": "s.csv"}}}, "`cohort.features` is missing"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_read(section: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        resolve(changed(**section), where=Path("x.yaml"))
+
+
+def test_a_file_that_is_no_mapping_or_no_yaml_is_named(tmp_path: Path) -> None:
+    for text in ("- a list\n", "key: [unclosed\n"):
+        path = tmp_path / "bad.yaml"
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=r"bad\.yaml"):
+            load_config(path)
+    with pytest.raises(ConfigError, match=r"gone\.yaml"):
+        load_config(tmp_path / "gone.yaml")
+
+
+def test_each_preset_fills_in_every_section_it_must() -> None:
+    for name in preset_names():
+        assert resolve(changed(preset=name), where=Path("x.yaml")).preset == name

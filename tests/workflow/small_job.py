@@ -1,0 +1,30 @@
+"""The configuration of a job that takes seconds, on the simulated cohort of conftest.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SMALL: dict[str, Any] = {
+    "model": {"width": 24, "style_hidden": 16, "style_out": 12, "style_latent": 8, "prototypes": 10},
+    "pretraining": {"tiles": 12, "epochs": 3, "batch": 8, "checkpoint_seconds": 0},
+    "evaluation": {"components": [4], "shots": 3, "draws": 2, "inner_folds": 2},
+}
+
+
+def write_config(simulated: Path, output: Path, **changes: Any) -> Path:
+    """A configuration file for the simulated cohort, small enough for a test; `changes` replace whole sections."""
+    content = yaml.safe_load((simulated / "demo.yaml").read_text())
+    for section in ("features", "slides", "expression", "clinical"):
+        content["cohort"][section]["path"] = str(simulated / content["cohort"][section]["path"])
+    content["cohort"]["folds"] = {"count": 2}
+    content["output"] = str(output)
+    content.update({name: {**content.get(name, {}), **section} for name, section in SMALL.items()})
+    for name, value in changes.items():
+        content[name] = {**content[name], **value} if isinstance(value, dict) else value
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / "job.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path

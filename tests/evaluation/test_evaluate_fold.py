@@ -209,6 +209,13 @@ def test_a_view_that_the_cohort_lacks_leaves_its_representations_out_and_says_so
     assert sum("left out" in note for note in result.notes) == len(NAMES) - 2
 
 
+def test_fewer_components_than_asked_for_are_said() -> None:
+    table = cohort()
+    config = CONFIG.model_copy(update={"components": (16,)})
+    result = evaluate_fold(table, halves(table), config, seed=0, representations=("pca16_fused",))
+    assert result.notes == ["fold 0, pca16_fused, raw_slide has no more than 12 components in its training patients"]
+
+
 def test_too_few_training_patients_of_a_class_give_nan_and_a_reason() -> None:
     table = cohort()
     rare = [row for row, label in enumerate(table.labels[:80]) if label == "ILC"][3:]

@@ -229,14 +229,14 @@ def test_a_better_baseline_is_said_plainly(inputs: ReportInputs):
 def test_what_the_folds_do_not_settle_is_called_undecided(inputs: ReportInputs, fused: list[float], said: str):
     scores = scores_of({"fused": fused, "raw_fused": [0.82, 0.80, 0.80] if fused[0] == 0.8 else [0.80] * len(fused)})
     chosen = headlines(verdicts(scores))
-    sure = opening(replace(inputs, scores=scores), chosen)[2]
+    sure = opening(replace(inputs, scores=scores), chosen).sure
     assert chosen[0].outcome == "undecided"
     assert "undecided" in sure and said in sure
 
 
 def test_one_fold_claims_nothing(inputs: ReportInputs):
     scores = scores_of({"fused": [0.9], "raw_fused": [0.5]})
-    sure = opening(replace(inputs, scores=scores), headlines(verdicts(scores)))[2]
+    sure = opening(replace(inputs, scores=scores), headlines(verdicts(scores))).sure
     assert "one fold only" in sure and "ahead" not in sure
 
 

@@ -33,9 +33,11 @@ def cohort(*, patients: int = 150, columns: int = 8, signal: float = 1.0, seed: 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_a_factor_that_shortens_life_is_found(head: str) -> None:
-    test = cohort(seed=1)
-    fit = HEADS[head](cohort(seed=0))
-    assert c_index(test.time, test.event, fit.model.risk(test.x)) > 0.65
+    test = cohort(patients=400, seed=1)
+    fit = HEADS[head](cohort(patients=400, seed=0))
+    reachable = c_index(test.time, test.event, test.x[:, 0])
+    assert reachable > 0.65
+    assert c_index(test.time, test.event, fit.model.risk(test.x)) > reachable - 0.03
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -84,7 +84,7 @@ def read_slides(
             f"the files are {_three(bags)}; set `slides.slide` to the right column, or rename the files"
         )
     excluded = [
-        Excluded("slide", slide, f"no feature file in {config.path}", owners.source)
+        Excluded("slide", slide, "no feature file", owners.source)
         for slide in sorted(owners.patients.keys() - bags.keys())
     ]
     excluded += [

@@ -229,12 +229,15 @@ def signed(value: float, *, digits: int = 3) -> str:
 
 
 def _label_curve(axes: Axes, curve: pd.Series, label: str, colour: str, *, until: float, upper: bool) -> None:
-    at = 0.97 * until
-    level = float(curve.to_numpy()[np.searchsorted(curve.index.to_numpy(), at, side="right") - 1])
-    y, side = (min(level + 0.05, 1.0), "bottom") if upper else (max(level - 0.05, 0.03), "top")
-    if not upper and y < 0.1:
-        y, side = 0.03, "bottom"
-    axes.text(at, y, label, color=colour, ha="right", va=side, weight="bold", fontsize=10.5)
+    """Write the name above the upper curve, or below the lower one where there is room for it."""
+
+    def level(share: float) -> float:
+        return float(curve.to_numpy()[np.searchsorted(curve.index.to_numpy(), share * until, side="right") - 1])
+
+    # Curves fall, so the left end of the words decides above the curve and the right end below it.
+    at = 0.97 if upper else next((share for share in (0.97, 0.85, 0.7, 0.55) if level(share) > 0.14), 0.4)
+    y = min(level(at - 0.24) + 0.03, 1.0) if upper else level(at) - 0.04
+    axes.text(at * until, y, label, color=colour, ha="right", va="bottom" if upper else "top", weight="bold")
 
 
 def _numbers_at_risk(axes: Axes, groups: Sequence[Survivors], *, until: float) -> None:

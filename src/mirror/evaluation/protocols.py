@@ -104,6 +104,7 @@ class _Fitted(NamedTuple):
     seed: int
     train: _Half
     test: _Half
+    notes: list[str]
 
     @property
     def inner_seed(self) -> int:
@@ -195,7 +196,7 @@ def _evaluate(
         scores=[score for part in judged for score in part.scores],
         predictions=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
         counts=counts,
-        notes=[f"fold {fold.number}, {name}, {note}" for part in judged for note in part.notes],
+        notes=[f"fold {fold.number}, {name}, {note}" for part in (fitted, *judged) for note in part.notes],
     )
 
 
@@ -208,7 +209,12 @@ def _fit(name: str, table: PatientTable, fold: Fold, config: EvaluationConfig, s
     if basis is not None:
         parts = [x @ basis for x in parts]
     train, test = (_Half(half, x, there) for half, x, there in zip(rows, parts, has, strict=True))
-    return _Fitted(name, table, fold, config, seed, train, test)
+    notes: list[str] = []
+    wanted = recipes(config.components)[name].components
+    for block in representation.blocks:
+        if wanted and block.axes is not None and block.axes.shape[1] < wanted:
+            notes.append(f"{block.view} has no more than {block.axes.shape[1]} components in its training patients")
+    return _Fitted(name, table, fold, config, seed, train, test, notes)
 
 
 def _count(fitted: _Fitted, task: str, known: Flags) -> Count:

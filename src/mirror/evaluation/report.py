@@ -109,6 +109,14 @@ class Verdict(NamedTuple):
         return "ahead" if self.ahead == folds else "behind" if behind == folds else "undecided"
 
 
+class Opening(NamedTuple):
+    """The three sentences the page opens with."""
+
+    asked: str
+    found: str
+    sure: str
+
+
 class RiskSplit(NamedTuple):
     """Patients in two groups by predicted risk; `p` of the log-rank test, NaN when a group is empty or has no event."""
 
@@ -167,20 +175,20 @@ def headlines(found: Sequence[Verdict]) -> list[Verdict]:
     return sorted(first.values(), key=lambda verdict: (_rank(verdict.task, TASKS), _rank(verdict.protocol, PROTOCOLS)))
 
 
-def opening(inputs: ReportInputs, chosen: Sequence[Verdict]) -> tuple[str, str, str]:
+def opening(inputs: ReportInputs, chosen: Sequence[Verdict]) -> Opening:
     """Three sentences in plain words: what was asked, what was found, how sure that is."""
     by_task: dict[str, Verdict] = {}
     for verdict in chosen:
         by_task.setdefault(verdict.task, verdict)
     if not by_task:
         nothing = "No learned representation and baseline were scored on the same folds, so neither leads."
-        return _asked(inputs), nothing, "There is no measurement to be sure of."
+        return Opening(_asked(inputs), nothing, "There is no measurement to be sure of.")
     found = "; ".join(_found(verdict) for verdict in by_task.values())
     sure = "; ".join(_sure(verdict) for verdict in by_task.values())
     chosen_from = inputs.scores["representation"].nunique()
     picked = "each side is the best of several on these same folds, and " if chosen_from > 2 else ""
     caution = f"{picked}no test of significance was made"
-    return _asked(inputs), _sentence(found), _sentence(f"{sure}; {caution}")
+    return Opening(_asked(inputs), _sentence(found), _sentence(f"{sure}; {caution}"))
 
 
 def risk_groups(predictions: pd.DataFrame) -> pd.Series[str]:

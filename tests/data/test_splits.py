@@ -7,12 +7,11 @@ import subprocess
 import sys
 from collections import Counter
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.data.splits import few_shot, inner_folds, load_folds, make_folds, read_folds, save_folds
+from mirror.data.splits import inner_folds, load_folds, make_folds, read_folds, save_folds
 from mirror.errors import ArtefactError, DataError, LeakError
 from mirror.types import Fold
 
@@ -95,21 +94,6 @@ def test_a_class_with_fewer_patients_than_folds_is_named_with_the_remedy():
 def test_more_folds_than_patients_are_refused():
     with pytest.raises(DataError, match="2 patients cannot be split into 3 folds"):
         inner_folds({"a": "x", "b": "x"}, count=3, seed=0)
-
-
-@given(shots=st.integers(1, 10), seed=st.integers(0, 100))
-def test_few_shot_draws_the_same_number_of_each_class_without_repeats(shots, seed):
-    labels = {patient: "ABC"[number % 3] for number, patient in enumerate(PATIENTS)}
-    drawn = few_shot(labels, shots, rng=np.random.default_rng(seed))
-    assert len(set(drawn)) == len(drawn)
-    assert Counter(labels[patient] for patient in drawn) == dict.fromkeys("ABC", shots)
-    backwards = dict(reversed(labels.items()))
-    assert drawn == few_shot(backwards, shots, rng=np.random.default_rng(seed))
-
-
-def test_few_shot_of_a_class_that_is_too_small_is_refused():
-    with pytest.raises(DataError, match=r"(?s)10 patients of each class.*class 'B' has 1"):
-        few_shot({**dict.fromkeys(PATIENTS, "A"), "x": "B"}, 10, rng=np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("half", ["val", "test"])

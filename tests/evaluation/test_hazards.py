@@ -8,11 +8,10 @@ import torch
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
+from mirror.data.endpoints import assign_intervals, interval_edges
 from mirror.evaluation.hazards import (
     Hazards,
     fit_hazards,
-    interval_edges,
-    intervals_of,
     negative_log_likelihood,
 )
 from mirror.losses.survival import survival_nll
@@ -44,8 +43,8 @@ def test_likelihood_equals_the_loss_that_networks_are_trained_with() -> None:
 @pytest.mark.parametrize("penalty", [0.01, 1.0])
 def test_the_fit_is_a_logistic_regression_an_interval_among_those_who_reached_it(penalty: float) -> None:
     x, time, event = cohort()
-    edges = interval_edges(time, event, intervals=4)
-    head, interval = fit_hazards(x, time, event, edges=edges, penalty=penalty), intervals_of(time, edges)
+    edges = interval_edges(time, event, 4)
+    head, interval = fit_hazards(x, time, event, edges=edges, penalty=penalty), assign_intervals(time, edges)
     for k in range(4):
         reached = interval >= k
         # scikit-learn penalises the summed loss by |w|^2 / (2 C); ours the mean over all patients.
@@ -57,8 +56,8 @@ def test_the_fit_is_a_logistic_regression_an_interval_among_those_who_reached_it
 
 def test_without_columns_that_matter_the_hazards_are_the_life_table() -> None:
     x, time, event = cohort()
-    edges = interval_edges(time, event, intervals=4)
-    interval = intervals_of(time, edges)
+    edges = interval_edges(time, event, 4)
+    interval = assign_intervals(time, edges)
     head = fit_hazards(np.zeros_like(x), time, event, edges=edges, penalty=1.0)
     table = [np.mean((event & (interval == k))[interval >= k]) for k in range(4)]
     np.testing.assert_allclose(expit(head.bias), table, atol=1e-6)
@@ -67,18 +66,7 @@ def test_without_columns_that_matter_the_hazards_are_the_life_table() -> None:
 def test_edges_are_the_quartiles_of_the_times_of_those_who_died() -> None:
     time = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 99.0, 0.1])
     event = np.array([True, True, True, True, True, False, False])
-    np.testing.assert_array_equal(interval_edges(time, event, intervals=4), [2.0, 3.0, 4.0])
-
-
-def test_a_time_on_an_edge_belongs_to_the_later_interval() -> None:
-    np.testing.assert_array_equal(
-        intervals_of(np.array([0.0, 1.9, 2.0, 2.5, 3.0]), np.array([2.0, 3.0])), [0, 0, 1, 1, 2]
-    )
-
-
-def test_deaths_at_one_time_give_fewer_intervals_instead_of_empty_ones() -> None:
-    edges = interval_edges(np.full(8, 5.0), np.ones(8, dtype=bool), intervals=4)
-    np.testing.assert_array_equal(edges, [5.0])
+    np.testing.assert_array_equal(interval_edges(time, event, 4), [2.0, 3.0, 4.0])
 
 
 def test_risk_is_minus_the_sum_of_survival_over_intervals() -> None:

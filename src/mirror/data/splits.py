@@ -92,20 +92,6 @@ def inner_folds(strata: Mapping[str, str], *, count: int, seed: int) -> tuple[Fo
     )
 
 
-def few_shot(labels: Mapping[str, str], shots: int, *, rng: np.random.Generator) -> tuple[str, ...]:
-    """`shots` patients of each class, drawn without replacement. Raises `DataError` when a class has fewer."""
-    members: dict[str, list[str]] = defaultdict(list)
-    for patient in sorted(labels):
-        members[labels[patient]].append(patient)
-    small = [f"class '{label}' has {len(names)}" for label, names in sorted(members.items()) if len(names) < shots]
-    raise_together(DataError, f"{shots} patients of each class cannot be drawn; lower `shots`:", small)
-    return tuple(
-        str(patient)
-        for label in sorted(members)
-        for patient in rng.choice(np.array(members[label], dtype=object), size=shots, replace=False)
-    )
-
-
 def save_folds(path: Path, folds: Sequence[Fold]) -> None:
     """Write the folds as JSON."""
     write_json(path, {"folds": [fold._asdict() for fold in folds]})

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
+from mirror.data.endpoints import assign_intervals
 from mirror.evaluation.convex import minimise
 from mirror.evaluation.metrics import Flags, Floats
 
@@ -31,19 +32,6 @@ class Hazards:
     def risk(self, x: Floats) -> Floats:
         """-sum_k S_k, (N,), in [-K, 0]."""
         return -self.survival(x).sum(axis=1)
-
-
-def interval_edges(time: Floats, event: Flags, *, intervals: int) -> Floats:
-    """Inner edges (months) at the quantiles of the times of those who had the event; ascending, without repeats.
-
-    `intervals` - 1 of them, fewer where many events share a time. Fit on training patients only.
-    """
-    return np.unique(np.quantile(time[event], np.arange(1, intervals) / intervals))
-
-
-def intervals_of(time: Floats, edges: Floats) -> NDArray[np.intp]:
-    """Interval 0 ... K - 1 of each time; a time on an edge belongs to the later interval."""
-    return np.searchsorted(edges, time, side="right")
 
 
 def negative_log_likelihood(logits: Floats, interval: NDArray[np.intp], event: Flags) -> Floats:
@@ -69,7 +57,7 @@ def fit_hazards(
     `tolerance` ends it (largest component of the gradient).
     """
     width, count = x.shape[1], len(edges) + 1
-    interval = intervals_of(time, edges)
+    interval = assign_intervals(time, edges)
     reached, happened = _reached(interval, event, count)
 
     def objective(point: Floats) -> tuple[float, Floats]:

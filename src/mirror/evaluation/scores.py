@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from mirror.artefacts import SCHEMA, write_aside
 from mirror.errors import ArtefactError
-from mirror.evaluation.protocols import Score
+from mirror.evaluation.judged import Score
 
 STAMP = ("cohort", "fold", "seed", "preset")
 """What a fold's numbers are stamped with: which cohort, fold, seed and preset they are of."""

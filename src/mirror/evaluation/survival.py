@@ -14,8 +14,9 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
+from mirror.data.endpoints import interval_edges
 from mirror.evaluation.cox import Cox, fit_cox
-from mirror.evaluation.hazards import Hazards, fit_hazards, interval_edges
+from mirror.evaluation.hazards import Hazards, fit_hazards
 from mirror.evaluation.metrics import Flags, Floats, c_index
 
 PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
@@ -64,7 +65,7 @@ def fit_cox_head(train: SurvivalData, *, inner_folds: int, seed: int) -> Surviva
 
 def fit_discrete_head(train: SurvivalData, *, intervals: int, inner_folds: int, seed: int) -> SurvivalFit:
     """Discrete-time hazards on `train` at the penalty its inner folds choose; `intervals` cut at its event times."""
-    edges = interval_edges(train.time, train.event, intervals=intervals)
+    edges = interval_edges(train.time, train.event, intervals)
 
     def fit(data: SurvivalData, penalty: float, start: Hazards | None, tolerance: float) -> Hazards:
         return fit_hazards(*data, edges=edges, penalty=penalty, start=start, tolerance=tolerance)

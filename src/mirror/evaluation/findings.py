@@ -1,0 +1,300 @@
+"""What the numbers say, in figures and in words, before anything is drawn.
+
+Which side leads and how far folds agree on it, patients split by predicted risk, points placed on a map, and the names
+under which people read representations, protocols, metrics and tasks. Every sentence is computed
+from the scores, and none of them speaks of significance where no test was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from lifelines import KaplanMeierFitter
+from lifelines.statistics import logrank_test
+
+from mirror.evaluation.pictures import Survivors
+
+METRICS = {
+    "auroc": "AUROC",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_f1": "Macro F1",
+    "accuracy": "Accuracy",
+    "c_index": "c-index",
+}
+"""In the order in which a metric is preferred where only one can be spoken of."""
+
+PROTOCOLS = {"linear": "linear probe", "cox": "Cox model", "discrete": "discrete-time hazards"}
+TASKS = {"subtyping": "subtype", "survival": "survival"}
+MODALITIES = {"slide": "Slide", "expression": "Expression", "fused": "Both"}
+
+
+class Verdict(NamedTuple):
+    """The best learned representation against the best baseline, both by mean; a difference a fold, in fold order."""
+
+    task: str
+    protocol: str
+    metric: str
+    learned: str
+    learned_mean: float
+    baseline: str
+    baseline_mean: float
+    differences: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.differences))
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over folds (n - 1); NaN for a single fold."""
+        return float(np.std(self.differences, ddof=1)) if len(self.differences) > 1 else float("nan")
+
+    @property
+    def ahead(self) -> int:
+        """Folds in which the learned representation has the larger value."""
+        return sum(difference > 0 for difference in self.differences)
+
+    @property
+    def outcome(self) -> Literal["one fold", "ahead", "behind", "undecided"]:
+        """`ahead` or `behind` only where every fold says so and the mean is larger than the spread."""
+        folds = len(self.differences)
+        if folds == 1:
+            return "one fold"
+        if abs(self.mean) <= self.spread:
+            return "undecided"
+        behind = sum(difference < 0 for difference in self.differences)
+        return "ahead" if self.ahead == folds else "behind" if behind == folds else "undecided"
+
+
+class Opening(NamedTuple):
+    """The three sentences the page opens with."""
+
+    asked: str
+    found: str
+    sure: str
+
+
+class RiskSplit(NamedTuple):
+    """Patients in two groups by predicted risk; `p` of the log-rank test, NaN when a group is empty or has no event."""
+
+    representation: str
+    low: Survivors
+    high: Survivors
+    p: float
+    unsplit: int
+    """Patients of folds whose predicted risks are all equal; they are in neither group."""
+
+
+def is_learned(representation: str) -> bool:
+    """True for representations of a trained model, False for the baselines that cost no training."""
+    return not representation.startswith(("raw_", "pca"))
+
+
+def representation_label(name: str) -> str:
+    """A short name for people: `pca32_fused` -> `PCA 32, both`."""
+    kind, _, modality = name.rpartition("_")
+    if kind == "raw":
+        return {"slide": "Mean tile", "expression": "Expression as given"}.get(modality, "Both as given")
+    if kind.startswith("pca"):
+        return f"PCA {kind[3:]}, {MODALITIES.get(modality, modality).lower()}"
+    return MODALITIES.get(name, name)
+
+
+def protocol_label(name: str) -> str:
+    """`shot10` -> `10-shot`."""
+    return f"{name[4:]}-shot" if name.startswith("shot") else PROTOCOLS.get(name, name)
+
+
+def metric_label(name: str) -> str:
+    """`auroc` -> `AUROC`; a metric without a name for people keeps its own."""
+    return METRICS.get(name, name)
+
+
+def task_label(name: str) -> str:
+    """`subtyping` -> `subtype`; a task without a name for people keeps its own."""
+    return TASKS.get(name, name)
+
+
+def rank(name: str, order: Mapping[str, object]) -> int:
+    """Place in `order`; names it does not know (another shot, a new metric) come after those it does."""
+    return list(order).index(name) if name in order else len(order)
+
+
+def fold_means(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a task, protocol, metric, representation and fold: `value`, the mean over seeds that have one."""
+    keys = ["task", "protocol", "metric", "representation", "fold"]
+    return scores.dropna(subset=["value"]).groupby(keys, sort=False)["value"].mean().reset_index()
+
+
+def chance(metric: str, *, classes: int) -> float | None:
+    """What guessing reaches in a task of so many classes; None where that depends on how rare they are."""
+    if metric in ("auroc", "c_index"):
+        return 0.5
+    return 1 / classes if metric == "balanced_accuracy" and classes else None
+
+
+def verdicts(scores: pd.DataFrame) -> list[Verdict]:
+    """A verdict for each task, protocol and metric that was measured on both sides of at least one fold."""
+    found: list[Verdict] = []
+    for (task, protocol, metric), part in fold_means(scores).groupby(["task", "protocol", "metric"], sort=False):
+        table = part.pivot(index="fold", columns="representation", values="value").sort_index()
+        means = table.mean()
+        learned = [name for name in map(str, table) if is_learned(name)]
+        baselines = [name for name in map(str, table) if not is_learned(name)]
+        if not learned or not baselines:
+            continue
+        best, rival = str(means[learned].idxmax()), str(means[baselines].idxmax())
+        shared = table[[best, rival]].dropna()
+        if len(shared):
+            sides = (best, float(shared[best].mean()), rival, float(shared[rival].mean()))
+            differences = tuple(float(value) for value in shared[best] - shared[rival])
+            found.append(Verdict(str(task), str(protocol), str(metric), *sides, differences))
+    return found
+
+
+def headlines(found: Sequence[Verdict]) -> list[Verdict]:
+    """The verdict of the preferred metric for each task and protocol, the foremost protocol of a task first."""
+    first: dict[tuple[str, str], Verdict] = {}
+    for verdict in sorted(found, key=lambda verdict: rank(verdict.metric, METRICS)):
+        first.setdefault((verdict.task, verdict.protocol), verdict)
+    return sorted(first.values(), key=lambda verdict: (rank(verdict.task, TASKS), rank(verdict.protocol, PROTOCOLS)))
+
+
+def opening(chosen: Sequence[Verdict], *, scores: pd.DataFrame, patients: pd.DataFrame) -> Opening:
+    """Three sentences in plain words: what was asked, what was found, how sure that is.
+
+    `chosen` are the `headlines` of `scores`; `patients` has a row a kept patient with `has_expression`.
+    """
+    asked = _asked(set(scores["task"].astype(str)), patients)
+    by_task: dict[str, Verdict] = {}
+    for verdict in chosen:
+        by_task.setdefault(verdict.task, verdict)
+    if not by_task:
+        nothing = "No learned representation and baseline were scored on the same folds, so neither leads."
+        return Opening(asked, nothing, "There is no measurement to be sure of.")
+    found = "; ".join(_found(verdict) for verdict in by_task.values())
+    sure = "; ".join(_sure(verdict) for verdict in by_task.values())
+    chosen_from = scores["representation"].nunique()
+    picked = "each side is the best of several on these same folds, and " if chosen_from > 2 else ""
+    caution = f"{picked}no test of significance was made"
+    return Opening(asked, _sentence(found), _sentence(f"{sure}; {caution}"))
+
+
+def risk_groups(predictions: pd.DataFrame) -> pd.Series[str]:
+    """`low` or `high` for each test patient: at most, or above, the median of the risks predicted in the same fold.
+
+    The outcome has no part in it. Patients of a fold whose risks are all equal are `none`. Of several seeds the first
+    counts, of several test folds the first too: one patient is one person in the curve.
+    """
+    risks = predictions.dropna(subset=["risk"])
+    risks = risks[risks["seed"] == risks["seed"].min()].sort_values(["fold", "patient"], kind="stable")
+    by_fold = risks.groupby("fold")["risk"]
+    group = pd.Series("low", index=risks.index)
+    group[risks["risk"] > by_fold.transform("median")] = "high"
+    group[by_fold.transform("nunique") == 1] = "none"
+    return group.set_axis(risks["patient"])[lambda named: ~named.index.duplicated()]
+
+
+def split_by_risk(predictions: pd.DataFrame, patients: pd.DataFrame, *, representation: str) -> RiskSplit | None:
+    """The patients of `risk_groups` with their follow-up, and the log-rank test; None where nobody has both."""
+    groups = risk_groups(predictions[predictions["representation"] == representation])
+    known = patients.set_index("patient")[["time", "event"]].dropna().astype(np.float64)
+    groups = groups[groups.index.isin(known.index)]
+    if groups.empty:
+        return None
+    sides = {name: known.loc[groups.index[groups == name]] for name in ("low", "high")}
+    low, high = (
+        Survivors(f"{name} risk", t["time"].to_numpy(), t["event"].to_numpy() > 0.5) for name, t in sides.items()
+    )
+    testable = len(low.months) and len(high.months) and (low.events.any() or high.events.any())
+    test = logrank_test(low.months, high.months, low.events, high.events) if testable else None
+    p = float("nan") if test is None else float(test.p_value)
+    return RiskSplit(representation, low, high, p, int((groups == "none").sum()))
+
+
+def median_follow_up(followed: pd.DataFrame) -> float | None:
+    """Months, by the reverse Kaplan-Meier estimate: an event ends the observation, it does not measure it.
+
+    `followed` are patients who all have `time` and `event`; None without any, or when the estimate has no median.
+    """
+    if followed.empty:
+        return None
+    reverse = KaplanMeierFitter().fit(followed["time"].astype(float), followed["event"].astype(float) < 0.5)
+    median = float(reverse.median_survival_time_)
+    return median if np.isfinite(median) else None
+
+
+def place_points(embedding: pd.DataFrame) -> pd.DataFrame:
+    """The points with their place `x, y` on a map: two principal components of the vectors, rows with NaN left out.
+
+    Each modality is standardised by its own training rows (all rows where none is marked), so that the map shows how
+    patients lie within a modality and not the constant gap between the two; the components are those of training rows.
+    """
+    known = ["patient", "modality", "label", "role"]
+    if embedding.empty:
+        return pd.DataFrame(columns=[*known, "x", "y"])
+    vectors = embedding.drop(columns=known)
+    complete = vectors.notna().all(axis=1)
+    points, vectors = embedding.loc[complete, known].reset_index(drop=True), vectors[complete].reset_index(drop=True)
+    if points.empty or {"x", "y"} <= set(vectors):
+        return points.join(vectors)
+    values = vectors.to_numpy(np.float64)
+    fitted = (points["role"] == "train").to_numpy()
+    fitted = fitted if fitted.sum() > 2 else np.ones(len(points), dtype=bool)
+    for modality in points["modality"].unique():
+        rows = (points["modality"] == modality).to_numpy()
+        base = values[rows & fitted] if (rows & fitted).any() else values[rows]
+        scale = base.std(axis=0)
+        values[rows] = (values[rows] - base.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
+    axes = np.linalg.svd(values[fitted], full_matrices=False)[2][:2]
+    # The sign of a component is arbitrary: its largest entry is made positive, so that equal runs give equal maps.
+    axes *= np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
+    placed = np.pad(values @ axes.T, ((0, 0), (0, 2 - len(axes))))
+    return points.assign(x=placed[:, 0], y=placed[:, 1])
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def _asked(tasks: set[str], patients: pd.DataFrame) -> str:
+    source = "the slides and the gene expression" if patients["has_expression"].any() else "the slides"
+    targets = [task_label(task) for task in sorted(tasks, key=lambda task: rank(task, TASKS))]
+    who = f"{len(patients):,} patients"
+    if not targets:
+        return f"A representation was learned from {source} of {who}; no task was asked of it."
+    return (
+        f"Does a representation learned from {source} of {who} say more about the {' and the '.join(targets)} of "
+        "patients it has never seen than plain summaries of the same data that need no training?"
+    )
+
+
+def _found(verdict: Verdict) -> str:
+    gap = f"{abs(verdict.mean):.3f}"
+    place = "level with" if not gap.strip("0.") else f"{gap} {'above' if verdict.mean > 0 else 'below'}"
+    return (
+        f"for {task_label(verdict.task)}, the best learned representation "
+        f"({_inline(verdict.learned)}) reached a mean {metric_label(verdict.metric)} of "
+        f"{verdict.learned_mean:.3f} by {protocol_label(verdict.protocol)}, {place} the best baseline "
+        f"({_inline(verdict.baseline)}) with {verdict.baseline_mean:.3f}"
+    )
+
+
+def _sure(verdict: Verdict) -> str:
+    task, folds = task_label(verdict.task), len(verdict.differences)
+    spread = f"spread over folds (sd {verdict.spread:.3f})"
+    if verdict.outcome == "one fold":
+        return f"{task} was measured on one fold only, which cannot show how far chance moves the difference"
+    if verdict.outcome != "undecided":
+        winner = "learned representation" if verdict.outcome == "ahead" else "baseline"
+        return f"for {task}, the {winner} is ahead in all {folds} folds, by more than the {spread}"
+    size = "within" if abs(verdict.mean) <= verdict.spread else "larger than"
+    return f"{task} is undecided: learned ahead in {verdict.ahead} of {folds} folds, the difference {size} its {spread}"
+
+
+def _inline(name: str) -> str:
+    label = "slide and expression together" if name == "fused" else representation_label(name)
+    return label if label.startswith("PCA") else label.lower()

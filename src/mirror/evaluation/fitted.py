@@ -1,0 +1,92 @@
+"""One representation on one fold: fitted on the training half, applied to both, with everybody counted."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirror.config import EvaluationConfig
+from mirror.evaluation.metrics import Codes, Flags, Floats
+from mirror.evaluation.representations import PatientTable, fit_representation, recipes, row_space
+from mirror.seeding import stream_seed
+from mirror.types import Fold
+
+
+class Count(NamedTuple):
+    """Who took part. In either half, evaluated + without endpoint + without modality = its patients in the fold."""
+
+    representation: str
+    task: str
+    train: int
+    test: int
+    train_without_endpoint: int
+    test_without_endpoint: int
+    train_without_modality: int
+    test_without_modality: int
+
+
+class Half(NamedTuple):
+    """Patients of one half of the fold, by name ascending: their rows in the table, `x` (n, D), NaN where not `has`."""
+
+    rows: NDArray[np.intp]
+    x: Floats
+    has: Flags
+
+    def taking_part(self, known: Flags) -> NDArray[np.intp]:
+        """Positions in this half of those who have the modalities and, by the table's `known`, the endpoint."""
+        return np.flatnonzero(self.has & known[self.rows])
+
+
+class Fitted(NamedTuple):
+    """One representation of one fold, ready for protocols; `notes` say where it is less than was asked for."""
+
+    name: str
+    table: PatientTable
+    fold: Fold
+    config: EvaluationConfig
+    seed: int
+    train: Half
+    test: Half
+    notes: list[str]
+
+    @property
+    def inner_seed(self) -> int:
+        """Of the inner folds: the same for every representation."""
+        return stream_seed(self.seed, "inner folds", self.fold.number) % 2**32
+
+
+def fit_on_fold(name: str, table: PatientTable, fold: Fold, config: EvaluationConfig, seed: int) -> Fitted:
+    """Fit the representation `name` on the training half of `fold` and apply it to both halves."""
+    rows = [table.rows(sorted(half)) for half in (fold.train, fold.test)]
+    representation = fit_representation(name, table, rows[0])
+    parts = [representation.transform(table, half) for half in rows]
+    has: list[Flags] = [~np.isnan(x[:, 0]) for x in parts]
+    basis = row_space(parts[0][has[0]])
+    if basis is not None:
+        parts = [x @ basis for x in parts]
+    train, test = (Half(half, x, there) for half, x, there in zip(rows, parts, has, strict=True))
+    wanted = recipes(config.components)[name].components or 0
+    found = {block.view: block.axes.shape[1] for block in representation.blocks if block.axes is not None}
+    notes = [
+        f"{view} has no more than {components} components in its training patients"
+        for view, components in found.items()
+        if components < wanted
+    ]
+    return Fitted(name, table, fold, config, seed, train, test, notes)
+
+
+def count(fitted: Fitted, task: str, known: Flags) -> Count:
+    """Who takes part in `task`, whose endpoint is `known` for these patients of the table (N,)."""
+    halves = (fitted.train, fitted.test)
+    taking_part = [len(half.taking_part(known)) for half in halves]
+    without_endpoint = [int(np.sum(~known[half.rows])) for half in halves]
+    without_modality = [int(np.sum(~half.has & known[half.rows])) for half in halves]
+    return Count(fitted.name, task, *taking_part, *without_endpoint, *without_modality)
+
+
+def class_codes(table: PatientTable) -> Codes:
+    """Position of each patient's label in the table's classes, -1 where it has none of them."""
+    place = {name: code for code, name in enumerate(table.classes)}
+    return np.array([-1 if label is None else place.get(label, -1) for label in table.labels], dtype=np.int64)

@@ -33,7 +33,7 @@ check: install  ## static types (fetches pyright through npm on its first run)
 cohorts: install  ## the main job on the real cohorts beside the project, and the README's tables from it
 	for cohort in brca coadread blca; do $(BIN)/mirror run configs/$$cohort.yaml || exit 1; done
 	$(BIN)/mirror run configs/rcc.yaml
-	$(BIN)/python docs/update_tables.py brca coadread blca rcc
+	$(BIN)/python docs/update_readme.py brca coadread blca rcc
 
 benchmarks: install  ## each prints its table and ends in one line of JSON
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -1,8 +1,8 @@
 """What the numbers say, in figures and in words, before anything is drawn.
 
 Which side leads and how far folds agree on it, patients split by predicted risk, points placed on a map, and the names
-under which people read representations, protocols, metrics and tasks. Every sentence is computed
-from the scores, and none of them speaks of significance where no test was made.
+under which people read representations, protocols, metrics and tasks. Every sentence is computed from the scores, and
+none of them speaks of significance where no test was made.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class ReportInputs:
     patient, label, time (months), event (nullable), slides, has_expression. `notes` sentences of the earlier stages.
     `scores` and `predictions` as `mirror evaluate` writes them. `histories` (seed, fold) -> a mapping an epoch: `epoch`
     and named terms. `embedding` one row a point of one run: patient, modality (slide | expression), label, role, and
-    either x and y or vector columns. `facts` versions, device, date: the page has no clock of its own.
+    either x and y or vector columns. `facts` what was run, a line each, `Finished` also on top: the page has no clock.
     """
 
     name: str

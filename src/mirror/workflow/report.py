@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from mirror.artefacts import read_json, write_text
-from mirror.config import Config, dump_config
+from mirror.config import Config, Section, dump_config
 from mirror.data.cohort import Cohort
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.report import ReportInputs, render_report
@@ -19,6 +22,11 @@ from mirror.training.runs import RunFolder, run_folder
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.evaluate import account_file, predictions_file, scores_file
 from mirror.workflow.pretrain import wanted_runs
+
+S = TypeVar("S", bound=Section)
+
+HASH_SHOWN = 12
+"""Digits of an input's hash on the page: enough to tell files apart; cohort.json has all of them."""
 
 
 def report_file(config: Config) -> Path:
@@ -29,6 +37,7 @@ def report_file(config: Config) -> Path:
 def write_report(config: Config) -> Path:
     """Write report.html from the files of the stages before. Raises `ArtefactError` when one of them has not run."""
     cohort = Cohort.load(cohort_folder(config))
+    scores, predictions = read_scores(scores_file(config)), read_predictions(predictions_file(config))
     runs = {
         (seed, fold.number): run_folder(config.output, seed=seed, fold=fold.number)
         for seed, fold in wanted_runs(config, cohort, fold=None, seed=None)
@@ -36,30 +45,40 @@ def write_report(config: Config) -> Path:
     inputs = ReportInputs(
         name=config.name,
         preset=config.preset,
-        config_yaml=_shareable(config),
+        config_yaml=dump_config(_shareable(config)),
         counts={kind: count._asdict() for kind, count in cohort.counts.items()},
-        excluded=cohort.excluded,
+        excluded=_excluded(cohort),
         patients=_patients(cohort),
         notes=_notes(config, cohort),
-        scores=read_scores(scores_file(config)),
-        predictions=read_predictions(predictions_file(config)),
+        scores=scores,
+        predictions=predictions,
         histories={key: _history(run) for key, run in runs.items()},
         embedding=_points(cohort, next(iter(runs.values()))),
-        facts=_facts(list(runs.values())),
+        facts=_facts(config, cohort, list(runs.values())),
     )
     write_text(report_file(config), render_report(inputs))
     return report_file(config)
 
 
-def _shareable(config: Config) -> str:
-    """The resolved configuration with names for paths: the page is sent to others, the folders of a disk are not."""
-    lines = dump_config(config).splitlines()
-    return "\n".join(_name_only(line) for line in lines) + "\n"
+def _shareable(section: S) -> S:
+    """The settings with names for paths: the page is sent to others, the folders of a disk are not."""
+    changed: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Path):
+            changed[name] = Path(value.name)
+        elif isinstance(value, Section):
+            changed[name] = _shareable(value)
+    return section.model_copy(update=changed)
 
 
-def _name_only(line: str) -> str:
-    key, colon, value = line.partition(": ")
-    return f"{key}: {Path(value).name}" if colon and Path(value).is_absolute() else line
+def _excluded(cohort: Cohort) -> pd.DataFrame:
+    """The list of exclusions with the names of files for their paths, which reasons may quote too."""
+    table = cohort.excluded
+    sources = [Path(source) for source in table["source"].astype(str)]
+    folders = [f"{source.parent}{os.sep}" if source.is_absolute() else "" for source in sources]
+    reasons = [str(reason).replace(folder, "") for reason, folder in zip(table["reason"], folders, strict=True)]
+    return table.assign(reason=reasons, source=[source.name for source in sources])
 
 
 def _patients(cohort: Cohort) -> pd.DataFrame:
@@ -70,12 +89,7 @@ def _patients(cohort: Cohort) -> pd.DataFrame:
 def _notes(config: Config, cohort: Cohort) -> list[str]:
     """What the stages before want the reader to know."""
     facts = cohort.facts
-    notes = [str(facts[part]["sentence"]) for part in ("survival",) if facts.get(part)]
-    lacking = len(cohort.patients) - int(cohort.patients["has_expression"].sum())
-    if lacking:
-        notes.append(
-            f"{lacking} of {len(cohort.patients)} patients have no expression and take part in what needs slides only."
-        )
+    notes = [str(facts["survival"]["sentence"])] if facts.get("survival") else []
     if facts.get("duplicate_features"):
         pairs = "; ".join(" = ".join(names) for names in facts["duplicate_features"][:5])
         notes.append(f"Slides with the very same features under different names: {pairs}.")
@@ -108,12 +122,25 @@ def _points(cohort: Cohort, run: RunFolder) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _facts(runs: list[RunFolder]) -> dict[str, str]:
+def _facts(config: Config, cohort: Cohort, runs: list[RunFolder]) -> dict[str, str]:
+    """What was run on what, a line each; lines that do not apply are left out."""
     records = [run.read_record() for run in runs]
     seconds = [float(record["seconds"]) for record in records]
-    return {
-        "runs": f"{len(records)} (one a fold and seed)",
-        "training": f"{np.mean(seconds):.0f} s a run on {', '.join(sorted({record['device'] for record in records}))}",
-        "finished": max(record["finished"] for record in records),
-        **records[0]["versions"],
+    devices = ", ".join(sorted({str(record["device"]) for record in records}))
+    facts = {
+        "Runs": f"{len(records)}, one a fold and seed; {np.mean(seconds):.0f} s a run on {devices}",
+        "Finished": f"{max(datetime.fromisoformat(record['finished']) for record in records):%Y-%m-%d %H:%M %Z}",
+        "Seeds": ", ".join(map(str, config.seeds)),
+        "Folds": _folds(config, cohort),
+        "Tile features": f"{cohort.encoder or 'encoder not named'}, {cohort.feature_dim} numbers a tile",
+        "Expression": str(cohort.facts.get("units") or ""),
+        "Inputs by hash": "; ".join(f"{name} {mark[:HASH_SHOWN]}" for name, mark in cohort.facts["inputs"].items()),
+        "Made with": ", ".join(f"{name} {version}" for name, version in records[0]["versions"].items()),
     }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _folds(config: Config, cohort: Cohort) -> str:
+    read_from = config.cohort.folds.path
+    made = f"stratified, from seed {config.cohort.folds.seed}" if read_from is None else f"as in {read_from.name}"
+    return f"{len(cohort.folds)}, {made}"

@@ -1,0 +1,108 @@
+"""Write into the README what nobody should type: the score tables of finished runs, and the tree.
+
+    python docs/update_readme.py [brca coadread blca rcc]
+
+For each name, runs/NAME/scores.parquet goes between `<!-- scores:NAME -->` and `<!-- /scores -->`. The tree's notes are
+the first sentences of the modules' docstrings.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+from mirror.artefacts import write_text
+from mirror.cli.tables import SHOWN
+from mirror.evaluation.scores import read_scores, summarise
+
+ROOT = Path(__file__).resolve().parents[1]
+BASELINES = ("raw_", "pca")
+ROOMS = {
+    "cli": "the command line",
+    "workflow": "the stages of `mirror run`, one file each",
+    "evaluation": "representations, probes, survival, report",
+    "simulate": "a cohort with known truth",
+    "tasks": "networks and losses wired together",
+    "compat": "checkpoints of the authors' code",
+    "training": "one loop, resumable",
+    "nn": "networks: tensors in, tensors out",
+    "losses": "pure functions",
+    "data": "features, tables, the join, folds, batches",
+    "presets": "complete settings by name",
+}
+"""From the top down: a room imports from those below it."""
+BESIDE = {
+    "tests": "by room, and stories from the command line",
+    "configs": "the real cohorts beside the project",
+    "benchmarks": "each prints its table and one line of JSON",
+    "docs": "method to code, deviations, data formats, log, decisions",
+}
+NOTE_WIDTH = 76
+
+
+def markdown_table(name: str) -> str:
+    """Mean and standard deviation over folds; the best mean of each column is bold, baselines included."""
+    summary = summarise(read_scores(ROOT / "runs" / name / "scores.parquet"))
+    columns = {
+        key: title for key, title in SHOWN.items() if ((summary.protocol == key[0]) & (summary.metric == key[1])).any()
+    }
+    cells = summary.set_index(["representation", "protocol", "metric"])
+    best = {key: cells.xs(key, level=("protocol", "metric"))["mean"].max() for key in columns}
+    lines = [
+        f"| {name} | " + " | ".join(columns.values()) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for representation in dict.fromkeys(summary["representation"]):
+        shown: list[str] = []
+        for key in columns:
+            row = cells.loc[(representation, *key)]
+            text = f"{row['mean']:.3f} ± {row['sd']:.3f}"
+            shown.append(f"**{text}**" if row["mean"] == best[key] else text)
+        title = representation if representation.startswith(BASELINES) else f"*{representation}*"
+        lines.append(f"| {title} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def tree() -> str:
+    """Every file of the package, rooms from the top down, with a note each."""
+    package = ROOT / "src" / "mirror"
+    lines = ["src/mirror/"]
+    for room, note in ROOMS.items():
+        lines.append(f"  {room + '/':<28}{note}")
+        files = sorted(path for path in (package / room).iterdir() if path.is_file() and path.name != "__init__.py")
+        lines += [f"    {path.name:<26}{_note(path)}".rstrip() for path in files]
+    modules = sorted(path for path in package.glob("*.py") if path.name != "__init__.py")
+    lines += [f"  {path.name:<28}{_note(path)}" for path in modules]
+    return "\n".join(lines + [f"{name + '/':<30}{note}" for name, note in BESIDE.items()])
+
+
+def _note(path: Path) -> str:
+    """The first sentence of a module's docstring, cut at a comma or colon where it is too long for a line."""
+    if path.suffix != ".py":
+        return ""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    sentence = re.split(r"\.(?:\s|$)", docstring.split("\n\n")[0].replace("\n", " "))[0].split(" (METHOD")[0]
+    while len(sentence) > NOTE_WIDTH and (cut := max(sentence.rfind(mark) for mark in (", ", ": ", "; "))) > 0:
+        sentence = sentence[:cut]
+    return sentence
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name in sys.argv[1:]:
+        pattern = re.compile(rf"(<!-- scores:{name} -->\n).*?(<!-- /scores -->)", re.DOTALL)
+        if not pattern.search(text):
+            sys.exit(f"README.md has no marker <!-- scores:{name} -->; add it where the table should stand")
+        table = markdown_table(name)
+        text = pattern.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
+    text = re.sub(
+        r"(## The tree\n+```\n).*?(```)", lambda found: f"{found[1]}{tree()}\n{found[2]}", text, flags=re.DOTALL
+    )
+    write_text(readme, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What the page says of numbers is what the numbers say, and no more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from lifelines.statistics import logrank_test
+from report_inputs import make_inputs, scores_of
+
+from mirror.evaluation.findings import (
+    Opening,
+    Verdict,
+    headlines,
+    opening,
+    place_points,
+    representation_label,
+    risk_groups,
+    split_by_risk,
+    verdicts,
+)
+from mirror.evaluation.report import ReportInputs
+
+
+@pytest.fixture(scope="module")
+def inputs() -> ReportInputs:
+    return make_inputs()
+
+
+def opening_of(scores: pd.DataFrame) -> Opening:
+    return opening(headlines(verdicts(scores)), scores=scores, patients=make_inputs().patients)
+
+
+def test_seeds_are_averaged_within_their_fold():
+    one = scores_of({"fused": [0.8, 0.9], "raw_fused": [0.7, 0.7]})
+    other = one.assign(seed=1, value=one["value"] + 0.1)
+    (verdict,) = verdicts(pd.concat([one, other]))
+    assert verdict.differences == pytest.approx((0.1, 0.2))
+
+
+def test_learned_ahead_everywhere_and_beyond_the_spread_is_called_ahead(inputs: ReportInputs):
+    scores = scores_of({"fused": [0.90, 0.91, 0.92], "slide": [0.5] * 3, "raw_fused": [0.80, 0.82, 0.81]})
+    chosen = headlines(verdicts(scores))
+    _, found, sure = opening_of(scores)
+    assert chosen[0].outcome == "ahead"
+    assert "0.910 by linear probe, 0.100 above the best baseline (both as given) with 0.810" in found
+    assert "the learned representation is ahead in all 3 folds, by more than the spread over folds (sd 0.010)" in sure
+
+
+def test_a_better_baseline_is_said_plainly(inputs: ReportInputs):
+    scores = scores_of({"fused": [0.80, 0.82, 0.81], "raw_fused": [0.5] * 3, "pca8_fused": [0.90, 0.91, 0.92]})
+    _, found, sure = opening_of(scores)
+    assert "0.100 below the best baseline (PCA 8, both) with 0.910" in found
+    assert "the baseline is ahead in all 3 folds" in sure
+
+
+@pytest.mark.parametrize(
+    ("fused", "said"),
+    [
+        ([0.80, 0.90, 0.81], "learned ahead in 2 of 3 folds, the difference within its spread"),
+        ([0.801, 0.90, 0.801], "learned ahead in 3 of 3 folds, the difference within its spread"),
+        ([0.79, 0.84, 0.84, 0.84], "learned ahead in 3 of 4 folds, the difference larger than its spread"),
+    ],
+    ids=["folds disagree", "agree within the spread", "disagree beyond the spread"],
+)
+def test_what_the_folds_do_not_settle_is_called_undecided(inputs: ReportInputs, fused: list[float], said: str):
+    scores = scores_of({"fused": fused, "raw_fused": [0.82, 0.80, 0.80] if fused[0] == 0.8 else [0.80] * len(fused)})
+    chosen = headlines(verdicts(scores))
+    sure = opening_of(scores).sure
+    assert chosen[0].outcome == "undecided"
+    assert "undecided" in sure and said in sure
+
+
+def test_one_fold_claims_nothing(inputs: ReportInputs):
+    scores = scores_of({"fused": [0.9], "raw_fused": [0.5]})
+    sure = opening_of(scores).sure
+    assert "one fold only" in sure and "ahead" not in sure
+
+
+def test_differences_come_from_folds_that_both_sides_have():
+    (verdict,) = verdicts(scores_of({"fused": [0.9, np.nan, 0.8], "raw_fused": [0.7, 0.9, 0.7]}))
+    assert verdict == Verdict(
+        "subtyping", "linear", "auroc", "fused", pytest.approx(0.85), "raw_fused", 0.7, pytest.approx((0.2, 0.1))
+    )
+
+
+def test_risk_groups_are_halves_of_each_fold(inputs: ReportInputs):
+    predicted = inputs.predictions.query("representation == 'fused' and protocol == 'cox'")
+    groups = risk_groups(predicted)
+    risk, fold = (predicted.set_index("patient")[name] for name in ("risk", "fold"))
+    for number in fold.unique():
+        members = fold.index[fold == number]
+        assert (groups[members] == "high").sum() == len(members) // 2
+        assert risk[members][groups[members] == "high"].min() > risk[members][groups[members] == "low"].max()
+
+
+def test_risk_groups_do_not_know_the_outcome(inputs: ReportInputs):
+    predicted = inputs.predictions.query("protocol == 'cox'")
+    turned = inputs.patients.assign(event=~inputs.patients["event"], time=inputs.patients["time"].to_numpy()[::-1])
+    turned = turned.assign(time=turned["time"].fillna(1.0).where(inputs.patients["time"].notna()))
+    before, after = (split_by_risk(predicted, people, representation="fused") for people in (inputs.patients, turned))
+    assert before is not None and after is not None
+    assert len(before.low.months) == len(after.low.months) and len(before.high.months) == len(after.high.months)
+    assert before.low.events.sum() == (~after.low.events).sum()
+    assert before.p != after.p
+
+
+def test_a_model_that_cannot_tell_patients_apart_splits_nobody(inputs: ReportInputs):
+    predicted = inputs.predictions.query("protocol == 'cox'").copy()
+    predicted.loc[predicted["fold"] == 0, "risk"] = 0.25
+    groups = risk_groups(predicted.query("representation == 'fused'"))
+    assert (groups == "none").sum() == 20
+    split = split_by_risk(predicted, inputs.patients, representation="fused")
+    # Patient 3 is of fold 0 and has no follow-up.
+    assert split is not None and split.unsplit == 19
+
+
+def test_log_rank_is_that_of_lifelines(inputs: ReportInputs):
+    predicted = inputs.predictions.query("representation == 'fused' and protocol == 'cox'")
+    table = predicted.merge(inputs.patients, on="patient").dropna(subset=["time"])
+    high = table["risk"] > table["fold"].map(predicted.groupby("fold")["risk"].median())
+    oracle = logrank_test(
+        table.loc[high, "time"],
+        table.loc[~high, "time"],
+        table.loc[high, "event"].astype(bool),
+        table.loc[~high, "event"].astype(bool),
+    )
+    split = split_by_risk(predicted, inputs.patients, representation="fused")
+    assert split is not None and split.p == pytest.approx(oracle.p_value, abs=1e-12)
+
+
+def test_map_axes_are_fitted_on_training_points(inputs: ReportInputs):
+    before = place_points(inputs.embedding)
+    moved = inputs.embedding.copy()
+    vectors = [name for name in moved if str(name).startswith("v")]
+    test = moved["role"] == "test"
+    moved.loc[test, vectors] *= 7.0
+    after = place_points(moved)
+    train = (~test).to_numpy()
+    np.testing.assert_allclose(before.loc[train, ["x", "y"]], after.loc[train, ["x", "y"]])
+
+
+def test_map_spreads_training_points_as_their_principal_components(inputs: ReportInputs):
+    train = inputs.embedding[(inputs.embedding["role"] == "train") & (inputs.embedding["modality"] == "slide")]
+    values = train.filter(like="v").drop(columns="modality", errors="ignore").select_dtypes("number").to_numpy()
+    standard = (values - values.mean(0)) / values.std(0)
+    oracle = np.linalg.eigvalsh(standard.T @ standard)[::-1][:2]
+    placed = place_points(train)
+    np.testing.assert_allclose((placed[["x", "y"]] ** 2).sum(), oracle)
+
+
+def test_representations_have_names_for_people():
+    named = {name: representation_label(name) for name in ("fused", "raw_slide", "raw_fused", "pca32_fused", "abmil")}
+    assert list(named.values()) == ["Both", "Mean tile", "Both as given", "PCA 32, both", "abmil"]

@@ -151,8 +151,8 @@ def against_scikit_learn(folder: Path, features: int | None, *, literal: bool, r
         runs.append(compare(ours, matrix, labels, kind, stop))
         r = runs[-1]
         print(
-            f"{r.solver:10}  {r.tolerance:9.0e}  {r.seconds:8.1f}  {r.processor_seconds:9.1f}  {r.curve_gap:8.4f}  {r.curve_gap_all:8.4f}"
-            f"  {r.size:8}  {r.not_shared:10}  {r.same_ranking!s:>12}",
+            f"{r.solver:10}  {r.tolerance:9.0e}  {r.seconds:8.1f}  {r.processor_seconds:9.1f}"
+            f"  {r.curve_gap:8.4f}  {r.curve_gap_all:8.4f}  {r.size:8}  {r.not_shared:10}  {r.same_ranking!s:>12}",
             flush=True,
         )
     print_curves(ours, runs)

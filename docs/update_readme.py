@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from mirror.artefacts import write_text
-from mirror.cli.tables import SHOWN
+from mirror.cli.tables import shown_columns
 from mirror.evaluation.scores import read_scores, summarise
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,9 +45,7 @@ NOTE_WIDTH = 76
 def markdown_table(name: str) -> str:
     """Mean and standard deviation over folds; the best mean of each column is bold, baselines included."""
     summary = summarise(read_scores(ROOT / "runs" / name / "scores.parquet"))
-    columns = {
-        key: title for key, title in SHOWN.items() if ((summary.protocol == key[0]) & (summary.metric == key[1])).any()
-    }
+    columns = shown_columns(summary)
     cells = summary.set_index(["representation", "protocol", "metric"])
     best = {key: cells.xs(key, level=("protocol", "metric"))["mean"].max() for key in columns}
     lines = [

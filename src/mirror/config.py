@@ -226,6 +226,22 @@ def resolve(content: Mapping[str, Any], *, where: Path) -> Config:
     return _rebase(config, where.resolve().parent)
 
 
+def changes_from_preset(config: Config) -> dict[str, Any]:
+    """Dotted key -> value of everything that the configuration sets otherwise than its preset does."""
+    resolved = config.model_dump(mode="json")
+
+    def differences(preset: Mapping[str, Any], own: Mapping[str, Any], above: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in preset.items():
+            if isinstance(value, Mapping):
+                found |= differences(value, own[name], f"{above}{name}.")
+            elif own[name] != value:
+                found[f"{above}{name}"] = own[name]
+        return found
+
+    return differences(read_preset(config.preset), resolved, "")
+
+
 def dump_config(config: Config) -> str:
     """The resolved configuration as YAML; `load_config` of it gives `config` back."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -16,7 +16,7 @@ from sklearn.svm import LinearSVC
 from mirror.data.elimination import Elimination, eliminate
 from mirror.errors import ConfigError, DataError
 
-EXACT = LinearSVC(C=1, loss="squared_hinge", dual=True, tol=1e-11, max_iter=1_000_000, random_state=0)
+EXACT = LinearSVC(C=1, loss="squared_hinge", dual=True, tol=1e-8, max_iter=50_000, random_state=0)
 
 
 def cohort(
@@ -49,28 +49,27 @@ def assert_same(ours: Elimination, theirs: RFECV) -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4])
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize(("step", "folds", "minimum"), [(0.05, 5, 1), (0.3, 3, 2), (7, 4, 10)])
+@pytest.mark.parametrize(("step", "folds", "minimum"), [(0.08, 5, 1), (0.3, 3, 2), (7, 4, 10)])
 def test_scores_sizes_and_selection_are_those_of_scikit_learn(
-    classes: int, seed: int, step: float, folds: int, minimum: int
+    classes: int, step: float, folds: int, minimum: int
 ) -> None:
-    matrix, labels = cohort(classes=classes, seed=seed)
+    matrix, labels = cohort(classes=classes, seed=folds)
     ours = eliminate(matrix, labels, step=step, folds=folds, minimum=minimum)
     assert_same(ours, reference(matrix, labels, step=step, folds=folds, minimum=minimum))
 
 
 def test_more_samples_than_features_give_the_same_as_scikit_learn() -> None:
-    matrix, labels = cohort(samples=120, features=15, informative=2)
-    assert_same(eliminate(matrix, labels, step=1), reference(matrix, labels, step=1, folds=5, minimum=1))
+    matrix, labels = cohort(samples=90, features=15, informative=2)
+    assert_same(eliminate(matrix, labels, step=4, folds=3), reference(matrix, labels, step=4, folds=3, minimum=1))
 
 
 def test_constant_and_repeated_columns_leave_in_the_order_of_scikit_learn() -> None:
-    matrix, labels = cohort(features=150, seed=3)
+    matrix, labels = cohort(features=150, classes=2, seed=1)
     rng = np.random.default_rng(0)
-    matrix[:, rng.choice(150, 30, replace=False)] = 0
-    matrix[:, rng.choice(150, 30, replace=False)] = -9.9658
-    matrix[:, rng.choice(150, 30, replace=False)] = matrix[:, [149]]
-    assert_same(eliminate(matrix, labels), reference(matrix, labels, step=0.05, folds=5, minimum=1))
+    for values in (np.full((60, 1), -9.9658), matrix[:, [149]].copy()):
+        matrix[:, rng.choice(150, 40, replace=False)] = values
+    plan = {"step": 13, "folds": 2, "minimum": 10}
+    assert_same(eliminate(matrix, labels, **plan), reference(matrix, labels, **plan))
 
 
 def test_every_size_of_one_elimination_is_the_panel_of_rfe_at_that_size() -> None:
@@ -82,7 +81,7 @@ def test_every_size_of_one_elimination_is_the_panel_of_rfe_at_that_size() -> Non
 
 
 def test_a_size_that_no_round_had_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no round .* 79 features"):
+    with pytest.raises(ConfigError, match=r"no round .* 79 features"):
         eliminate(*cohort()).kept_at(79)
 
 
@@ -115,7 +114,7 @@ def test_the_matrix_is_left_as_it_was() -> None:
     assert_array_equal(matrix, before)
 
 
-def test_values_of_held_out_samples_do_not_reach_the_other_folds_nor_the_names_of_classes_anything() -> None:
+def test_names_of_classes_do_not_move_the_result() -> None:
     matrix, labels = cohort()
     renamed = np.unique(labels, return_inverse=True)[1]
     assert_array_equal(eliminate(matrix, renamed.tolist()).survived, eliminate(matrix, labels).survived)
@@ -139,7 +138,7 @@ def test_a_class_smaller_than_the_folds_is_named_with_its_count() -> None:
     matrix, labels = cohort()
     labels[:] = np.where(np.arange(60) % 2, "BRCA", "LUAD")
     labels[:3] = "KIRC"
-    with pytest.raises(DataError, match="5 folds need 5 members(.|\n)*KIRC has 3"):
+    with pytest.raises(DataError, match=r"5 folds need 5 members(.|\n)*KIRC has 3"):
         eliminate(matrix, labels)
 
 
@@ -169,7 +168,8 @@ def test_a_matrix_of_text_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "word"), [({"step": 0.0}, "step"), ({"folds": 1}, "folds"), ({"minimum": 0}, "minimum"), ({"cost": 0}, "cost")]
+    ("setting", "word"),
+    [({"step": 0.0}, "step"), ({"folds": 1}, "folds"), ({"minimum": 0}, "minimum"), ({"cost": 0}, "cost")],
 )
 def test_settings_out_of_range_are_named(setting: dict[str, float], word: str) -> None:
     with pytest.raises(ConfigError, match=word):

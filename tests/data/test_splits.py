@@ -159,3 +159,10 @@ def test_folds_survive_a_round_trip(tmp_path):
     (tmp_path / "folds.json").write_text('{"schema": 1, "folds": [{"number": 0}]}')
     with pytest.raises(ArtefactError, match="does not hold folds"):
         load_folds(tmp_path / "folds.json")
+
+
+def test_folds_keep_the_numbers_of_their_keys(write_folds):
+    parts = {"1": {"train": ["a"], "val": ["b"]}, "3": {"train": ["b"], "val": ["a"]}}
+    assert [fold.number for fold in read_folds(write_folds(parts), ["a", "b"]).folds] == [1, 3]
+    named = {f"split {key}": part for key, part in parts.items()}
+    assert [fold.number for fold in read_folds(write_folds(named), ["a", "b"]).folds] == [0, 1]

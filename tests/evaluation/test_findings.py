@@ -11,7 +11,9 @@ from report_inputs import make_inputs, scores_of
 from mirror.evaluation.findings import (
     Opening,
     Verdict,
+    chance,
     headlines,
+    median_follow_up,
     opening,
     place_points,
     representation_label,
@@ -38,7 +40,7 @@ def test_seeds_are_averaged_within_their_fold():
     assert verdict.differences == pytest.approx((0.1, 0.2))
 
 
-def test_learned_ahead_everywhere_and_beyond_the_spread_is_called_ahead(inputs: ReportInputs):
+def test_learned_ahead_everywhere_and_beyond_the_spread_is_called_ahead():
     scores = scores_of({"fused": [0.90, 0.91, 0.92], "slide": [0.5] * 3, "raw_fused": [0.80, 0.82, 0.81]})
     chosen = headlines(verdicts(scores))
     _, found, sure = opening_of(scores)
@@ -47,7 +49,7 @@ def test_learned_ahead_everywhere_and_beyond_the_spread_is_called_ahead(inputs: 
     assert "the learned representation is ahead in all 3 folds, by more than the spread over folds (sd 0.010)" in sure
 
 
-def test_a_better_baseline_is_said_plainly(inputs: ReportInputs):
+def test_a_better_baseline_is_said_plainly():
     scores = scores_of({"fused": [0.80, 0.82, 0.81], "raw_fused": [0.5] * 3, "pca8_fused": [0.90, 0.91, 0.92]})
     _, found, sure = opening_of(scores)
     assert "0.100 below the best baseline (PCA 8, both) with 0.910" in found
@@ -63,7 +65,7 @@ def test_a_better_baseline_is_said_plainly(inputs: ReportInputs):
     ],
     ids=["folds disagree", "agree within the spread", "disagree beyond the spread"],
 )
-def test_what_the_folds_do_not_settle_is_called_undecided(inputs: ReportInputs, fused: list[float], said: str):
+def test_what_the_folds_do_not_settle_is_called_undecided(fused: list[float], said: str):
     scores = scores_of({"fused": fused, "raw_fused": [0.82, 0.80, 0.80] if fused[0] == 0.8 else [0.80] * len(fused)})
     chosen = headlines(verdicts(scores))
     sure = opening_of(scores).sure
@@ -71,7 +73,7 @@ def test_what_the_folds_do_not_settle_is_called_undecided(inputs: ReportInputs, 
     assert "undecided" in sure and said in sure
 
 
-def test_one_fold_claims_nothing(inputs: ReportInputs):
+def test_one_fold_claims_nothing():
     scores = scores_of({"fused": [0.9], "raw_fused": [0.5]})
     sure = opening_of(scores).sure
     assert "one fold only" in sure and "ahead" not in sure
@@ -152,3 +154,26 @@ def test_map_spreads_training_points_as_their_principal_components(inputs: Repor
 def test_representations_have_names_for_people():
     named = {name: representation_label(name) for name in ("fused", "raw_slide", "raw_fused", "pca32_fused", "abmil")}
     assert list(named.values()) == ["Both", "Mean tile", "Both as given", "PCA 32, both", "abmil"]
+
+
+def test_follow_up_of_patients_without_events_is_their_median_time():
+    followed = pd.DataFrame({"time": [30.0, 10.0, 20.0], "event": pd.array([False] * 3, dtype="boolean")})
+    assert median_follow_up(followed) == 20.0
+
+
+def test_events_alone_do_not_measure_follow_up():
+    followed = pd.DataFrame({"time": [10.0, 20.0], "event": pd.array([True] * 2, dtype="boolean")})
+    assert median_follow_up(followed) is None
+    assert median_follow_up(followed.head(0)) is None
+
+
+def test_an_early_event_counts_as_followed_for_longer_than_it_was():
+    followed = pd.DataFrame({"time": [1.0, 10.0, 20.0, 30.0], "event": pd.array([True, False, False, False])})
+    assert median_follow_up(followed) == 20.0
+    assert followed["time"].median() == 15.0
+
+
+def test_chance_is_known_only_where_classes_do_not_matter_or_count_the_same():
+    assert chance("auroc", classes=3) == chance("c_index", classes=0) == 0.5
+    assert chance("balanced_accuracy", classes=4) == 0.25
+    assert chance("accuracy", classes=4) is None and chance("balanced_accuracy", classes=0) is None

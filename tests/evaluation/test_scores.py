@@ -19,7 +19,7 @@ def table(*, fold: int = 0, seed: int = 0, value: float = 0.8) -> pd.DataFrame:
         Score("fused", "linear", "subtyping", "auroc", value),
         Score("fused", "cox", "survival", "c_index", math.nan),
     ]
-    return room.score_table(numbers, cohort="brca", fold=fold, seed=seed, preset="published")
+    return room.score_table(numbers, room.RunOrigin("brca", fold, seed, "published"))
 
 
 def predictions() -> pd.DataFrame:
@@ -27,7 +27,7 @@ def predictions() -> pd.DataFrame:
         {"patient": ["P1", "P2"], "representation": "fused", "protocol": "linear", "task": "subtyping"}
     )
     frame = frame.assign(draw=0, strength=0.1, label=["A", None], risk=[math.nan, -2.5])
-    return room.stamped(frame, cohort="brca", fold=1, seed=2, preset="published")
+    return room.stamped(frame, room.RunOrigin("brca", 1, 2, "published"))
 
 
 def test_a_score_has_exactly_the_nine_columns() -> None:
@@ -51,7 +51,7 @@ def test_predictions_survive_a_round_trip(tmp_path: Path) -> None:
 
 def test_an_empty_table_survives_a_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "scores.parquet"
-    room.write_scores(path, room.score_table([], cohort="x", fold=0, seed=0, preset="published"))
+    room.write_scores(path, room.score_table([], room.RunOrigin("x", 0, 0, "published")))
     assert room.read_scores(path).empty
 
 

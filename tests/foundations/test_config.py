@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mirror.config import Config, dump_config, load_config, preset_names, read_preset, resolve
+from mirror.config import Config, changes_from_preset, dump_config, load_config, preset_names, read_preset, resolve
 from mirror.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -102,3 +102,10 @@ def test_a_file_that_is_no_mapping_or_no_yaml_is_named(tmp_path: Path) -> None:
 def test_each_preset_fills_in_every_section_it_must() -> None:
     for name in preset_names():
         assert resolve(changed(preset=name), where=Path("x.yaml")).preset == name
+
+
+def test_what_is_set_otherwise_than_the_preset_is_known() -> None:
+    sections = {"model": {"width": 96}, "pretraining": {"weights": {"style": 0.3}}}
+    found = changes_from_preset(resolve(changed(**sections), where=Path("x.yaml")))
+    assert found == {"model.width": 96, "pretraining.weights.style": 0.3}
+    assert changes_from_preset(resolve(MINIMAL, where=Path("x.yaml"))) == {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -9,27 +11,36 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = {
-    ("linear", "auroc"): "linear AUROC",
-    ("linear", "balanced_accuracy"): "linear bal. accuracy",
-    ("shot10", "auroc"): "10-shot AUROC",
-    ("cox", "c_index"): "Cox c-index",
-    ("discrete", "c_index"): "discrete c-index",
-}
-"""Protocol and metric of the columns, where the scores have them; scores.parquet has all metrics."""
+SHOWN = {"auroc": "AUROC", "c_index": "c-index"}
+"""One metric a task; scores.parquet and the report have them all."""
+
+
+def shown_columns(summary: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """(protocol, metric) -> title of the columns that are shown, in the order of the scores."""
+    pairs = dict.fromkeys(zip(summary["protocol"], summary["metric"], strict=True))
+    return {pair: f"{_title(pair[0])} {SHOWN[pair[1]]}" for pair in pairs if pair[1] in SHOWN}
 
 
 def score_table(summary: pd.DataFrame, *, title: str) -> Table:
     """A row a representation, in each cell mean and standard deviation over folds, as `summarise` gives them."""
-    cells = {
-        (row.representation, row.protocol, row.metric): f"{row.mean:.3f}±{row.sd:.3f}"
-        for row in summary.itertuples(index=False)
-    }
-    columns = {key: name for key, name in SHOWN.items() if any(cell[1:] == key for cell in cells)}
-    table = Table(title=f"{title}: mean ± standard deviation over folds", title_justify="left")
+    keys = zip(summary["representation"], summary["protocol"], summary["metric"], strict=True)
+    cells = dict(zip(keys, map(_cell, summary["mean"], summary["sd"]), strict=True))
+    table = Table(title=f"{title}: mean ± sd over folds", title_justify="left", padding=(0, 1), pad_edge=False)
     table.add_column("representation", no_wrap=True)
+    columns = shown_columns(summary)
     for name in columns.values():
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=False, min_width=11)
     for representation in dict.fromkeys(summary["representation"]):
         table.add_row(representation, *(cells.get((representation, *key), "") for key in columns))
     return table
+
+
+def _cell(mean: float, sd: float) -> str:
+    if math.isnan(mean):
+        return "undefined"
+    return f"{mean:.3f}" if math.isnan(sd) else f"{mean:.3f}±{sd:.3f}"
+
+
+def _title(protocol: str) -> str:
+    shots = re.fullmatch(r"shot(\d+)", protocol)
+    return f"{shots[1]}-shot" if shots else {"cox": "Cox"}.get(protocol, protocol)

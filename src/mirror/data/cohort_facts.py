@@ -79,7 +79,7 @@ def _survival(patients: pd.DataFrame, config: ClinicalConfig) -> dict[str, Any] 
     sentence = (
         f"{int(happened.sum())} of the {len(known)} patients with follow-up had the event (column '{config.event}' "
         f"read as {config.event_convention}), after a median of {_months(medians[0])}; the others were followed for a "
-        f"median of {_months(medians[1])}. {len(patients) - len(known)} patients have no follow-up. "
+        f"median of {_months(medians[1])}. Without follow-up: {len(patients) - len(known)}. "
         "If that is the wrong way round, name the other convention."
     )
     return {

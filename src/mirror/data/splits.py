@@ -27,9 +27,9 @@ class ReadFolds(NamedTuple):
 def read_folds(path: Path, patients: Sequence[str]) -> ReadFolds:
     """Read JSON `{"0": {"train": [...], "val": [...]}, ...}` (or a list of such parts; `test` for `val`).
 
-    Patients the cohort does not have are left out of their fold and reported. Raises `LeakError` that names every
-    patient who stands in both halves of a fold, and `DataError` when the file is not of this form or half a fold is
-    empty.
+    A fold's number is its key where all keys are numbers, else its place. Patients the cohort does not have are left
+    out of their fold and reported. Raises `LeakError` that names every patient who stands in both halves of a fold,
+    and `DataError` when the file is not of this form or half a fold is empty.
     """
     cohort = set(patients)
     folds: list[Fold] = []
@@ -37,7 +37,7 @@ def read_folds(path: Path, patients: Sequence[str]) -> ReadFolds:
     empty: list[str] = []
     unknown: dict[int, tuple[str, ...]] = {}
     unused: dict[int, tuple[str, ...]] = {}
-    for number, part in enumerate(_parts(path)):
+    for number, part in _parts(path).items():
         train, test = _halves(part, f"{path}, fold {number}")
         both = sorted(train & test)
         if both:
@@ -106,18 +106,20 @@ def load_folds(path: Path) -> tuple[Fold, ...]:
         raise ArtefactError(f"{path} does not hold folds ({error!r}); build the cohort again") from error
 
 
-def _parts(path: Path) -> list[Any]:
+def _parts(path: Path) -> dict[int, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"there are no folds {path}; correct `folds.path`, or leave it out") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not valid JSON: {error}") from error
-    if isinstance(content, dict):
-        content = list(cast("dict[str, Any]", content).values())
-    if not isinstance(content, list) or not content:
+    if not isinstance(content, dict | list) or not content:
         raise DataError(f'{path} has no folds; expected {{"0": {{"train": [...], "val": [...]}}, ...}}')
-    return cast("list[Any]", content)
+    if isinstance(content, list):
+        return dict(enumerate(cast("list[Any]", content)))
+    named = cast("dict[str, Any]", content)
+    numbered = all(key.isdecimal() for key in named) and len({int(key) for key in named}) == len(named)
+    return {int(key): part for key, part in named.items()} if numbered else dict(enumerate(named.values()))
 
 
 def _halves(part: Any, where: str) -> tuple[set[str], set[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -15,8 +15,17 @@ from mirror.artefacts import SCHEMA, write_aside
 from mirror.errors import ArtefactError
 from mirror.evaluation.judged import Score
 
-STAMP = ("cohort", "fold", "seed", "preset")
-"""What a fold's numbers are stamped with: which cohort, fold, seed and preset they are of."""
+
+class RunOrigin(NamedTuple):
+    """What a fold's numbers are stamped with: which cohort, fold, seed and preset they are of."""
+
+    cohort: str
+    fold: int
+    seed: int
+    preset: str
+
+
+STAMP = RunOrigin._fields
 COLUMNS = (*STAMP, "representation", "protocol", "task", "metric", "value")
 PREDICTION_COLUMNS = (*STAMP, "patient", "representation", "protocol", "task", "draw", "strength")
 """The columns that predictions always have; label, predicted and probabilities, or time, event and risk, follow."""
@@ -25,15 +34,15 @@ NUMBERS = {"fold": "int64", "seed": "int64", "draw": "int64", "strength": "float
 _KIND, _VERSION, _PROVENANCE = b"mirror.kind", b"mirror.schema", b"mirror.provenance"
 
 
-def score_table(scores: Iterable[Score], *, cohort: str, fold: int, seed: int, preset: str) -> pd.DataFrame:
+def score_table(scores: Iterable[Score], origin: RunOrigin) -> pd.DataFrame:
     """The scores of one fold with exactly the columns of `COLUMNS`."""
     frame = pd.DataFrame(list(scores), columns=list(Score._fields))
-    return stamped(frame, cohort=cohort, fold=fold, seed=seed, preset=preset).astype({"value": "float64"})
+    return stamped(frame, origin).astype({"value": "float64"})
 
 
-def stamped(frame: pd.DataFrame, *, cohort: str, fold: int, seed: int, preset: str) -> pd.DataFrame:
+def stamped(frame: pd.DataFrame, origin: RunOrigin) -> pd.DataFrame:
     """`frame` (such as a fold's predictions) with the columns of `STAMP` in front."""
-    stamp = pd.DataFrame({"cohort": cohort, "fold": fold, "seed": seed, "preset": preset}, index=frame.index)
+    stamp = pd.DataFrame(origin._asdict(), index=frame.index)
     return pd.concat([stamp, frame], axis=1)
 
 

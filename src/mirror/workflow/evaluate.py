@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,15 @@ from mirror.errors import ArtefactError
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.protocols import FoldResult, evaluate_fold
 from mirror.evaluation.representations import PatientTable
-from mirror.evaluation.scores import read_provenance, read_scores, stamped, write_predictions, write_scores
+from mirror.evaluation.scores import (
+    RunOrigin,
+    read_provenance,
+    read_scores,
+    score_table,
+    stamped,
+    write_predictions,
+    write_scores,
+)
 from mirror.training.runs import run_folder
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
@@ -71,9 +78,9 @@ def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent)
         result = evaluate_fold(
             patient_table(cohort, table), fold, config.evaluation, seed=seed, progress=report, n_jobs=jobs
         )
-        stamp = partial(stamped, cohort=config.name, fold=fold.number, seed=seed, preset=config.preset)
-        scores.append(stamp(pd.DataFrame(result.scores)))
-        predictions.append(stamp(result.predictions))
+        origin = RunOrigin(config.name, fold.number, seed, config.preset)
+        scores.append(score_table(result.scores, origin))
+        predictions.append(stamped(result.predictions, origin))
         account.append({"seed": seed, "fold": fold.number, **_account(result)})
     write_predictions(predictions_file(config), pd.concat(predictions, ignore_index=True), provenance=provenance)
     write_json(account_file(config), {"runs": account})

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from mirror.artefacts import fingerprint, write_text
-from mirror.config import Config, dump_config
+from mirror.config import Config, changes_from_preset, dump_config
 from mirror.data.cohort import Cohort
 from mirror.data.datasets import PairedSlides, PairLoader
 from mirror.data.feature_store import FeatureStore
@@ -82,6 +82,8 @@ def pretrain_fold(
         fingerprint=mark,
         name=config.name,
         preset=config.preset,
+        changed_from_preset=changes_from_preset(config),
+        inputs=cohort.facts["inputs"],
         seed=seed,
         fold=fold.number,
         pairs=len(pairs),

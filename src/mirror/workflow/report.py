@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mirror.artefacts import read_json, write_text
-from mirror.config import Config, Section, dump_config
+from mirror.config import Config, Section, changes_from_preset, dump_config
 from mirror.data.cohort import Cohort
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.report import ReportInputs, render_report
@@ -130,6 +130,7 @@ def _facts(config: Config, cohort: Cohort, runs: list[RunFolder]) -> dict[str, s
     facts = {
         "Runs": f"{len(records)}, one a fold and seed; {np.mean(seconds):.0f} s a run on {devices}",
         "Finished": f"{max(datetime.fromisoformat(record['finished']) for record in records):%Y-%m-%d %H:%M %Z}",
+        "Preset": _preset(config),
         "Seeds": ", ".join(map(str, config.seeds)),
         "Folds": _folds(config, cohort),
         "Tile features": f"{cohort.encoder or 'encoder not named'}, {cohort.feature_dim} numbers a tile",
@@ -138,6 +139,11 @@ def _facts(config: Config, cohort: Cohort, runs: list[RunFolder]) -> dict[str, s
         "Made with": ", ".join(f"{name} {version}" for name, version in records[0]["versions"].items()),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _preset(config: Config) -> str:
+    changed = ", ".join(f"{key} {value}" for key, value in changes_from_preset(config).items())
+    return f"{config.preset}; set otherwise: {changed}" if changed else f"{config.preset}, as it is"
 
 
 def _folds(config: Config, cohort: Cohort) -> str:

@@ -1,0 +1,140 @@
+"""The page of a finished job: its numbers are the scores, and nothing on it tells where the user's files lie."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from small_job import write_config
+
+from mirror.config import Config, load_config
+from mirror.data.cohort import Cohort
+from mirror.errors import ArtefactError
+from mirror.evaluation.findings import metric_label, protocol_label, task_label
+from mirror.evaluation.scores import read_scores, summarise
+from mirror.workflow.cohort import cohort_folder, prepare_cohort
+from mirror.workflow.embed import embed_run
+from mirror.workflow.evaluate import evaluate_runs, scores_file
+from mirror.workflow.pretrain import pretrain_fold, wanted_runs
+from mirror.workflow.report import write_report
+
+
+def embedded(config: Config) -> Cohort:
+    """The cohort of a job whose runs are trained and embedded."""
+    cohort = prepare_cohort(config)
+    for seed, fold in wanted_runs(config, cohort, fold=None, seed=None):
+        run = pretrain_fold(config, cohort, fold, seed)
+        embed_run(run, cohort, fold=fold, path=run.embeddings)
+    return cohort
+
+
+def reported(config: Config) -> str:
+    embedded(config)
+    evaluate_runs(config)
+    return write_report(config).read_text(encoding="utf-8")
+
+
+def settled(simulated: Path, folder: Path, **cohort: Any) -> Config:
+    """The small job on a copy of the data, in folders that no page may name.
+
+    One slide's features are damaged, and three patients have no expression.
+    """
+    data = folder / "secret disk" / "our data"
+    shutil.copytree(simulated, data)
+    (data / "features" / "SIM-LOST-DX1.h5").write_bytes(b"no features")
+    expression = data / "expression.csv.gz"
+    pd.read_csv(expression).iloc[3:].to_csv(expression, index=False)
+    features = {"path": str(data / "features"), "on_bad": "exclude"}
+    return load_config(write_config(data, folder / "secret output", cohort={"features": features, **cohort}))
+
+
+@pytest.fixture(scope="module")
+def config(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return settled(simulated, tmp_path_factory.mktemp("reported"))
+
+
+@pytest.fixture(scope="module")
+def page(config: Config) -> str:
+    return reported(config)
+
+
+def cells(page: str) -> dict[tuple[str, str, str, str], str]:
+    """What the tables of scores show: task, representation, protocol, metric -> the text of the cell."""
+    found: dict[tuple[str, str, str, str], str] = {}
+    for task, table in re.findall(r'aria-label="Scores for ([^"]+)">(.*?)</table>', page, re.DOTALL):
+        spans = re.findall(r'<th scope="colgroup" colspan="(\d+)">([^<]+)</th>', table)
+        protocols = [label for span, label in spans for _ in range(int(span))]
+        metrics = re.findall(r'<th scope="col"(?: class="first")?>([^<]+)</th>', table)
+        for name, row in re.findall(r'<th scope="row" title="([^"]+)">[^<]*</th>(.*?)</tr>', table, re.DOTALL):
+            texts = [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
+            places = zip(protocols, metrics, texts, strict=True)
+            found |= {(task, name, protocol, metric): text for protocol, metric, text in places}
+    return found
+
+
+def test_every_number_of_the_tables_is_that_of_the_scores(config: Config, page: str) -> None:
+    summary = summarise(read_scores(scores_file(config)))
+    assert (summary["undefined"] == 0).all()
+    assert cells(page) == {
+        (
+            task_label(row.task),
+            row.representation,
+            protocol_label(row.protocol),
+            metric_label(row.metric),
+        ): f"{row.mean:.3f}\N{PLUS-MINUS SIGN}{row.sd:.3f}"
+        for row in summary.itertuples()
+    }
+
+
+def test_the_page_names_files_and_no_place_on_a_disk(config: Config, page: str) -> None:
+    quoted = prepare_cohort(config).excluded
+    damaged = quoted[quoted["item"] == "SIM-LOST-DX1"].iloc[0]
+    assert "secret disk" in damaged["reason"] and "secret disk" in damaged["source"]
+    assert "SIM-LOST-DX1.h5 is unreadable" in page and "slides.csv" in page
+    assert "secret disk" not in page and "our data" not in page
+    assert "secret output/" not in page and "/secret output" not in page
+    drawn_or_styled = r"<style>.*?</style>|<svg.*?</svg>|</?\w+|/?>"
+    words = re.sub(drawn_or_styled, " ", page, flags=re.DOTALL)
+    assert re.findall(r"(?<![\w.)])/\w[^\s]*|[A-Za-z]:\\\\|~/", words) == []
+
+
+def test_what_was_run_is_said_in_words_and_short_hashes(config: Config, page: str) -> None:
+    facts = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]*)</dd>", page.split('id="run"')[1].split("</dl>")[0]))
+    inputs = Cohort.load(cohort_folder(config)).facts["inputs"]
+    assert facts["Seeds"] == "0"
+    assert facts["Folds"] == "2, stratified, from seed 0"
+    assert facts["Tile features"] == "simulated, 12 numbers a tile"
+    assert facts["Expression"] == "log2(TPM + 1), simulated"
+    assert facts["Inputs by hash"] == "; ".join(f"{name} {mark[:12]}" for name, mark in inputs.items())
+    assert set(inputs) == {"slides", "expression", "clinical", "features"}
+    assert f"\N{MIDDLE DOT} {facts['Finished']}</p>" in page
+
+
+def test_patients_without_expression_are_told_of_once(config: Config, page: str) -> None:
+    assert (~prepare_cohort(config).patients["has_expression"]).sum() == 3
+    assert re.findall(r"(\w+ patients?) (?:without|have no) expression", page) == ["3 patients"]
+
+
+def test_equal_files_give_an_equal_page(config: Config, page: str) -> None:
+    assert write_report(config).read_text(encoding="utf-8") == page
+
+
+def test_survival_alone_leaves_no_section_on_subtypes(simulated: Path, tmp_path: Path) -> None:
+    survival = {"time": "survival_months", "event": "event", "event_convention": "one_is_event"}
+    path = str(tmp_path / "secret disk" / "our data" / "clinical.csv")
+    page = reported(settled(simulated, tmp_path, clinical={"path": path, **survival}))
+    assert {task for task, *_ in cells(page)} == {"survival"}
+    assert "<h3>Survival</h3>" in page and "<h3>Subtype</h3>" not in page
+    asked = page.split("What was asked</dt><dd>")[1].split("</dd>")[0]
+    assert "survival" in asked and "subtype" not in asked
+
+
+def test_a_report_before_the_scores_names_the_stage_to_run(job: Config) -> None:
+    prepare_cohort(job)
+    with pytest.raises(ArtefactError, match="mirror evaluate"):
+        write_report(job)
+    assert not (job.output / "report.html").exists()

@@ -61,6 +61,14 @@ class ExpressionConfig(Section):
     """What the numbers are, in words kept with the table, such as `log2(TPM + 0.001)` or `z-score of one study`."""
 
 
+class GeneMapConfig(Section):
+    """A table that says which gene each identifier stands for: transcripts, Ensembl genes."""
+
+    path: Path
+    identifier: str
+    symbol: str
+
+
 class ClinicalConfig(Section):
     """The clinical table: a subtype label, survival, or both."""
 
@@ -163,6 +171,57 @@ class PretrainingConfig(Section):
     """At most one resumable state is written in this many seconds (and always one at the end)."""
 
 
+class CuratedGenesConfig(Section):
+    """A list of known cancer genes: a column of symbols, and where wanted only those of some cancer types."""
+
+    path: Path
+    symbol: str = "gene"
+    cancer_type: str | None = None
+    """Column with the cancer type that each gene was found in."""
+    cancer_types: tuple[str, ...] | None = None
+    """The types to take, as that column has them."""
+    gene_map: GeneMapConfig | None = None
+    """Needed where the expression table names transcripts or Ensembl genes and the list symbols: all of a gene's
+    identifiers are then taken."""
+
+    @model_validator(mode="after")
+    def _filter_is_complete(self) -> Self:
+        if (self.cancer_type is None) != (self.cancer_types is None):
+            raise ValueError("`cancer_type` (a column) and `cancer_types` (its values to take) belong together")
+        return self
+
+
+class RefinementConfig(Section):
+    """Which genes a model reads: those that a criterion keeps, united with curated ones (METHOD section 8)."""
+
+    scope: Literal["fold", "cohort"] = "fold"
+    """`fold`: chosen inside every fold on its training patients. `cohort`: on all patients, those who are judged
+    included, as published; the panel and the report then say what was seen."""
+    criterion: Literal["label", "survival", "variance"] = "label"
+    """`label`: elimination against the subtype. `survival`: against the interval of the time to the event.
+    `variance`: the most variable genes, without any label."""
+    size: Positive | None = None
+    """Genes that the criterion keeps (of an elimination the nearest round that has as many); the size of the best
+    cross-validated score when not given."""
+    step: Annotated[float, Field(gt=0)] = 0.05
+    """Share of the original genes (or, from 1 on, number of genes) that leave in a round."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    minimum: Positive = 1
+    cost: Annotated[float, Field(gt=0)] = 1.0
+    """C of the linear support vector machines."""
+    intervals: Annotated[int, Field(ge=2)] = 4
+    """Intervals of time under `survival`, cut at quantiles of the event times."""
+    curated: CuratedGenesConfig | None = None
+
+    @model_validator(mode="after")
+    def _variance_needs_a_size(self) -> Self:
+        if self.criterion == "variance" and self.size is None:
+            raise ValueError(
+                "`criterion: variance` has no score to choose by; give `size`, the number of genes to keep"
+            )
+        return self
+
+
 class EvaluationConfig(Section):
     """What is measured, and how."""
 
@@ -187,6 +246,8 @@ class Config(Section):
     model: ModelConfig
     pretraining: PretrainingConfig
     evaluation: EvaluationConfig = EvaluationConfig()
+    refinement: RefinementConfig | None = None
+    """All genes of the table when not given."""
 
 
 def preset_names() -> tuple[str, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +9,11 @@ import typer
 from rich.console import Console
 
 import mirror
+from mirror.cli import expression
+from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.tables import score_table
 from mirror.config import Config, load_config
-from mirror.errors import MirrorError
 
 app = typer.Typer(
     help="One representation of histopathology slides and gene expression, evaluated honestly.",
@@ -22,6 +21,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(expression.app, name="expression")
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
@@ -30,26 +30,13 @@ OneFold = Annotated[int | None, typer.Option("--fold", help="This fold only (def
 OneSeed = Annotated[int | None, typer.Option("--seed", help="This seed only (default: all of the configuration).")]
 
 
-@contextmanager
-def _plain_errors() -> Generator[None]:
-    """Around every command: what a user can mend ends with its message and exit code 1, without a traceback."""
-    try:
-        yield
-    except MirrorError as error:
-        console.print("error:", error, style="bold red", markup=False, highlight=False)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from the last finished epoch or stage", style="bold")
-        raise SystemExit(130) from None
-
-
 def main() -> None:
     """Run the command line."""
     app()
 
 
 @app.command()
-@_plain_errors()
+@plain_errors(console)
 def run(config_file: ConfigFile, overwrite: Overwrite = False) -> None:
     """The whole main job: cohort, pretrain, embed, evaluate, report. Stages that are done are not done again."""
     config = load_config(config_file)
@@ -61,21 +48,21 @@ def run(config_file: ConfigFile, overwrite: Overwrite = False) -> None:
 
 
 @app.command()
-@_plain_errors()
+@plain_errors(console)
 def cohort(config_file: ConfigFile) -> None:
     """Join features, expression and clinical tables; account for everything that was left out; make the folds."""
     _cohort(load_config(config_file))
 
 
 @app.command()
-@_plain_errors()
+@plain_errors(console)
 def pretrain(config_file: ConfigFile, fold: OneFold = None, seed: OneSeed = None, overwrite: Overwrite = False) -> None:
     """Train one run a fold and seed on its training patients; an interrupted run goes on where it was left."""
     _pretrain(load_config(config_file), fold=fold, seed=seed, overwrite=overwrite)
 
 
 @app.command()
-@_plain_errors()
+@plain_errors(console)
 def embed(
     config_file: ConfigFile,
     run_path: Annotated[
@@ -95,21 +82,21 @@ def embed(
 
 
 @app.command()
-@_plain_errors()
+@plain_errors(console)
 def evaluate(config_file: ConfigFile) -> None:
     """Score the embeddings beside the free baselines, fold by fold, into scores.parquet."""
     _evaluate(load_config(config_file))
 
 
 @app.command()
-@_plain_errors()
+@plain_errors(console)
 def report(config_file: ConfigFile) -> None:
     """Write report.html, one self-contained page."""
     _report(load_config(config_file))
 
 
 @app.command()
-@_plain_errors()
+@plain_errors(console)
 def demo(
     output: Annotated[Path, typer.Option("--output", help="Folder for the simulated cohort and its results.")] = Path(
         "demo"
@@ -128,7 +115,7 @@ def demo(
 
 
 @app.command("import-weights")
-@_plain_errors()
+@plain_errors(console)
 def import_weights_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint of the authors' code.")],
     output: Annotated[Path, typer.Option("--output", help="Folder of the run to write.")],
@@ -149,7 +136,7 @@ def import_weights_command(
 
 
 @app.command()
-@_plain_errors()
+@plain_errors(console)
 def version() -> None:
     """Print the version."""
     typer.echo(mirror.__version__)

@@ -52,6 +52,21 @@ class ExpressionTable:
         """The table of `patients` alone, in that order."""
         return ExpressionTable(tuple(patients), self.genes, self.rows(patients), self.units, self.source)
 
+    def columns(self, genes: Iterable[str]) -> NDArray[np.intp]:
+        """The column of each of `genes`, in that order. Raises `DataError` naming genes that are not here."""
+        asked = list(genes)
+        place = {gene: column for column, gene in enumerate(self.genes)}
+        absent = [gene for gene in asked if gene not in place]
+        if absent:
+            raise DataError(f"{self.source} lacks {len(absent)} genes ({', '.join(absent[:5])}); leave them out")
+        return np.array([place[gene] for gene in asked], dtype=np.intp)
+
+    def with_genes(self, genes: Sequence[str]) -> ExpressionTable:
+        """The table of `genes` alone, in that order."""
+        return ExpressionTable(
+            self.patients, tuple(genes), self.values[:, self.columns(genes)], self.units, self.source
+        )
+
     def content_hash(self) -> str:
         """A hash of what the table says, whatever file it was read from."""
         return fingerprint(self.patients, self.genes, self.units, hash_bytes([self.values.tobytes()]))

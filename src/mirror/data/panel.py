@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mirror.artefacts import read_json, write_json
 from mirror.data.expression import ExpressionTable
+from mirror.data.selection import Selection
 from mirror.errors import ArtefactError, DataError
 
 Transform = Literal["none", "standardise"]
@@ -37,6 +38,7 @@ class GenePanel:
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
     fitted_on: tuple[str, ...]
+    selection: Selection | None = None
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -50,6 +52,7 @@ class GenePanel:
                 "genes": self.genes,
                 "mean": self.mean.tolist(),
                 "scale": self.scale.tolist(),
+                "selection": None if self.selection is None else self.selection.as_json(),
             },
         )
 
@@ -61,7 +64,15 @@ class GenePanel:
         mean, scale = (np.asarray(content.get(name, ()), dtype=np.float64) for name in ("mean", "scale"))
         if content.get("transform") not in get_args(Transform) or not len(genes) == len(mean) == len(scale) > 0:
             raise ArtefactError(f"{path} is not a gene panel; run the stage that writes it again")
-        return cls(genes, content["units"], content["transform"], mean, scale, tuple(content["fitted_on"]))
+        try:
+            # Absent in panels of all genes that were written before there was a selection.
+            chosen = content.get("selection")
+            selection = None if chosen is None else Selection.from_json(chosen, genes=len(genes))
+            return cls(
+                genes, content["units"], content["transform"], mean, scale, tuple(content["fitted_on"]), selection
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(f"{path} is damaged ({error!r}); run the stage that writes it again") from error
 
 
 class AppliedPanel(NamedTuple):
@@ -74,23 +85,26 @@ class AppliedPanel(NamedTuple):
     """Filled cells in all, those of the missing genes included."""
 
 
-def fit_panel(table: ExpressionTable, patients: Iterable[str], *, transform: Transform) -> GenePanel:
-    """The panel of all genes of `table`, fitted on those of `patients` (the training patients) that are in it.
+def fit_panel(
+    table: ExpressionTable, patients: Iterable[str], *, transform: Transform, genes: Sequence[str] | None = None
+) -> GenePanel:
+    """The panel of all genes of `table` (or of `genes`), fitted on those of `patients` (of training) that are in it.
 
     The same for any order of patients. Raises `DataError` when there are fewer than two of them.
     """
     fitted_on = sorted(set(patients) & set(table.patients))
     if len(fitted_on) < 2:
         raise DataError(f"{len(fitted_on)} of the training patients have expression in {table.source}; two are needed")
-    genes = len(table.genes)
-    mean, scale = np.zeros(genes), np.ones(genes)
+    named = table.genes if genes is None else tuple(genes)
+    mean, scale = np.zeros(len(named)), np.ones(len(named))
     if transform == "standardise":
-        values = table.rows(fitted_on).astype(np.float64)
+        rows = table.rows(fitted_on)
+        values = (rows if genes is None else rows[:, table.columns(named)]).astype(np.float64)
         present = np.maximum((~np.isnan(values)).sum(axis=0), 1)
         mean = np.nansum(values, axis=0) / present
         deviation = np.sqrt(np.nansum((values - mean) ** 2, axis=0) / present)
         scale = np.where(deviation > _CONSTANT * np.maximum(np.abs(mean), 1.0), deviation, 1.0)
-    return GenePanel(table.genes, table.units, transform, mean, scale, tuple(fitted_on))
+    return GenePanel(named, table.units, transform, mean, scale, tuple(fitted_on))
 
 
 def apply(panel: GenePanel, table: ExpressionTable, patients: Sequence[str]) -> AppliedPanel:

@@ -14,7 +14,7 @@ from mirror.config import Config, changes_from_preset, dump_config
 from mirror.data.cohort import Cohort
 from mirror.data.datasets import PairedSlides, PairLoader
 from mirror.data.feature_store import FeatureStore
-from mirror.data.panel import apply, fit_panel
+from mirror.data.panel import apply
 from mirror.errors import ConfigError, DataError
 from mirror.nn.mirror import Mirror, build_mirror
 from mirror.seeding import generator_for
@@ -24,6 +24,7 @@ from mirror.training.device import choose_device
 from mirror.training.loop import Records, Schedule, train
 from mirror.training.runs import RunFolder, run_folder
 from mirror.types import Fold, Progress, silent
+from mirror.workflow.refine import fold_panel, refinement_mark
 
 # What changes how fast a run is, but not what it is.
 _INDIFFERENT = {"workers", "checkpoint_seconds"}
@@ -42,13 +43,15 @@ def pretrain_fold(
         run.clear()
     pairs = training_pairs(cohort, fold)
     mark = run_fingerprint(config, cohort, pairs, seed)
+    refined = refinement_mark(config, cohort, fold)
+    mark = mark if refined is None else fingerprint(mark, refined)
     if run.is_complete(mark):
         return run
     began = time.monotonic()
     device = choose_device(config.device)
     settings = config.pretraining
     assert cohort.expression is not None  # there are pairs
-    panel = fit_panel(cohort.expression, pairs["patient"], transform=settings.expression_transform)
+    panel = fold_panel(config, cohort, fold)
     write_text(run.config, dump_config(config))
     panel.save(run.panel)
     batches = PairLoader(

@@ -1,0 +1,62 @@
+"""`mirror expression`: what is in a matrix, and which of its genes a model will read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from mirror.cli.plain import plain_errors
+from mirror.cli.progress import progress_bar
+from mirror.config import Config, RefinementConfig, load_config
+
+app = typer.Typer(help="Gene expression: refine a table to a panel of genes.", no_args_is_help=True)
+console = Console(stderr=True)
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
+
+
+@app.command()
+@plain_errors(console)
+def refine(
+    config_file: ConfigFile,
+    scope: Annotated[
+        Literal["fold", "cohort"] | None,
+        typer.Option("--scope", help="Choose genes inside every fold, or on the whole cohort as published."),
+    ] = None,
+    fold: Annotated[int | None, typer.Option("--fold", help="This fold only (default: all).")] = None,
+) -> None:
+    """Choose the genes of each fold and write its panel, and the table of all genes that were chosen."""
+    from mirror.workflow.cohort import prepare_cohort
+    from mirror.workflow.pretrain import wanted_runs
+    from mirror.workflow.refine import refine_cohort
+
+    config = with_scope(load_config(config_file), scope)
+    with progress_bar(console, "cohort") as progress:
+        made = prepare_cohort(config, progress=progress)
+    folds = list(dict.fromkeys(one for _, one in wanted_runs(config, made, fold=fold, seed=None)))
+    with progress_bar(console, "refine") as progress:
+        refined = refine_cohort(config, made, folds, progress=progress)
+    for number, panel in refined.panels.items():
+        assert panel.selection is not None
+        counts = {origin: panel.selection.origins.count(origin) for origin in sorted(set(panel.selection.origins))}
+        console.print(
+            f"[bold]refine[/]    fold {number}: {len(panel.genes)} genes "
+            f"({', '.join(f'{origin} {count}' for origin, count in counts.items())}). {panel.selection.note}",
+            highlight=False,
+        )
+        if panel.selection.curated_missing:
+            missing = panel.selection.curated_missing
+            shown = f"{', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}"
+            console.print(f"          {len(missing)} curated genes are not in the table: {shown}", highlight=False)
+    console.print(f"[bold]refine[/]    {refined.genes} genes in {refined.table}", highlight=False, soft_wrap=True)
+
+
+def with_scope(config: Config, scope: Literal["fold", "cohort"] | None) -> Config:
+    """The configuration with another scope; without a `refinement` section the defaults of one are taken."""
+    if scope is None:
+        return config
+    refinement = (config.refinement or RefinementConfig()).model_copy(update={"scope": scope})
+    return config.model_copy(update={"refinement": refinement})

@@ -1,0 +1,23 @@
+"""What every command does with an error that a user can mend."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from mirror.errors import MirrorError
+
+
+@contextmanager
+def plain_errors(console: Console) -> Generator[None]:
+    """Around every command: what a user can mend ends with its message and exit code 1, without a traceback."""
+    try:
+        yield
+    except MirrorError as error:
+        console.print("error:", error, style="bold red", markup=False, highlight=False)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on from the last finished epoch or stage", style="bold")
+        raise SystemExit(130) from None

@@ -48,25 +48,65 @@ class SlidesConfig(Section):
     patient: str = "case_id"
 
 
-class ExpressionConfig(Section):
-    """The expression table (csv, tsv, either gzipped, parquet, h5ad)."""
-
-    path: Path
-    orientation: Literal["patients_in_rows", "genes_in_rows"]
-    id: str | None = None
-    """Column with the row names (patients or genes, as the orientation says); the first column when not given."""
-    identifiers: Literal["patient", "tcga"] = "patient"
-    """`patient`: names are patients as in the slide table. `tcga`: names are TCGA barcodes; tumour samples are used."""
-    units: str
-    """What the numbers are, in words kept with the table, such as `log2(TPM + 0.001)` or `z-score of one study`."""
-
-
 class GeneMapConfig(Section):
     """A table that says which gene each identifier stands for: transcripts, Ensembl genes."""
 
     path: Path
     identifier: str
     symbol: str
+
+
+class SampleSheetConfig(Section):
+    """A table that says which sample each file holds, such as the GDC's sample sheet."""
+
+    path: Path
+    file: str = "File Name"
+    sample: str = "Sample ID"
+
+
+class ExpressionConfig(Section):
+    """The expression table (csv, tsv, either gzipped, parquet, h5ad), or a folder of GDC STAR counts."""
+
+    path: Path
+    layout: Literal["matrix", "gdc_star", "cbioportal"] = "matrix"
+    """`matrix`: any table of numbers, as `orientation` says. `cbioportal`: genes in rows, named by `Hugo_Symbol` or
+    `Entrez_Gene_Id`. `gdc_star`: a folder with one file a sample, of which the column `value` is read."""
+    orientation: Literal["patients_in_rows", "genes_in_rows"] | None = None
+    """Needed for `layout: matrix`; the others have theirs."""
+    id: str | None = None
+    """Column with the row names (patients or genes, as the orientation says); the first column when not given."""
+    ignore_columns: tuple[str, ...] = ()
+    """Further columns that describe a row and are no numbers of it."""
+    identifiers: Literal["patient", "tcga"] = "patient"
+    """`patient`: names are patients as in the slide table. `tcga`: names are TCGA barcodes; tumour samples are used."""
+    units: str
+    """What the numbers are, in words kept with the table, such as `log2(TPM + 0.001)` or `z-score of one study`."""
+    convert_to: str | None = None
+    """Units to take the numbers to before anything else; both must then be of the known form."""
+    value: str | None = None
+    """Column of a GDC STAR file, such as `tpm_unstranded`."""
+    samples: SampleSheetConfig | None = None
+    """Which sample each GDC STAR file holds; its name up to the first dot when not given."""
+    gene_ids: Literal["as_given", "without_version"] = "as_given"
+    """`without_version`: Ensembl identifiers lose what follows their dot."""
+    nameless_genes: Literal["keep", "exclude"] = "keep"
+    """Rows `?|id` of the TCGA pipeline, which have a number but no symbol."""
+    gene_map: GeneMapConfig | None = None
+    """Takes identifiers (transcripts) to genes; those it does not know are left out and listed."""
+    duplicates: Literal["mean", "sum"] = "mean"
+    """What several columns of one gene become; `sum` adds on the linear scale, as transcripts of a gene want it."""
+
+    @model_validator(mode="after")
+    def _layout_is_complete(self) -> Self:
+        if (self.layout == "matrix") != (self.orientation is not None):
+            raise ValueError(
+                "`orientation` (patients_in_rows or genes_in_rows) is needed for `layout: matrix`, and for it alone"
+            )
+        if (self.layout == "gdc_star") != (self.value is not None):
+            raise ValueError("`value`, such as tpm_unstranded, is needed for `layout: gdc_star`, and for it alone")
+        if self.samples is not None and self.layout != "gdc_star":
+            raise ValueError("`samples` belongs to `layout: gdc_star`")
+        return self
 
 
 class ClinicalConfig(Section):
@@ -216,9 +256,7 @@ class RefinementConfig(Section):
     @model_validator(mode="after")
     def _variance_needs_a_size(self) -> Self:
         if self.criterion == "variance" and self.size is None:
-            raise ValueError(
-                "`criterion: variance` has no score to choose by; give `size`, the number of genes to keep"
-            )
+            raise ValueError("`criterion: variance` has no score to choose by; give `size`, the genes to keep")
         return self
 
 

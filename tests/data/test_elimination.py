@@ -106,6 +106,14 @@ def test_storage_does_not_move_the_result(dtype: type, arrange: Callable[[np.nda
     assert_array_equal(result.scores, expected.scores)
 
 
+@pytest.mark.parametrize("threads", [2, 9])
+def test_threads_do_not_move_the_result(threads: int) -> None:
+    matrix, labels = cohort(classes=4)
+    result, expected = eliminate(matrix, labels, threads=threads), eliminate(matrix, labels)
+    assert_array_equal(result.survived, expected.survived)
+    assert_array_equal(result.scores, expected.scores)
+
+
 def test_the_matrix_is_left_as_it_was() -> None:
     matrix, labels = cohort()
     before = matrix.copy()
@@ -122,7 +130,7 @@ def test_names_of_classes_do_not_move_the_result() -> None:
 
 def test_progress_counts_every_round_once() -> None:
     seen: list[tuple[int, int]] = []
-    result = eliminate(*cohort(), progress=lambda done, total: seen.append((done, total)))
+    result = eliminate(*cohort(), progress=lambda done, total, _="": seen.append((done, total)))
     assert seen == [(done + 1, len(result.sizes)) for done in range(len(result.sizes))]
 
 
@@ -169,7 +177,13 @@ def test_a_matrix_of_text_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "word"),
-    [({"step": 0.0}, "step"), ({"folds": 1}, "folds"), ({"minimum": 0}, "minimum"), ({"cost": 0}, "cost")],
+    [
+        ({"step": 0.0}, "step"),
+        ({"folds": 1}, "folds"),
+        ({"minimum": 0}, "minimum"),
+        ({"cost": 0}, "cost"),
+        ({"threads": 0}, "threads"),
+    ],
 )
 def test_settings_out_of_range_are_named(setting: dict[str, float], word: str) -> None:
     with pytest.raises(ConfigError, match=word):

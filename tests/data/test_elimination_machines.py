@@ -85,9 +85,9 @@ def test_subtracting_what_leaves_equals_computing_what_stays() -> None:
     matrix, signs = problem(samples=40, features=500, machines=3, seed=5)
     columns = np.ascontiguousarray(matrix.T)
     everyone = np.arange(40)
-    pruning = Pruning(gram_of(columns, np.arange(500)) + 1, signs, everyone, everyone, features=500)
+    pruning = Pruning(gram_of(columns, np.arange(500)) + 1, signs, train=everyone, test=everyone, features=500)
     for _ in range(11):
-        pruning.fit(1.0)
+        pruning.fit()
         pruning.drop(importances_of(columns, [pruning])[0], 45, columns)
         expected = matrix[:, pruning.alive] @ matrix[:, pruning.alive].T + 1
         assert_allclose(pruning.gram_NN, expected, rtol=1e-10, atol=1e-10)
@@ -102,9 +102,9 @@ def test_values_of_samples_held_out_do_not_move_what_leaves() -> None:
     survivors: list[np.ndarray] = []
     for values in (matrix, replaced):
         columns = np.ascontiguousarray(values.T)
-        pruning = Pruning(gram_of(columns, np.arange(200)) + 1, signs, train, test, features=200)
+        pruning = Pruning(gram_of(columns, np.arange(200)) + 1, signs, train=train, test=test, features=200)
         for _ in range(6):
-            pruning.fit(1.0)
+            pruning.fit()
             pruning.drop(importances_of(columns, [pruning])[0], 30, columns)
         survivors.append(pruning.alive)
     assert_array_equal(survivors[0], survivors[1])

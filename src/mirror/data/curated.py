@@ -61,7 +61,7 @@ def find_curated(config: CuratedGenesConfig, genes: Iterable[str]) -> CuratedGen
     if not found:
         raise DataError(
             f"none of the {len(wanted)} genes of {config.path} is in the expression table: the list has "
-            f"{', '.join(wanted[:3])}, the table {', '.join(shown)}; name the column of the table's kind of identifier, "
+            f"{', '.join(wanted[:3])}, the table {', '.join(shown)}; name the column of the same kind, "
             "or give `gene_map`, a table from identifiers to symbols"
         )
     return CuratedGenes(tuple(found), tuple(symbol for symbol in wanted if symbol not in places))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,13 +18,19 @@ from numpy.typing import NDArray
 
 from mirror.artefacts import SCHEMA, fingerprint, hash_bytes
 from mirror.config import ExpressionConfig
+from mirror.data.gdc_star import read_star_counts
+from mirror.data.gene_columns import one_column_a_gene
 from mirror.data.hdf5 import hdf5_aside
 from mirror.data.ledger import Excluded
-from mirror.data.tables import Matrix, read_matrix, row_name
+from mirror.data.tables import Matrix, first_present, read_matrix, row_name
+from mirror.data.units import check_units, convert
 from mirror.errors import ArtefactError, DataError, first_line, raise_together
 from mirror.ids import TcgaBarcode
 
 _OURS = "mirror expression table"
+
+CBIOPORTAL = ("Hugo_Symbol", "Entrez_Gene_Id")
+"""Columns of a cBioPortal table that name the gene: either or both are there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,38 +108,77 @@ class ReadExpression(NamedTuple):
     genes_given: int
 
 
-def read_expression(config: ExpressionConfig) -> ReadExpression:
+def read_expression(config: ExpressionConfig, *, patients: Collection[str] | None = None) -> ReadExpression:
     """Read the user's table, one row a patient and one column a gene afterwards, whichever way it lay.
 
-    Stated rules, each exclusion listed: columns of the same gene become their mean, patient by patient, so that the
-    choice depends neither on their order nor on other patients; identical copies of a row count once; of a TCGA
-    patient's samples normals are left out, then primary tumours (type 01) come before others, and names in
-    alphabetical order. Raises `DataError` for rows of one name that contradict each other, for infinite values, and
-    for whatever `read_matrix` refuses.
+    Stated rules, each exclusion listed: columns of the same gene become their mean (or sum, as the configuration says),
+    patient by patient, so that the choice depends neither on their order nor on other patients; identical copies of a
+    row count once; of a TCGA patient's samples normals are left out, then primary tumours (type 01) come before
+    others, and names in alphabetical order. With `patients`, columns of a text or parquet table with genes in rows that
+    belong to nobody among them are not read at all, and listed. Raises `DataError` for rows of one name that
+    contradict each other, for infinite values, for values that cannot be in the units, and for whatever the reader of
+    the layout refuses.
     """
-    matrix = _oriented(config)
+    source = str(config.path)
+    matrix, strangers = _read(config, patients)
     given = matrix.values.shape
+    if not given[0] and strangers:
+        raise DataError(
+            f"no column of {source} belongs to a patient of the cohort: it has {', '.join(strangers[:3])}, the cohort "
+            f"{', '.join(sorted(patients or ())[:3])}; set `identifiers` so that both name patients alike"
+        )
     _refuse_infinite(matrix, config.path)
-    matrix, excluded = _one_column_a_gene(matrix, str(config.path))
+    check_units(matrix.values, config.units, rows=matrix.rows, genes=matrix.columns, source=source)
+    matrix, genes_out = one_column_a_gene(matrix, config)
+    units = config.units if config.convert_to is None else config.convert_to
+    if config.convert_to is not None:
+        matrix = matrix._replace(values=convert(matrix.values, config.units, config.convert_to, source=source))
     keep, rows_out = _one_row_a_patient(matrix, config)
     if not keep:
         raise DataError(f"no row of {config.path} is a patient's expression; check `orientation` and `identifiers`")
-    table = ExpressionTable(
-        tuple(keep), matrix.columns, matrix.values[list(keep.values())], config.units, str(config.path)
-    )
-    return ReadExpression(table, (*excluded, *rows_out), *given)
+    rows = list(keep.values())
+    values = matrix.values if rows == list(range(len(matrix.rows))) else matrix.values[rows]
+    table = ExpressionTable(tuple(keep), matrix.columns, values, units, source)
+    not_read = [Excluded("expression", name, "not a patient of the cohort", source) for name in strangers]
+    return ReadExpression(table, (*genes_out, *rows_out, *not_read), given[0] + len(strangers), given[1])
 
 
-def _oriented(config: ExpressionConfig) -> Matrix:
+def _read(config: ExpressionConfig, patients: Collection[str] | None) -> tuple[Matrix, list[str]]:
+    """The file as patients x genes, and the names of samples that were not read."""
+    strangers: list[str] = []
+    if config.layout == "gdc_star":
+        return read_star_counts(config), strangers
+    transposed = config.layout == "cbioportal" or config.orientation == "genes_in_rows"
     if config.path.suffix == ".h5ad":
         matrix, notes = _read_h5ad(config.path, DataError, names=config.id)
         if notes.get("kind") == _OURS and notes.get("units") != config.units:
             raise DataError(f"{config.path} is in '{notes.get('units')}', the configuration says '{config.units}'")
-    else:
-        matrix = read_matrix(config.path, config.id)
-    if config.orientation == "genes_in_rows":
-        matrix = Matrix(matrix.columns, matrix.rows, np.ascontiguousarray(matrix.values.T))
-    return matrix
+        turned = Matrix(matrix.columns, matrix.rows, np.ascontiguousarray(matrix.values.T))
+        return (turned if transposed else matrix), strangers
+
+    def of_the_cohort(sample: str) -> bool:
+        assert patients is not None
+        here = _patient_of(sample, config) in patients
+        if not here:
+            strangers.append(sample)
+        return here
+
+    names, ignored = config.id, config.ignore_columns
+    if config.layout == "cbioportal":
+        names = names or first_present(config.path, CBIOPORTAL)
+        ignored = (*ignored, *(name for name in CBIOPORTAL if name != names))
+    wanted = of_the_cohort if transposed and patients is not None else None
+    return read_matrix(config.path, names, ignored=ignored, wanted=wanted, transposed=transposed), strangers
+
+
+def _patient_of(sample: str, config: ExpressionConfig) -> str | None:
+    """The patient of a sample; None when the name is no barcode, which is refused later, in full."""
+    if config.identifiers == "patient":
+        return sample
+    try:
+        return TcgaBarcode.parse(sample).patient
+    except DataError:
+        return None
 
 
 def _read_h5ad(
@@ -163,34 +208,6 @@ def _refuse_infinite(matrix: Matrix, path: Path) -> None:
     at = np.argwhere(np.isinf(matrix.values))
     cells = [f"'{matrix.rows[row]}', gene '{matrix.columns[column]}'" for row, column in at[:100]]
     raise_together(DataError, f"{path} has {len(at)} infinite values (a log of zero?); correct or empty them:", cells)
-
-
-def _one_column_a_gene(matrix: Matrix, source: str) -> tuple[Matrix, list[Excluded]]:
-    places: dict[str, list[int]] = defaultdict(list)
-    for column, gene in enumerate(matrix.columns):
-        places[gene.strip()].append(column)
-    excluded = [Excluded("gene", f"(column {column + 1})", "no name", source) for column in places.pop("", [])]
-    values = matrix.values
-    for gene, columns in places.items():
-        if len(columns) == 1:
-            continue
-        copies = matrix.values[:, columns]
-        same = bool(np.array_equal(copies, np.repeat(copies[:, :1], len(columns), axis=1), equal_nan=True))
-        reason = "a copy of another column of this gene" if same else "one of several columns of this gene: their mean"
-        excluded += [Excluded("gene", f"{gene} (column {column + 1})", reason, source) for column in columns[1:]]
-        if not same:
-            values = values.copy() if values is matrix.values else values
-            values[:, columns[0]] = _mean_of_present(copies)
-    if excluded:
-        values = values[:, [columns[0] for columns in places.values()]]
-    return Matrix(matrix.rows, tuple(places), values), excluded
-
-
-def _mean_of_present(copies: NDArray[np.float32]) -> NDArray[np.float64]:
-    # Sorted (NaN last), so that the sum does not depend on the order of the columns.
-    ordered = np.sort(copies.astype(np.float64), axis=1)
-    present = (~np.isnan(ordered)).sum(axis=1)
-    return np.where(present > 0, np.nansum(ordered, axis=1) / np.maximum(present, 1), np.nan)
 
 
 def _one_row_a_patient(matrix: Matrix, config: ExpressionConfig) -> tuple[dict[str, int], list[Excluded]]:

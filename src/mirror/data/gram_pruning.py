@@ -28,19 +28,21 @@ class Pruning:
     `gram_NN` covers all samples and the constant feature of the intercept; `weights_NC` are zero outside `train`.
     """
 
-    def __init__(self, gram_NN: Array, signs_NC: Array, train: Indices, test: Indices, *, features: int) -> None:
+    def __init__(
+        self, gram_NN: Array, signs_NC: Array, *, train: Indices, test: Indices, features: int, cost: float = 1.0
+    ) -> None:
         self.gram_NN = gram_NN.copy()
-        self.signs_NC = signs_NC
+        self.signs_NC, self.cost = signs_NC, cost
         self.train, self.test = train, test
         self.alive = np.arange(features)
         self.weights_NC = np.zeros_like(signs_NC)
 
-    def fit(self, cost: float) -> None:
+    def fit(self) -> None:
         """Solve the machines on the training samples, from their last weights."""
         self.weights_NC[self.train] = solve_squared_hinge(
             self.gram_NN[self.train[:, None], self.train],
             self.signs_NC[self.train],
-            cost=cost,
+            cost=self.cost,
             start=self.weights_NC[self.train],
         )
 

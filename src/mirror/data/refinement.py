@@ -40,7 +40,7 @@ def refine_panel(
 
     `endpoints`: one row a patient (the index) with label (None without), time (months, NaN without) and event. Under
     scope `fold` nothing of `fold.test` is looked at; under `cohort` the genes are chosen on everybody, while the
-    moments of the transform still come from the training patients. Raises `DataError` for patients too few to choose on.
+    moments of the transform still come from the training patients. Raises `DataError` for too few patients.
     """
     pool = fold.train if config.scope == "fold" else [str(patient) for patient in endpoints.index]
     patients = sorted(set(pool) & set(table.patients) & set(map(str, endpoints.index)))

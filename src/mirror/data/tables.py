@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +21,9 @@ MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None", "[Not 
 """What an empty cell may look like."""
 
 _ENDINGS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t", ".txt": "\t", ".txt.gz": "\t"}
-# One row of a whole transcriptome is megabytes of text, and pyarrow wants a row inside a block.
-_BLOCK_BYTES = 64 << 20
+# One row of a whole transcriptome is megabytes of text, and pyarrow wants a row inside a block; more than a few rows of
+# a wide table would only cost memory.
+_BLOCK_BYTES = 16 << 20
 
 
 class Matrix(NamedTuple):
@@ -48,37 +49,85 @@ def read_text_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
         frame = _read_parquet(path)
         _require_columns(path, [str(name) for name in frame.columns], wanted)
         return frame[wanted].map(lambda cell: None if pd.isna(cell) else _text(str(cell))).astype(object)
-    header = _read_header(path)
+    header = _read_header(path, least=1)  # a list of names is a table of one column
     _require_columns(path, header.names, wanted)
-    table = _read_delimited(path, header, [pa.string()] * len(header.names))
-    texts = {name: table.column(header.names.index(name)).to_pylist() for name in wanted}
+    places = {name: header.names.index(name) for name in wanted}
+    texts: dict[str, list[str | None]] = {name: [] for name in wanted}
+    for batch in _batches(path, header, dict.fromkeys(places.values(), pa.string())):
+        for name, place in places.items():
+            texts[name] += batch.column(str(place)).to_pylist()
     return pd.DataFrame(
         {name: [None if cell is None else _text(cell) for cell in cells] for name, cells in texts.items()}, dtype=object
     )
 
 
-def read_matrix(path: Path, names: str | None) -> Matrix:
+def read_matrix(
+    path: Path,
+    names: str | None,
+    *,
+    ignored: Sequence[str] = (),
+    wanted: Callable[[str], bool] | None = None,
+    transposed: bool = False,
+) -> Matrix:
     """A table of numbers whose column `names` (the first when None) names the rows.
 
-    Raises `DataError` for whatever `read_text_table` refuses, and for a cell that is not a number (row and column).
+    Columns in `ignored` (texts that describe a row), and those whose name is not `wanted`, are not read: a wide text
+    file is cut as it streams by, and never held whole. `transposed` gives the columns of the file as rows, without a
+    second copy of the numbers. Raises `DataError` for whatever `read_text_table` refuses, and for a cell that is not a
+    number (row and column).
     """
     if path.suffix == ".parquet":
-        return _parquet_matrix(path, names)
+        matrix = _parquet_matrix(path, names, ignored, wanted)
+        return Matrix(matrix.columns, matrix.rows, np.ascontiguousarray(matrix.values.T)) if transposed else matrix
     header = _read_header(path)
     at = 0 if names is None else _position(path, header.names, names)
-    number, text = pa.float32(), pa.string()
-    kinds = [text if position == at else number for position in range(len(header.names))]
+    others = [
+        position
+        for position, name in enumerate(header.names)
+        if position != at and name not in ignored and (wanted is None or wanted(name))
+    ]
+    kinds = {at: pa.string(), **dict.fromkeys(others, pa.float32())}
+    rows: list[str] = []
+    blocks: list[NDArray[np.float32]] = []
     try:
-        table = _read_delimited(path, header, kinds)
+        for batch in _batches(path, header, kinds):
+            block = np.empty((len(others), batch.num_rows), dtype=np.float32)
+            for place, position in enumerate(others):
+                block[place] = batch.column(str(position)).to_numpy(zero_copy_only=False)
+            blocks.append(block)
+            rows += [_text(cell or "") or "" for cell in batch.column(str(at)).to_pylist()]
     except DataError:
-        _name_the_culprit(path, header, at)
+        _name_the_culprit(path, header, others)
         raise
-    values = np.empty((table.num_rows, table.num_columns - 1), dtype=np.float32)
-    others = [position for position in range(table.num_columns) if position != at]
-    for column, position in enumerate(others):
-        values[:, column] = table.column(position).to_numpy()
-    rows = tuple(_text(cell or "") or "" for cell in table.column(at).to_pylist())
-    return Matrix(rows, tuple(header.names[position] for position in others), values)
+    columns = tuple(header.names[position] for position in others)
+    values = _joined(
+        blocks, (len(others), len(rows)) if transposed else (len(rows), len(others)), transposed=transposed
+    )
+    return Matrix(columns, tuple(rows), values) if transposed else Matrix(tuple(rows), columns, values)
+
+
+def first_present(path: Path, names: Sequence[str]) -> str:
+    """The first of `names` that is a column of the table. Raises `DataError` when none is."""
+    header = _read_header(path).names
+    found = next((name for name in names if name in header), None)
+    if found is None:
+        raise DataError(f"{path} has none of the columns {', '.join(names)}; its first is '{header[0]}'")
+    return found
+
+
+def _joined(blocks: list[NDArray[np.float32]], shape: tuple[int, int], *, transposed: bool) -> NDArray[np.float32]:
+    values = np.empty(shape, dtype=np.float32)
+    done = 0
+    blocks.reverse()
+    while blocks:  # each is let go as soon as it is copied, so that both are never held whole
+        block = blocks.pop()
+        some = slice(done, done + block.shape[1])
+        if transposed:
+            values[:, some] = block
+        else:
+            values[some] = block.T
+        done += block.shape[1]
+    return values
 
 
 class _Header(NamedTuple):
@@ -107,7 +156,7 @@ def _require_columns(path: Path, present: Sequence[str], wanted: Sequence[str]) 
     raise_together(DataError, f"{path}: leave one column of each name:", twice)
 
 
-def _read_header(path: Path) -> _Header:
+def _read_header(path: Path, *, least: int = 2) -> _Header:
     ending = next((ending for ending in _ENDINGS if path.name.lower().endswith(ending)), None)
     if ending is None:
         raise DataError(f"{path} is none of {', '.join(_ENDINGS)}, .parquet; convert it to one of these")
@@ -121,23 +170,29 @@ def _read_header(path: Path) -> _Header:
         raise DataError(f"there is no table {path}; correct its path in the configuration") from None
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}); it may be truncated: fetch or export it again") from error
-    if len(names) < 2:
+    if len(names) < least:
         raise DataError(f"{path} has {len(names)} columns; is it empty, or delimited by something else?")
     return _Header(names, lines, _ENDINGS[ending])
 
 
-def _read_delimited(path: Path, header: _Header, kinds: Sequence[Any]) -> Any:
-    # Generated names, because a header may hold the same name twice.
+def _batches(path: Path, header: _Header, kinds: Mapping[int, Any]) -> Generator[Any]:
+    """The columns at the positions `kinds`, block by block; their names are the positions.
+
+    Generated names, because a header may hold the same name twice.
+    """
     generated = [str(position) for position in range(len(header.names))]
     try:
-        return pa_csv.read_csv(
+        yield from pa_csv.open_csv(
             path,
             read_options=pa_csv.ReadOptions(
                 column_names=generated, skip_rows=header.lines, block_size=_BLOCK_BYTES, use_threads=False
             ),
             parse_options=pa_csv.ParseOptions(delimiter=header.delimiter),
             convert_options=pa_csv.ConvertOptions(
-                column_types=dict(zip(generated, kinds, strict=True)), null_values=MISSING, strings_can_be_null=True
+                column_types={str(position): kind for position, kind in kinds.items()},
+                include_columns=[str(position) for position in kinds],
+                null_values=MISSING,
+                strings_can_be_null=True,
             ),
         )
     except (pa.ArrowException, OSError, EOFError) as error:
@@ -147,17 +202,20 @@ def _read_delimited(path: Path, header: _Header, kinds: Sequence[Any]) -> Any:
         ) from error
 
 
-def _name_the_culprit(path: Path, header: _Header, names_at: int) -> None:
+def _name_the_culprit(path: Path, header: _Header, positions: Sequence[int]) -> None:
     """Raise an error that names row and column of each cell that is not a number; return when there is none."""
-    table = _read_delimited(path, header, [pa.string()] * len(header.names))
-    problems: list[str] = []
-    for position, name in enumerate(header.names):
-        if position == names_at:
-            continue
-        cells = pd.Series(table.column(position).to_pylist(), dtype=object)
-        wrong = cells.notna() & pd.to_numeric(cells, errors="coerce").isna()
-        problems += [f"{row_name(int(row))}, column '{name}': '{cells[row]}'" for row in np.flatnonzero(wrong)[:1]]
-    raise_together(DataError, f"{path} has cells that are not numbers; correct or empty them:", problems)
+    problems: dict[int, str] = {}
+    done = 0
+    for batch in _batches(path, header, dict.fromkeys(positions, pa.string())):
+        for position in positions:
+            cells = pd.Series(batch.column(str(position)).to_pylist(), dtype=object)
+            wrong = cells.notna() & pd.to_numeric(cells, errors="coerce").isna()
+            if position not in problems and wrong.any():
+                row = int(np.flatnonzero(wrong)[0])
+                problems[position] = f"{row_name(done + row)}, column '{header.names[position]}': '{cells[row]}'"
+        done += batch.num_rows
+    listed = [problems[position] for position in sorted(problems)]
+    raise_together(DataError, f"{path} has cells that are not numbers; correct or empty them:", listed)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -170,11 +228,15 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
 
 
-def _parquet_matrix(path: Path, names: str | None) -> Matrix:
+def _parquet_matrix(
+    path: Path, names: str | None, ignored: Sequence[str], wanted: Callable[[str], bool] | None
+) -> Matrix:
     frame = _read_parquet(path)
     columns = [str(name) for name in frame.columns]
     at = 0 if names is None else _position(path, columns, names)
-    numbers = frame.drop(columns=frame.columns[at])
+    left_out = {at, *(place for place, name in enumerate(columns) if name in ignored)}
+    left_out |= {place for place, name in enumerate(columns) if wanted is not None and not wanted(name)}
+    numbers = frame.iloc[:, [place for place in range(len(columns)) if place not in left_out]]
     texts = [str(name) for name in numbers.columns if not pd.api.types.is_numeric_dtype(numbers[name].dtype)]
     raise_together(DataError, f"{path} has columns that are not numbers; leave them out:", texts)
     rows = tuple("" if pd.isna(cell) else _text(str(cell)) or "" for cell in frame.iloc[:, at])

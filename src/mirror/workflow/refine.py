@@ -54,12 +54,10 @@ def refinement_mark(config: Config, cohort: Cohort, fold: Fold) -> str | None:
 def refine_cohort(config: Config, cohort: Cohort, folds: Sequence[Fold], *, progress: Progress = silent) -> Refined:
     """Write `expression/fold<F>.panel.json` of each of `folds`, then `expression/refined.h5ad`, under `output`.
 
-    Raises `ConfigError` when the configuration has no `refinement` or no expression, `DataError` as `refine_panel` does.
+    Raises `ConfigError` without `refinement` or expression in the configuration, `DataError` as `refine_panel` does.
     """
     if config.refinement is None:
-        raise ConfigError(
-            "there is no `refinement` section; `refinement: {}` has the defaults: labels, inside each fold"
-        )
+        raise ConfigError("there is no section `refinement`; `refinement: {}` chooses by label, inside each fold")
     folder = config.output / "expression"
     panels: dict[int, GenePanel] = {}
     for number, fold in enumerate(folds):

@@ -1,0 +1,75 @@
+"""GDC STAR counts: a folder with one file a sample, as `gdc-client` leaves it (each file in a folder of its own)."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mirror.config import ExpressionConfig, SampleSheetConfig
+from mirror.data.tables import Matrix, read_text_table
+from mirror.errors import DataError, raise_together
+
+_ENDINGS = (".tsv", ".tsv.gz")
+# Four rows in front count reads that belong to no gene.
+_TALLIES = ("N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous")
+
+
+def read_star_counts(config: ExpressionConfig) -> Matrix:
+    """Samples x genes of the column `config.value`, genes by `gene_id`, samples in order of their file's name.
+
+    Raises `DataError` for a folder without such files, a file without that column, whose cells are no numbers, or whose
+    genes are not those of the first one, and for files that the sample sheet does not know.
+    """
+    assert config.value is not None  # checked with the configuration
+    if not config.path.is_dir():
+        raise DataError(f"there is no folder {config.path}; `layout: gdc_star` reads a folder with one file a sample")
+    files = sorted(
+        file for file in config.path.rglob("*star_gene_counts*") if file.name.endswith(_ENDINGS) and file.is_file()
+    )
+    if not files:
+        raise DataError(f"{config.path} has no file *star_gene_counts*.tsv; name the folder that gdc-client wrote")
+    samples = _samples(files, config.samples)
+    genes: tuple[str, ...] = ()
+    rows: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
+    for file in files:
+        column = _read_one(file, config.value)
+        names = tuple(map(str, column.index))
+        genes = genes or names
+        if names != genes:
+            raise DataError(
+                f"{file} has other genes than {files[0]} ({len(names)} and {len(genes)} rows); mixed gene models are "
+                "different tables: read one release alone"
+            )
+        rows.append(column.to_numpy(dtype=np.float32))
+    return Matrix(samples, genes, np.stack(rows))
+
+
+def _samples(files: list[Path], sheet: SampleSheetConfig | None) -> tuple[str, ...]:
+    if sheet is None:
+        return tuple(file.name.split(".", 1)[0] for file in files)
+    table = read_text_table(sheet.path, [sheet.file, sheet.sample])
+    known = dict(zip(table[sheet.file], table[sheet.sample], strict=True))
+    unknown = [str(file) for file in files if not known.get(file.name)]
+    raise_together(DataError, f"{sheet.path} names no sample for these files; add them or move them away:", unknown)
+    return tuple(str(known[file.name]) for file in files)
+
+
+def _read_one(file: Path, value: str) -> pd.Series:
+    opener = gzip.open if file.suffix == ".gz" else open
+    try:
+        with opener(file, "rt", encoding="utf-8") as text:
+            table = pd.read_csv(text, sep="\t", comment="#", dtype=str, keep_default_na=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{file} cannot be read ({error}); it may be truncated: fetch it again") from error
+    absent = [name for name in ("gene_id", value) if name not in table.columns]
+    if absent:
+        raise DataError(f"{file} has no column '{absent[0]}' but {', '.join(map(str, table.columns))}")
+    column = table[~table["gene_id"].isin(_TALLIES)].set_index("gene_id")[value]
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = numbers.isna()
+    cells = [f"{gene}: '{column[gene]}'" for gene in column.index[wrong][:20]]
+    raise_together(DataError, f"{file} has cells in '{value}' that are not numbers; fetch it again:", cells)
+    return numbers

@@ -1,0 +1,83 @@
+"""Truths about refinement on the way from a configuration to a run."""
+
+from __future__ import annotations
+
+import pytest
+from small_job import write_config
+from typer.testing import CliRunner
+
+from mirror.artefacts import read_json
+from mirror.cli.app import app
+from mirror.config import RefinementConfig, load_config
+from mirror.data.expression import ExpressionTable
+from mirror.data.panel import GenePanel
+from mirror.errors import ArtefactError, ConfigError
+from mirror.workflow.cohort import prepare_cohort
+from mirror.workflow.pretrain import pretrain_fold
+from mirror.workflow.refine import refine_cohort
+
+REFINEMENT = {"size": 6, "folds": 2, "step": 0.2}
+
+
+@pytest.fixture
+def refined_job(simulated, tmp_path):
+    path = write_config(simulated, tmp_path / "out")
+    path.write_text(path.read_text() + f"refinement: {REFINEMENT}\n")
+    return path
+
+
+def test_a_run_reads_the_genes_of_its_own_fold_and_another_choice_is_another_run(refined_job):
+    config = load_config(refined_job)
+    made = prepare_cohort(config)
+    run = pretrain_fold(config, made, made.folds[0], 0)
+    panel = GenePanel.load(run.panel)
+    assert panel.selection is not None
+    assert len(panel.genes) == 6
+    assert set(panel.selection.selected_on) <= set(made.folds[0].train)
+    other = config.model_copy(update={"refinement": RefinementConfig(**{**REFINEMENT, "size": 7})})
+    with pytest.raises(ArtefactError, match="a run with other settings"):
+        pretrain_fold(other, made, made.folds[0], 0)
+    assert pretrain_fold(config, made, made.folds[0], 0).record.stat().st_mtime_ns == run.record.stat().st_mtime_ns
+
+
+def test_other_labels_of_test_patients_leave_a_leak_free_run_as_it_is_and_not_one_of_the_published_scope(refined_job):
+    config = load_config(refined_job)
+    made = prepare_cohort(config)
+    fold = made.folds[0]
+    pretrain_fold(config, made, fold, 0)
+    changed = made.slides.copy()
+    test = changed["patient"].isin(fold.test)
+    changed.loc[test, "label"] = changed.loc[test, "label"].to_numpy()[::-1].copy()
+    assert not changed["label"].equals(made.slides["label"])
+    other = type(made)(**{name: getattr(made, name) for name in made.__dataclass_fields__} | {"slides": changed})
+    pretrain_fold(config, other, fold, 0)
+    published = config.model_copy(
+        update={"output": config.output / "leak", "refinement": RefinementConfig(**REFINEMENT, scope="cohort")}
+    )
+    pretrain_fold(published, made, fold, 0)
+    with pytest.raises(ArtefactError, match="a run with other settings or data"):
+        pretrain_fold(published, other, fold, 0)
+
+
+def test_the_command_writes_a_panel_a_fold_and_the_table_of_their_genes(refined_job):
+    done = CliRunner().invoke(app, ["expression", "refine", str(refined_job)])
+    assert done.exit_code == 0, done.output
+    folder = refined_job.parent / "expression"
+    panels = [GenePanel.load(folder / f"fold{number}.panel.json") for number in range(2)]
+    table = ExpressionTable.load(folder / "refined.h5ad")
+    assert table.genes == tuple(sorted({gene for panel in panels for gene in panel.genes}))
+    assert "training patients of fold 1 only" in " ".join(done.output.split())
+
+
+def test_the_scope_on_the_command_line_stands_before_the_configuration(refined_job):
+    done = CliRunner().invoke(app, ["expression", "refine", str(refined_job), "--scope", "cohort", "--fold", "1"])
+    assert done.exit_code == 0, done.output
+    assert "the whole cohort, as published" in " ".join(done.output.split())
+    folder = refined_job.parent / "expression"
+    assert sorted(path.name for path in folder.iterdir()) == ["fold1.panel.json", "refined.h5ad"]
+    assert read_json(folder / "fold1.panel.json")["selection"]["scope"] == "cohort"
+
+
+def test_without_a_section_the_command_says_which_one_to_write(job):
+    with pytest.raises(ConfigError, match=r"no section `refinement`; `refinement: \{\}`"):
+        refine_cohort(job, prepare_cohort(job), [])

@@ -221,5 +221,6 @@ def _evaluate(config: Config) -> None:
 def _report(config: Config) -> None:
     from mirror.workflow.report import write_report
 
-    path = write_report(config)
+    with console.status("report"):
+        path = write_report(config)
     console.print(f"[bold]report[/]    {path}", highlight=False, soft_wrap=True)

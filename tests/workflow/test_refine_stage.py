@@ -74,10 +74,31 @@ def test_the_scope_on_the_command_line_stands_before_the_configuration(refined_j
     assert done.exit_code == 0, done.output
     assert "the whole cohort, as published" in " ".join(done.output.split())
     folder = refined_job.parent / "expression"
-    assert sorted(path.name for path in folder.iterdir()) == ["fold1.panel.json", "refined.h5ad"]
+    assert sorted(path.name for path in folder.iterdir()) == ["fold1.curve.svg", "fold1.panel.json", "refined.h5ad"]
     assert read_json(folder / "fold1.panel.json")["selection"]["scope"] == "cohort"
 
 
 def test_without_a_section_the_command_says_which_one_to_write(job):
     with pytest.raises(ConfigError, match=r"no section `refinement`; `refinement: \{\}`"):
         refine_cohort(job, prepare_cohort(job), [])
+
+
+def test_inspect_says_what_is_in_the_table_and_draws_it(refined_job):
+    done = CliRunner().invoke(app, ["expression", "inspect", str(refined_job)])
+    assert done.exit_code == 0, done.output
+    folder = refined_job.parent / "expression"
+    found = read_json(folder / "inspection.json")
+    assert (found["patients"], found["genes"]) == (40, 30)
+    assert found["grouped_by"] is not None
+    assert sum(found["groups"].values()) == 40
+    for picture in ("components.svg", "library_sizes.svg"):
+        assert "</svg>" in (folder / picture).read_text()
+    first = (folder / "components.svg").read_bytes()
+    CliRunner().invoke(app, ["expression", "inspect", str(refined_job)])
+    assert (folder / "components.svg").read_bytes() == first
+
+
+def test_inspect_by_a_column_that_is_not_there_names_those_that_are(refined_job):
+    done = CliRunner().invoke(app, ["expression", "inspect", str(refined_job), "--by", "batch"])
+    assert done.exit_code == 1
+    assert "there is no column 'batch'" in " ".join(done.output.split())

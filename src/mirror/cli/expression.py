@@ -12,7 +12,7 @@ from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.config import Config, RefinementConfig, load_config
 
-app = typer.Typer(help="Gene expression: refine a table to a panel of genes.", no_args_is_help=True)
+app = typer.Typer(help="Gene expression: look into a table, refine it to a panel of genes.", no_args_is_help=True)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
@@ -52,6 +52,44 @@ def refine(
             shown = f"{', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}"
             console.print(f"          {len(missing)} curated genes are not in the table: {shown}", highlight=False)
     console.print(f"[bold]refine[/]    {refined.genes} genes in {refined.table}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+@plain_errors(console)
+def inspect(
+    config_file: ConfigFile,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", help="Column of the clinical table with batch or cohort (default: the label)."),
+    ] = None,
+) -> None:
+    """Say what is in the expression table before anything is fitted, with pictures."""
+    from mirror.workflow.inspect import inspect_config
+
+    found, files = inspect_config(load_config(config_file), by=by)
+    lines = [
+        f"{len(found.patients)} patients, {found.genes} genes from {found.source}",
+        f"units given: {found.units}; they look like {found.guess.units}: {found.guess.reason}",
+        f"{found.missing_cells} cells missing in {found.genes_with_missing} genes; {found.constant_genes} constant",
+        *(f"left out, {reason}: {count}" for reason, count in found.left_out.items()),
+    ]
+    if found.sizes is not None:
+        lines.append(f"library sizes from {found.sizes.min():.4g} to {found.sizes.max():.4g}")
+    if found.groups is not None:
+        first, second = found.components.between
+        lines.append(f"{first:.0%} of component 1 and {second:.0%} of component 2 lie between groups")
+    if found.floors:
+        floor = found.floors[0]
+        values = ", ".join(
+            f"{group} {value:.4g} in {floor.share[group]:.0%}" for group, value in floor.by_group.items()
+        )
+        lines.append(
+            f"{len(found.floors)} genes tell groups apart by artefact: each group has its own floor value, as where "
+            f"z-scores were made study by study ({floor.gene}: {values}). Do not classify these groups by expression."
+        )
+    for line in lines:
+        console.print(f"[bold]inspect[/]   {line}", highlight=False, soft_wrap=True)
+    console.print(f"[bold]inspect[/]   {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
 
 
 def with_scope(config: Config, scope: Literal["fold", "cohort"] | None) -> Config:

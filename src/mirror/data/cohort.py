@@ -106,7 +106,10 @@ def build_cohort(config: CohortConfig, *, with_folds: bool = True, progress: Pro
     """
     problems: list[str] = []
     owners = _attempt(problems, partial(read_owners, config.slides))
-    expression = _attempt(problems, partial(read_expression, config.expression)) if config.expression else None
+    named = None if owners is None else set(owners.patients.values())
+    expression = (
+        _attempt(problems, partial(read_expression, config.expression, patients=named)) if config.expression else None
+    )
     clinical = _attempt(problems, partial(read_clinical, config.clinical)) if config.clinical else None
     if owners is None:
         raise_together(DataError, "the cohort cannot be built:", problems)

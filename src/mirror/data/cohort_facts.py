@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -27,7 +28,7 @@ def describe(
         "clinical": config.clinical.path if config.clinical else None,
         "folds": config.folds.path,
     }
-    inputs = {name: hash_file(path) for name, path in tables.items() if path is not None}
+    inputs = {name: _hash(path) for name, path in tables.items() if path is not None}
     inputs["features"] = fingerprint([(row.slide, row.summary.feature_hash) for row in rows])
     facts: dict[str, Any] = {
         "config": fingerprint(config.model_dump(mode="json")),
@@ -35,7 +36,7 @@ def describe(
         "slides": len(slides),
         "patients": len(patients),
         "patients_with_expression": int(patients["has_expression"].sum()),
-        "units": config.expression.units if config.expression else None,
+        "units": (config.expression.convert_to or config.expression.units) if config.expression else None,
         "duplicate_features": duplicate_features(rows),
     }
     if config.clinical is not None and clinical is not None:
@@ -57,6 +58,14 @@ def describe_folds(folds: Sequence[Fold], patients: Sequence[str], read: ReadFol
         "unknown": {} if read is None else {str(fold): list(names) for fold, names in read.unknown.items() if names},
         "unused": {} if read is None else {str(fold): list(names) for fold, names in read.unused.items() if names},
     }
+
+
+def _hash(path: Path) -> str:
+    """Of a file, or of all files of a folder, as GDC STAR counts are."""
+    if path.is_file():
+        return hash_file(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return fingerprint([(str(file.relative_to(path)), hash_file(file)) for file in files])
 
 
 def _labels(patients: pd.DataFrame, clinical: ReadClinical, config: ClinicalConfig) -> dict[str, Any] | None:

@@ -43,14 +43,14 @@ def one_column_a_gene(matrix: Matrix, config: ExpressionConfig) -> Columns:
     if not places:
         wanted = "" if config.gene_map is None else f" that {config.gene_map.path} knows"
         raise DataError(
-            f"{source} has no gene{wanted}: its identifiers are {', '.join(matrix.columns[:3])}; name the column of the "
-            "map with the same kind of identifier"
+            f"{source} has no gene{wanted}: its identifiers are {', '.join(matrix.columns[:3])}; name the "
+            "column of the map with the same kind of identifier"
         )
     repeated = {gene: columns for gene, columns in places.items() if len(columns) > 1}
+    at = {gene: place for place, gene in enumerate(places)}
     values = matrix.values
     if excluded or repeated:
         values = values[:, [columns[0] for columns in places.values()]]
-        at = {gene: place for place, gene in enumerate(places)}
     for gene, columns in repeated.items():
         copies = matrix.values[:, columns]
         joined, reason = _join(copies, config)
@@ -77,8 +77,8 @@ def _join(copies: NDArray[np.float32], config: ExpressionConfig) -> tuple[NDArra
         units = parse_units(config.units)
         if units is None or units.quantity == "z-score":
             raise ConfigError(
-                f"`duplicates: sum` needs units of a known form, not '{config.units}'; take the mean, or write what the "
-                "values are, such as log2(TPM + 0.001)"
+                f"`duplicates: sum` needs units of a known form, not '{config.units}'; take the mean, or write what "
+                "the values are, such as log2(TPM + 0.001)"
             )
         linear = np.sort(to_linear(copies, units), axis=1)
         total = np.nansum(linear, axis=1, dtype=np.float64).astype(np.float32)

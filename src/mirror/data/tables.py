@@ -234,9 +234,12 @@ def _parquet_matrix(
     frame = _read_parquet(path)
     columns = [str(name) for name in frame.columns]
     at = 0 if names is None else _position(path, columns, names)
-    left_out = {at, *(place for place, name in enumerate(columns) if name in ignored)}
-    left_out |= {place for place, name in enumerate(columns) if wanted is not None and not wanted(name)}
-    numbers = frame.iloc[:, [place for place in range(len(columns)) if place not in left_out]]
+    kept = [
+        place
+        for place, name in enumerate(columns)
+        if place != at and name not in ignored and (wanted is None or wanted(name))
+    ]
+    numbers = frame.iloc[:, kept]
     texts = [str(name) for name in numbers.columns if not pd.api.types.is_numeric_dtype(numbers[name].dtype)]
     raise_together(DataError, f"{path} has columns that are not numbers; leave them out:", texts)
     rows = tuple("" if pd.isna(cell) else _text(str(cell)) or "" for cell in frame.iloc[:, at])

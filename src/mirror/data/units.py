@@ -19,7 +19,7 @@ from mirror.errors import ConfigError, DataError, raise_together
 _QUANTITIES = ("counts", "TPM", "FPKM", "FPKM-UQ", "RSEM", "CPM")
 _BASES = {"log2": 2.0, "log10": 10.0, "ln": float(np.e), "log": float(np.e)}
 _FORM = re.compile(
-    r"^(?:(?P<log>log2|log10|ln|log)\s*\(\s*)?(?P<quantity>[A-Za-z-]+)\s*(?:\+\s*(?P<offset>[\d.e-]+))?\s*\)?"
+    r"^(?:(?P<log>log2|log10|ln|log)\s*\(\s*)?(?P<quantity>[A-Za-z-]+)\s*(?:\+\s*(?P<offset>\d[\d.e-]*))?\s*\)?"
 )
 _Z_SCORE = re.compile(r"^z[- ]?scores?\b", re.IGNORECASE)
 
@@ -68,8 +68,8 @@ def convert(values: NDArray[np.float32], given: str, wanted: str, *, source: str
         return values
     if "z-score" in (before.quantity, after.quantity):
         raise ConfigError(
-            f"'{given}' does not become '{wanted}': a z-score is undone only with the means and deviations of the study "
-            "that made it; start from the values before, and let `expression_transform: standardise` scale them"
+            f"'{given}' does not become '{wanted}': a z-score is undone only with the means and deviations of the "
+            "study that made it; start from the values before, and let `expression_transform: standardise` scale them"
         )
     if after.base is not None and before.base is None and values.shape[1] >= _WHOLE:
         peak = float(np.nanmax(values, initial=0))
@@ -85,7 +85,10 @@ def to_linear(values: NDArray[np.float32], units: Units) -> NDArray[np.float32]:
     """The values without the logarithm; what rounding made negative is 0."""
     if units.base is None:
         return values
-    return np.maximum(np.power(units.base, values.astype(np.float64)) - units.offset, 0).astype(np.float32)
+    linear = np.empty_like(values)
+    for row, given in enumerate(values):  # float64 of a whole table would be its memory twice over
+        linear[row] = np.maximum(np.power(units.base, given.astype(np.float64)) - units.offset, 0)
+    return linear
 
 
 def from_linear(values: NDArray[np.float32], units: Units) -> NDArray[np.float32]:
@@ -106,9 +109,13 @@ def check_units(
         return
     wrong = np.argwhere(values < 0) if units.base is None else np.argwhere(values > HIGHEST_LOG)
     cells = [f"'{rows[row]}', gene '{genes[column]}': {values[row, column]:g}" for row, column in wrong[:100]]
-    peaks = np.nanmax(np.where(np.isnan(values).all(axis=1, keepdims=True), 0, values), axis=1)
+    peaks = np.array([np.nanmax(row, initial=-np.inf) for row in values])
     whole = values.shape[1] >= _WHOLE
-    linear, logged = np.flatnonzero(peaks > HIGHEST_LOG), np.flatnonzero(peaks < _LOWEST_PEAK)
+    # An empty sample is of no scale.
+    linear, logged = (
+        np.flatnonzero(peaks > HIGHEST_LOG),
+        np.flatnonzero((peaks < _LOWEST_PEAK) & (peaks != 0) & np.isfinite(peaks)),
+    )
     if whole and len(linear) and len(logged):
         raise DataError(
             f"{source} mixes units: {len(linear)} samples reach values as '{rows[linear[0]]}' does "
@@ -140,4 +147,7 @@ def _logged(linear: NDArray[np.float32], units: Units) -> NDArray[np.float32]:
         return linear
     if units.offset <= 0 and bool((linear <= 0).any()):
         raise ConfigError("a logarithm without offset has no value at 0; write one, such as log2(TPM + 1)")
-    return (np.log(linear.astype(np.float64) + units.offset) / np.log(units.base)).astype(np.float32)
+    logged = np.empty_like(linear)
+    for row, given in enumerate(linear):
+        logged[row] = np.log(given.astype(np.float64) + units.offset) / np.log(units.base)
+    return logged

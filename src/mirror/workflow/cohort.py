@@ -35,7 +35,7 @@ def prepare_cohort(config: Config, *, progress: Progress = silent) -> Cohort:
 
 def inputs_stamp(config: CohortConfig) -> str:
     """A hash of the cohort's settings and of name, size and time of every input file, without reading any."""
-    files = sorted(file for path in _paths(config) for file in (path.iterdir() if path.is_dir() else [path]))
+    files = sorted(file for path in _paths(config) for file in (path.rglob("*") if path.is_dir() else [path]))
     states = [(file, file.stat()) for file in files if file.is_file()]
     return fingerprint(
         config.model_dump(mode="json"), [(str(file), state.st_size, state.st_mtime_ns) for file, state in states]

@@ -52,7 +52,7 @@ def refinement_mark(config: Config, cohort: Cohort, fold: Fold) -> str | None:
 
 
 def refine_cohort(config: Config, cohort: Cohort, folds: Sequence[Fold], *, progress: Progress = silent) -> Refined:
-    """Write `expression/fold<F>.panel.json` of each of `folds`, then `expression/refined.h5ad`, under `output`.
+    """Write `expression/fold<F>.panel.json` and its curve for each of `folds`, then `expression/refined.h5ad`.
 
     Raises `ConfigError` without `refinement` or expression in the configuration, `DataError` as `refine_panel` does.
     """
@@ -67,10 +67,18 @@ def refine_cohort(config: Config, cohort: Cohort, folds: Sequence[Fold], *, prog
 
         panels[fold.number] = fold_panel(config, cohort, fold, progress=report)
         panels[fold.number].save(folder / f"fold{fold.number}.panel.json")
+        _draw_curve(folder / f"fold{fold.number}.curve.svg", panels[fold.number])
     union = sorted({gene for panel in panels.values() for gene in panel.genes})
     refined: ExpressionTable = _expression(cohort).with_genes(union)
     refined.save(folder / "refined.h5ad")
     return Refined(panels, len(union), folder / "refined.h5ad")
+
+
+def _draw_curve(path: Path, panel: GenePanel) -> None:
+    from mirror.evaluation.expression_report import write_score_curve  # pictures, which pretraining never needs
+
+    if panel.selection is not None and panel.selection.sizes:
+        write_score_curve(path, panel.selection, genes=len(panel.genes))
 
 
 def _expression(cohort: Cohort) -> ExpressionTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ import pandas as pd
 from mirror.artefacts import read_json, write_text
 from mirror.config import Config, Section, changes_from_preset, dump_config
 from mirror.data.cohort import Cohort
+from mirror.data.panel import GenePanel
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.report import ReportInputs, render_report
 from mirror.evaluation.scores import read_predictions, read_scores
@@ -49,7 +50,7 @@ def write_report(config: Config) -> Path:
         counts={kind: count._asdict() for kind, count in cohort.counts.items()},
         excluded=_excluded(cohort),
         patients=_patients(cohort),
-        notes=_notes(config, cohort),
+        notes=_notes(config, cohort, list(runs.values())),
         scores=scores,
         predictions=predictions,
         histories={key: _history(run) for key, run in runs.items()},
@@ -86,7 +87,7 @@ def _patients(cohort: Cohort) -> pd.DataFrame:
     return cohort.patients.join(slides).reset_index()
 
 
-def _notes(config: Config, cohort: Cohort) -> list[str]:
+def _notes(config: Config, cohort: Cohort, runs: Sequence[RunFolder]) -> list[str]:
     """What the stages before want the reader to know."""
     facts = cohort.facts
     notes = [str(facts["survival"]["sentence"])] if facts.get("survival") else []
@@ -95,6 +96,8 @@ def _notes(config: Config, cohort: Cohort) -> list[str]:
         notes.append(f"Slides with the very same features under different names: {pairs}.")
     account = read_json(account_file(config))["runs"]
     notes += sorted({note for run in account for note in run["notes"]})
+    selections = [GenePanel.load(run.panel).selection for run in runs]
+    notes += dict.fromkeys(selection.note for selection in selections if selection is not None)
     return notes
 
 

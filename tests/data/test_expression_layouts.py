@@ -1,0 +1,262 @@
+"""Truths about the layouts that expression comes in, and about identifiers of genes."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from mirror.config import ExpressionConfig, GeneMapConfig, SampleSheetConfig
+from mirror.data.expression import read_expression
+from mirror.data.identifiers import is_nameless, symbol_of, without_version
+from mirror.errors import ConfigError, DataError
+
+
+def config(path: Path, **changes) -> ExpressionConfig:
+    settings = {"path": path, "orientation": "genes_in_rows", "units": "log2(TPM + 1)", **changes}
+    return ExpressionConfig(**{name: value for name, value in settings.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("identifier", "bare"),
+    [
+        ("ENSG00000141510.18", "ENSG00000141510"),
+        ("ENST00000456328.2", "ENST00000456328"),
+        ("ENSMUSG00000059552.8", "ENSMUSG00000059552"),
+        ("ENSG00000182378.15_PAR_Y", "ENSG00000182378_PAR_Y"),
+        ("ENSG00000141510", "ENSG00000141510"),
+        ("RP11-34P13.7", "RP11-34P13.7"),
+        ("TP53", "TP53"),
+    ],
+)
+def test_only_ensembl_identifiers_lose_their_version(identifier, bare):
+    assert without_version(identifier) == bare
+
+
+@pytest.mark.parametrize(
+    ("identifier", "symbol"), [("TP53", "TP53"), ("TP53|7157", "TP53"), ("?|100130426", None), ("?", None)]
+)
+def test_a_row_of_the_tcga_pipeline_has_a_symbol_or_is_nameless(identifier, symbol):
+    assert symbol_of(identifier) == symbol
+    assert is_nameless(identifier) == (symbol is None)
+
+
+@pytest.mark.parametrize("ending", ["tsv", "tsv.gz", "parquet"])
+def test_only_the_columns_of_the_cohort_are_read_and_the_others_are_listed(ending, tmp_path):
+    names = [f"TCGA-AA-{number:04d}-{kind}A" for number in range(6) for kind in ("01", "11")]
+    frame = pd.DataFrame(np.arange(36.0).reshape(3, 12), index=["A", "B", "C"], columns=names).rename_axis("sample")
+    path = tmp_path / f"m.{ending}"
+    if ending == "parquet":
+        frame.reset_index().to_parquet(path)
+    else:
+        frame.to_csv(path, sep="\t")
+        if ending == "tsv":  # a cell that nobody asks for need not be a number
+            path.write_text(path.read_text().replace("10.0", "n.d."))
+    settings = config(path, identifiers="tcga")
+    patients = {"TCGA-AA-0001", "TCGA-AA-0003", "TCGA-ZZ-0000"}
+    part = read_expression(settings, patients=patients)
+    assert part.table.patients == ("TCGA-AA-0001", "TCGA-AA-0003")
+    np.testing.assert_array_equal(part.table.values, frame.to_numpy().T[[2, 6]])
+    assert Counter(entry.reason for entry in part.excluded) == {
+        "not a patient of the cohort": 8,
+        "not a tumour (sample type 11)": 2,
+    }
+    assert (part.rows_given, part.genes_given) == (12, 3)
+    if ending != "tsv":
+        whole = read_expression(settings).table.of(part.table.patients)
+        assert whole.content_hash() == part.table.content_hash()
+
+
+def test_a_table_of_strangers_is_refused_with_names_of_both(tmp_path):
+    (tmp_path / "m.tsv").write_text("sample\tX1\tX2\nA\t1\t2\n")
+    with pytest.raises(DataError, match=r"m\.tsv belongs to a patient of the cohort: it has X1, X2, the cohort P1"):
+        read_expression(config(tmp_path / "m.tsv"), patients=["P1"])
+
+
+def test_a_table_longer_than_a_block_is_put_together_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr("mirror.data.tables._BLOCK_BYTES", 4096)
+    values = np.random.default_rng(0).normal(size=(3000, 4)).astype(np.float32)
+    frame = pd.DataFrame(values, index=[f"G{n}" for n in range(3000)], columns=list("abcd")).rename_axis("id")
+    frame.to_csv(tmp_path / "m.tsv", sep="\t")
+    read = read_expression(config(tmp_path / "m.tsv", units="z-score")).table
+    assert read.genes == tuple(frame.index)
+    np.testing.assert_array_equal(read.values, values.T)
+    lines = (tmp_path / "m.tsv").read_text().splitlines()
+    lines[2901] = "G2900\tx\t1\t1\t1"
+    (tmp_path / "m.tsv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(DataError, match="row 2901, column 'a': 'x'"):
+        read_expression(config(tmp_path / "m.tsv", units="z-score"))
+
+
+def test_a_cbioportal_table_is_read_by_symbol_or_by_number(tmp_path):
+    (tmp_path / "both.txt").write_text("Hugo_Symbol\tEntrez_Gene_Id\tP1\tP2\nTP53\t7157\t1\t2\n\t999\t3\t4\n")
+    (tmp_path / "number.txt").write_text("Entrez_Gene_Id\tP1\tP2\n7157\t1\t2\n")
+    (tmp_path / "neither.txt").write_text("gene\tP1\n7157\t1\n")
+    cbioportal = {"layout": "cbioportal", "orientation": None}
+    both = read_expression(config(tmp_path / "both.txt", **cbioportal))
+    assert (both.table.genes, both.table.patients) == (("TP53",), ("P1", "P2"))
+    assert [entry.reason for entry in both.excluded] == ["no name"]
+    assert read_expression(config(tmp_path / "number.txt", **cbioportal)).table.genes == ("7157",)
+    with pytest.raises(DataError, match="none of the columns Hugo_Symbol, Entrez_Gene_Id; its first is 'gene'"):
+        read_expression(config(tmp_path / "neither.txt", **cbioportal))
+
+
+STAR = """# gene-model: GENCODE v36
+gene_id\tgene_name\tgene_type\tunstranded\ttpm_unstranded
+N_unmapped\t\t\t100\t
+N_multimapping\t\t\t100\t
+N_noFeature\t\t\t100\t
+N_ambiguous\t\t\t100\t
+ENSG00000000003.15\tTSPAN6\tprotein_coding\t{0}\t{0}.5
+ENSG00000141510.18\tTP53\tprotein_coding\t7\t1.25
+"""
+
+
+def star_folder(folder: Path) -> Path:
+    """Two files as gdc-client leaves them, and their sample sheet."""
+    for number, name in enumerate(("aaa", "bbb")):
+        (folder / "star" / f"folder-{name}").mkdir(parents=True)
+        path = folder / "star" / f"folder-{name}" / f"{name}.rna_seq.augmented_star_gene_counts.tsv"
+        path.write_text(STAR.format(number))
+    (folder / "sheet.tsv").write_text(
+        "File ID\tFile Name\tSample ID\n"
+        "1\taaa.rna_seq.augmented_star_gene_counts.tsv\tTCGA-AA-0001-01A\n"
+        "2\tbbb.rna_seq.augmented_star_gene_counts.tsv\tTCGA-AA-0002-01A\n"
+    )
+    return folder / "star"
+
+
+def star_config(folder: Path, **changes) -> ExpressionConfig:
+    settings = {
+        "layout": "gdc_star",
+        "orientation": None,
+        "value": "tpm_unstranded",
+        "units": "TPM",
+        "samples": SampleSheetConfig(path=folder / "sheet.tsv"),
+        "identifiers": "tcga",
+        "gene_ids": "without_version",
+        **changes,
+    }
+    return config(folder / "star", **settings)
+
+
+def test_a_folder_of_star_counts_is_read_with_its_sample_sheet(tmp_path):
+    star_folder(tmp_path)
+    table = read_expression(star_config(tmp_path)).table
+    assert table.patients == ("TCGA-AA-0001", "TCGA-AA-0002")
+    assert table.genes == ("ENSG00000000003", "ENSG00000141510")
+    np.testing.assert_array_equal(table.values, np.array([[0.5, 1.25], [1.5, 1.25]], dtype=np.float32))
+    bare = read_expression(star_config(tmp_path, samples=None, identifiers="patient", value="unstranded"))
+    assert bare.table.patients == ("aaa", "bbb")
+    np.testing.assert_array_equal(bare.table.values, [[0, 7], [1, 7]])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda text: text.replace("tpm_unstranded", "tpm"), "has no column 'tpm_unstranded' but gene_id, gene_name"),
+        (lambda text: text.replace("1.25", "high"), r"not numbers.*ENSG00000141510\.18: 'high'"),
+        (lambda text: text.replace("ENSG00000141510.18", "ENSG00000141510.17"), "has other genes than .*aaa"),
+    ],
+)
+def test_a_spoiled_star_file_is_named(spoil, says, tmp_path):
+    path = next(star_folder(tmp_path).rglob("bbb*"))
+    path.write_text(spoil(path.read_text()))
+    with pytest.raises(DataError, match=rf"(?s)bbb\.rna_seq.*{says}"):
+        read_expression(star_config(tmp_path))
+
+
+def test_star_files_that_the_sheet_does_not_know_and_folders_without_any_are_named(tmp_path):
+    folder = star_folder(tmp_path)
+    sheet = tmp_path / "sheet.tsv"
+    sheet.write_text("\n".join(sheet.read_text().splitlines()[:2]) + "\n")
+    with pytest.raises(DataError, match=r"(?s)names no sample for these files.*bbb\.rna_seq"):
+        read_expression(star_config(tmp_path))
+    for file in folder.rglob("*.tsv"):
+        file.unlink()
+    with pytest.raises(DataError, match="has no file"):
+        read_expression(star_config(tmp_path))
+
+
+def transcripts(folder: Path) -> ExpressionConfig:
+    """Two samples of four transcripts of two genes, and one that the map does not know."""
+    linear = pd.DataFrame(
+        {"P1": [3, 4, 0, 7, 9], "P2": [0, 1, 1, 2, 9]}, index=[f"ENST0000000000{n}.{n}" for n in range(1, 6)]
+    )
+    np.log2(linear + 1).rename_axis("id").to_csv(folder / "t.tsv", sep="\t")
+    (folder / "map.tsv").write_text(
+        "Level3\tSymbol\n" + "".join(f"ENST0000000000{n}\t{'AABB'[n - 1]}\n" for n in range(1, 5))
+    )
+    gene_map = GeneMapConfig(path=folder / "map.tsv", identifier="Level3", symbol="Symbol")
+    return config(folder / "t.tsv", gene_map=gene_map, duplicates="sum")
+
+
+def test_transcripts_add_up_to_genes_on_the_linear_scale(tmp_path):
+    read = read_expression(transcripts(tmp_path))
+    assert read.table.genes == ("A", "B")
+    np.testing.assert_allclose(np.exp2(read.table.values) - 1, [[7, 7], [1, 3]], rtol=1e-5)
+    assert Counter(entry.reason for entry in read.excluded) == {
+        "not in the gene map": 1,
+        "one of several columns of this gene: their sum on the linear scale": 2,
+    }
+    assert read.genes_given == len(read.table.genes) + len(read.excluded)
+
+
+def test_columns_are_not_summed_in_units_that_nobody_knows(tmp_path):
+    settings = transcripts(tmp_path).model_copy(update={"units": "arbitrary"})
+    with pytest.raises(ConfigError, match="`duplicates: sum` needs units of a known form, not 'arbitrary'"):
+        read_expression(settings)
+
+
+def test_a_map_of_other_identifiers_is_refused_with_examples(tmp_path):
+    settings = transcripts(tmp_path)
+    (tmp_path / "map.tsv").write_text("Level3\tSymbol\n7157\tTP53\n")
+    with pytest.raises(DataError, match=r"t\.tsv has no gene that .*map\.tsv knows: its identifiers are ENST"):
+        read_expression(settings)
+
+
+def test_nameless_rows_leave_when_asked_and_are_listed(tmp_path):
+    (tmp_path / "m.tsv").write_text("g\tP1\n?|100130426\t1\nTP53|7157\t2\n")
+    read = read_expression(config(tmp_path / "m.tsv", nameless_genes="exclude"))
+    assert read.table.genes == ("TP53|7157",)
+    assert [entry.item for entry in read.excluded] == ["?|100130426"]
+
+
+def test_the_table_is_in_the_units_it_was_converted_to(tmp_path):
+    (tmp_path / "m.tsv").write_text("g\tP1\tP2\nA\t3\t0\nB\t1\t1\n")
+    read = read_expression(config(tmp_path / "m.tsv", units="TPM", convert_to="log2(TPM + 1)")).table
+    assert read.units == "log2(TPM + 1)"
+    np.testing.assert_allclose(read.values, [[2, 1], [0, 1]])
+
+
+def test_negative_counts_stop_the_reading(tmp_path):
+    (tmp_path / "m.tsv").write_text("g\tP1\tP2\nA\t3\t-1\n")
+    with pytest.raises(DataError, match=r"(?s)m\.tsv is in 'counts' but has 1 negative values.*'P2', gene 'A': -1"):
+        read_expression(config(tmp_path / "m.tsv", units="counts"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"orientation": None}, "`orientation` .* is needed"),
+        ({"layout": "cbioportal"}, "for it alone"),
+        ({"layout": "gdc_star", "orientation": None}, "`value`, such as tpm_unstranded"),
+        ({"samples": {"path": "x"}}, "`samples` belongs"),
+    ],
+)
+def test_a_layout_with_half_of_its_settings_is_refused(changes, says):
+    with pytest.raises(ValidationError, match=says):
+        config(Path("x"), **changes)
+
+
+def test_a_truncated_gzip_with_a_cut_is_refused(tmp_path):
+    text = "id\tP1\tP2\n" + "".join(f"G{n}\t{n * 7919 % 1000}.5\t1\n" for n in range(8000))
+    whole = gzip.compress(text.encode())
+    (tmp_path / "m.tsv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"m\.tsv\.gz cannot be read.*truncated"):
+        read_expression(config(tmp_path / "m.tsv.gz", units="z-score"), patients=["P1"])

@@ -1,0 +1,101 @@
+"""Truths about what an inspection sees in a table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from mirror.config import ExpressionConfig
+from mirror.data.expression import ExpressionTable, ReadExpression, read_expression
+from mirror.data.inspection import group_floors, guess_units, inspect_expression, library_sizes, principal_components
+from mirror.data.ledger import Excluded
+from mirror.data.tables import read_text_table
+
+RNG = np.random.default_rng(0)
+LINEAR = RNG.gamma(0.5, 80, size=(30, 400)) * (RNG.random((30, 400)) > 0.1)
+TPM = LINEAR / LINEAR.sum(axis=1, keepdims=True) * 1e6
+
+
+def table(values: np.ndarray, units: str = "log2(TPM + 1)") -> ExpressionTable:
+    rows, genes = (tuple(f"{letter}{n}" for n in range(size)) for letter, size in zip("PG", values.shape, strict=True))
+    return ExpressionTable(rows, genes, values.astype(np.float32), units, "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("values", "units", "reason"),
+    [
+        (np.round(LINEAR), "counts", "whole numbers"),
+        (TPM, "TPM", "adds up to a million"),
+        (LINEAR, "FPKM, RSEM or part of a TPM table", "sums differ"),
+        (np.log2(LINEAR + 1), "log2(x + 1)", "the lowest value 0 stands in 10"),
+        (np.log2(LINEAR + 0.001), "log2(x + 0.001)", "the lowest value -9.966"),
+        (RNG.normal(size=(30, 400)), "z-score", "around zero"),
+        (np.full((2, 2), np.nan), "unknown", "no value"),
+    ],
+)
+def test_units_are_guessed_with_the_reason(values, units, reason):
+    guess = guess_units(values.astype(np.float32))
+    assert guess.units == units
+    assert reason in guess.reason
+
+
+def test_library_sizes_are_sums_on_the_linear_scale():
+    np.testing.assert_allclose(library_sizes(table(np.log2(TPM + 1))), 1e6, rtol=1e-4)
+    np.testing.assert_allclose(library_sizes(table(TPM, "TPM")), 1e6, rtol=1e-4)
+    assert library_sizes(table(TPM, "z-score")) is None
+    assert library_sizes(table(TPM, "arbitrary")) is None
+
+
+def test_components_are_those_of_scikit_learn_on_standardised_genes():
+    values = RNG.normal(size=(30, 50)) @ RNG.normal(size=(50, 400))
+    found = principal_components(values.astype(np.float32), None)
+    model = PCA(2)
+    scores = model.fit_transform(StandardScaler().fit_transform(values))
+    np.testing.assert_allclose(np.abs(found.scores), np.abs(scores), rtol=1e-2, atol=1e-2)
+    np.testing.assert_allclose(found.explained, model.explained_variance_ratio_, rtol=1e-4)
+    assert np.isnan(found.between).all()
+
+
+def test_the_share_between_groups_is_all_where_the_groups_are_all_there_is():
+    groups = ["a"] * 15 + ["b"] * 15
+    values = np.where(np.array(groups)[:, None] == "a", 1.0, -1.0) * RNG.normal(size=400)
+    assert principal_components(values.astype(np.float32), groups).between[0] == pytest.approx(1)
+
+
+def test_a_gene_with_a_floor_of_its_own_in_each_group_is_found_and_named():
+    groups = ["a"] * 15 + ["b"] * 15
+    values = RNG.normal(size=(30, 6))
+    values[:6, 2], values[15:22, 2] = -5, -4  # both have a floor: not the same
+    values[:6, 3], values[15:22, 3] = -5, -5  # the same floor, as zeros are before any transformation
+    values[:6, 4] = -5  # one group alone
+    values[:2, 5], values[15:17, 5] = -5, -4  # too few to be a floor
+    floors = group_floors(table(values), groups)
+    assert [floor.gene for floor in floors] == ["G2"]
+    assert floors[0].by_group == {"a": -5.0, "b": -4.0}
+    assert floors[0].share == pytest.approx({"a": 6 / 15, "b": 7 / 15})
+
+
+def test_gaps_copies_and_constant_genes_are_counted():
+    values = np.log2(LINEAR + 1)
+    values[3, 5] = values[4, 5] = values[:, 6] = np.nan
+    values[:, 7] = 2
+    read = ReadExpression(table(values), (Excluded("gene", "A", "no name", "t.csv"),) * 2, 30, 402)
+    found = inspect_expression(read, {f"P{n}": "x" for n in range(10)})
+    assert (found.missing_cells, found.genes_with_missing, found.constant_genes) == (32, 2, 1)
+    assert found.left_out == {"gene: no name": 2}
+    assert found.groups is not None
+    assert found.groups.count("(none)") == 20
+    assert np.isfinite(found.components.scores).all()
+
+
+@pytest.mark.parametrize(("cohort", "by_artefact"), [("rcc", True), ("brca", False), ("coadread", False)])
+def test_of_the_real_cohorts_the_one_standardised_study_by_study_is_told_apart_by_artefact(cohort, by_artefact, shared):
+    folder = shared / "cohorts" / cohort
+    settings = ExpressionConfig(path=folder / "expression.csv.gz", orientation="patients_in_rows", units="as given")
+    clinical = read_text_table(folder / "clinical.csv", ["case_id", "oncotree_code"]).dropna()
+    groups = dict(zip(clinical["case_id"], clinical["oncotree_code"], strict=True))
+    floors = inspect_expression(read_expression(settings), groups).floors
+    assert (len(floors) > 100) is by_artefact
+    assert bool(floors) is by_artefact

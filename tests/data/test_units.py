@@ -1,0 +1,102 @@
+"""Truths about units of expression: what is known by its name, checked against the values, converted, and refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.data.units import Units, check_units, convert, parse_units
+from mirror.errors import ConfigError, DataError
+
+LINEAR = np.random.default_rng(0).gamma(0.5, 80, size=(4, 1200)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("log2(TPM + 0.001)", Units("TPM", 2.0, 0.001)),
+        ("log2(TPM + 1), simulated", Units("TPM", 2.0, 1.0)),
+        ("log10(fpkm+1)", Units("FPKM", 10.0, 1.0)),
+        ("log2(FPKM-UQ + 1)", Units("FPKM-UQ", 2.0, 1.0)),
+        ("counts", Units("counts")),
+        ("RSEM", Units("RSEM")),
+        ("z-score of one study", Units("z-score")),
+        ("Z scores", Units("z-score")),
+        ("log2", None),
+        ("arbitrary", None),
+        ("TPM + 1", None),
+    ],
+)
+def test_units_are_known_by_their_name(text, expected):
+    assert parse_units(text) == expected
+
+
+@given(st.floats(0.001, 10), st.sampled_from(["log2", "log10", "ln"]))
+def test_a_logarithm_is_undone_and_made_again_with_another_base_and_offset(offset, base):
+    logged = np.log2(LINEAR.astype(np.float64) + 0.5).astype(np.float32)
+    there = convert(logged, "log2(TPM + 0.5)", f"{base}(TPM + {offset!r})", source="t")
+    np.testing.assert_allclose(
+        convert(there, f"{base}(TPM + {offset!r})", "TPM", source="t"), LINEAR, rtol=1e-3, atol=1e-2
+    )
+
+
+def test_fpkm_becomes_tpm_by_the_sum_of_each_sample():
+    tpm = convert(np.log2(LINEAR + 1), "log2(FPKM + 1)", "TPM", source="t")
+    np.testing.assert_allclose(tpm, LINEAR / LINEAR.sum(axis=1, keepdims=True) * 1e6, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("given_units", "wanted", "kind", "says"),
+    [
+        ("z-score of one study", "log2(TPM + 1)", ConfigError, "undone only with the means and deviations"),
+        ("TPM", "z-score", ConfigError, "undone only"),
+        ("counts", "TPM", ConfigError, "gene lengths"),
+        ("arbitrary", "TPM", ConfigError, "'arbitrary' is no known form"),
+        ("TPM", "log2(TPM)", ConfigError, "without offset"),
+    ],
+)
+def test_what_cannot_be_converted_is_said_with_the_reason(given_units, wanted, kind, says):
+    values = LINEAR.copy()
+    values[0, 0] = 0
+    with pytest.raises(kind, match=says):
+        convert(values, given_units, wanted, source="t")
+
+
+def test_a_log_of_a_log_is_refused():
+    with pytest.raises(DataError, match=r"t\.csv is in 'TPM'.*a log of a log means nothing"):
+        convert(np.log2(LINEAR + 1), "TPM", "log2(TPM + 1)", source="t.csv")
+
+
+def check(values: np.ndarray, units: str) -> None:
+    rows, genes = [f"S{row}" for row in range(len(values))], [f"G{column}" for column in range(values.shape[1])]
+    check_units(values, units, rows=rows, genes=genes, source="t.csv")
+
+
+def test_negative_counts_are_named_with_row_and_column():
+    values = LINEAR.copy()
+    values[2, 7] = -3
+    with pytest.raises(DataError, match=r"(?s)t\.csv is in 'counts' but has 1 negative values.*'S2', gene 'G7': -3"):
+        check(values, "counts")
+
+
+def test_values_too_large_for_a_logarithm_are_named():
+    with pytest.raises(DataError, match=r"(?s)values above 64; these are no logarithms.*'S0', gene 'G"):
+        check(LINEAR, "log2(TPM + 1)")
+
+
+@pytest.mark.parametrize("units", ["TPM", "log2(TPM + 1)"])
+def test_a_table_of_mixed_units_names_a_sample_of_each_kind(units):
+    values = LINEAR.copy()
+    values[3] = np.log2(values[3] + 1)
+    with pytest.raises(DataError, match=r"mixes units: 3 samples reach values as 'S0'.*1 stay low as 'S3'"):
+        check(values, units)
+
+
+def test_what_fits_its_units_passes_missing_values_included():
+    values = LINEAR.copy()
+    values[0, 3] = values[1] = np.nan
+    check(values, "TPM")
+    check(np.log2(values + 0.001), "log2(TPM + 0.001)")
+    check(values - 100, "z-score")

@@ -37,6 +37,7 @@ BESIDE = {
     "tests": "by room, and stories from the command line",
     "configs": "the real cohorts beside the project",
     "benchmarks": "each prints its table and one line of JSON",
+    "experiments": "questions asked of the real cohorts; answers in docs/log.md",
     "docs": "method to code, deviations, data formats, log, decisions",
 }
 NOTE_WIDTH = 76

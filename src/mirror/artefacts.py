@@ -27,9 +27,9 @@ def write_aside(path: Path) -> Generator[Path]:
     So a full disk, Ctrl-C or a kill leaves either the old file or the new one under its final name, never half of one.
     Raises `MirrorError` naming the file when the disk cannot take it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.aside{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
         aside.replace(path)
     except OSError as error:

@@ -183,3 +183,96 @@ def test_the_authors_rcc_folds_are_refused_and_the_patients_named(
     assert "both halves" in said
     assert len(set(re.findall(r"TCGA-\w\w-\w{4}", said))) >= 15
     assert not (tmp_path / "out" / "cohort" / "cohort.json").exists()
+
+
+def without(text: str, section: str) -> str:
+    content = yaml.safe_load(text)
+    del content["cohort"][section]
+    return yaml.safe_dump(content)
+
+
+def test_a_cohort_without_a_clinical_table_runs_to_its_report(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(simulated, tmp_path / "out")
+    config.write_text(without(config.read_text(), "clinical"))
+    assert mirror(monkeypatch, "run", config) == 0
+    assert len(read_scores(tmp_path / "out" / "scores.parquet")) == 0
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cohort/cohort.parquet",
+        "cohort/expression.h5ad",
+        "cohort/cohort.json",
+        "runs/seed0/fold0/panel.json",
+        "runs/seed0/fold0/model.safetensors",
+        "runs/seed0/fold0/embeddings.h5ad",
+        "predictions.parquet",
+        "scores.parquet",
+        "evaluation.json",
+    ],
+)
+def test_a_file_that_was_lost_or_damaged_is_made_again_the_same(
+    finished: Path, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    output = tmp_path / "copy"
+    shutil.copytree(finished, output)
+    config = write_config(simulated, output)
+    whole = (output / name).read_bytes()
+    damages = [b""] if name.startswith("runs/") and not name.endswith("h5ad") else [b"", whole[: len(whole) // 2]]
+    for damage in damages:
+        (output / name).write_bytes(damage) if damage else (output / name).unlink()
+        assert mirror(monkeypatch, "run", config) == 0
+        if not name.endswith((".h5ad", ".parquet")):  # these carry no order of bytes that is promised
+            assert (output / name).read_bytes() == whole
+        scores = [read_scores(folder / "scores.parquet") for folder in (output, finished)]
+        pd.testing.assert_frame_equal(*scores)
+
+
+def test_a_damaged_model_is_named_and_its_remedy_works(
+    finished: Path, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished, tmp_path / "copy")
+    config = write_config(simulated, tmp_path / "copy")
+    weights = tmp_path / "copy/runs/seed0/fold0/model.safetensors"
+    (weights.parent / "embeddings.h5ad").unlink()
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])
+    assert mirror(monkeypatch, "embed", config) == 1
+    assert "delete it and run `mirror pretrain` again" in " ".join(capsys.readouterr().err.split())
+    weights.unlink()
+    assert mirror(monkeypatch, "run", config) == 0
+    assert weights.read_bytes() == whole
+
+
+def test_a_disk_that_fills_ends_a_run_with_a_message(simulated: Path, tmp_path: Path) -> None:
+    config = write_config(simulated, tmp_path / "out")
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000));"
+        "sys.argv[0] = 'mirror'; from mirror.cli.app import main; main()"
+    )
+    for stage in ("run", "pretrain"):
+        command = [sys.executable, "-c", script, stage, str(config)]
+        ended = subprocess.run(command, capture_output=True, text=True)
+        assert ended.returncode == 1, ended.stderr
+        assert "free space" in " ".join(ended.stderr.split())
+        assert "Traceback" not in ended.stderr
+        assert list((tmp_path / "out").rglob(".*aside*")) == []
+
+
+def test_an_output_that_is_a_file_is_refused(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(simulated, tmp_path / "out")
+    content = yaml.safe_load(config.read_text())
+    content["output"] = str(tmp_path / "a_file")
+    (tmp_path / "a_file").write_text("")
+    config.write_text(yaml.safe_dump(content))
+    assert mirror(monkeypatch, "run", config) == 1
+    assert "name a folder" in capsys.readouterr().err
+    assert mirror(monkeypatch, "run", tmp_path) == 1
+    assert "configuration file" in capsys.readouterr().err

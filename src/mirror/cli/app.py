@@ -14,6 +14,7 @@ from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.tables import score_table
 from mirror.config import Config, load_config
+from mirror.errors import ConfigError
 
 app = typer.Typer(
     help="One representation of histopathology slides and gene expression, evaluated honestly.",
@@ -104,13 +105,15 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
 ) -> None:
     """Simulate a cohort with known truth and run the main job on it."""
-    from mirror.simulate.cohort import simulate_cohort
+    from mirror.simulate.cohort import simulate_cohort, simulated_with
 
     config_file = output / "demo.yaml"
     if not config_file.exists():  # a second call goes on where the first one stopped
         with progress_bar(console, "simulate") as progress:
             simulate_cohort(output, seed=seed, progress=progress)
         console.print(f"[bold]simulate[/]  a cohort with known truth in {output}")
+    elif simulated_with(output) != seed:
+        raise ConfigError(f"{output} was simulated with seed {simulated_with(output)}; choose another --output")
     run(config_file)
 
 
@@ -160,7 +163,8 @@ def _pretrain(config: Config, *, fold: int | None = None, seed: int | None = Non
     from mirror.workflow.cohort import prepare_cohort
     from mirror.workflow.pretrain import pretrain_fold, wanted_runs
 
-    made = prepare_cohort(config)
+    with progress_bar(console, "cohort") as progress:
+        made = prepare_cohort(config, progress=progress)
     for number, one_fold in wanted_runs(config, made, fold=fold, seed=seed):
         title = f"seed {number} fold {one_fold.number}"
         with progress_bar(console, f"pretrain  {title}") as progress:
@@ -179,7 +183,8 @@ def _embed(config: Config, *, fold: int | None = None, seed: int | None = None) 
     from mirror.workflow.embed import embed_run
     from mirror.workflow.pretrain import wanted_runs
 
-    made = prepare_cohort(config)
+    with progress_bar(console, "cohort") as progress:
+        made = prepare_cohort(config, progress=progress)
     for number, one_fold in wanted_runs(config, made, fold=fold, seed=seed):
         folder = run_folder(config.output, seed=number, fold=one_fold.number)
         with progress_bar(console, f"embed     seed {number} fold {one_fold.number}") as progress:

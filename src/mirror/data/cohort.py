@@ -151,7 +151,8 @@ def _without_overlap(
             yield (
                 f"{tables.owners.source} and {table.path} share no patient: the first has "
                 f"{', '.join(sorted(patients)[:3])}, the second {', '.join(sorted(others)[:3])}; set `slides.patient` "
-                f"and the `{section}` section so that both name patients alike (TCGA barcodes: `identifiers: tcga`)"
+                f"and the `{section}` section so that both name patients alike (TCGA barcodes: `identifiers: tcga`; "
+                "a matrix read sideways: `orientation`)"
             )
 
 

@@ -14,6 +14,7 @@ from mirror.config import ClinicalConfig, CohortConfig
 from mirror.data.clinical import ReadClinical
 from mirror.data.slide_table import SlideRow, duplicate_features
 from mirror.data.splits import ReadFolds
+from mirror.errors import DataError
 from mirror.types import Fold
 
 
@@ -64,6 +65,8 @@ def _hash(path: Path) -> str:
     """Of a file, or of all files of a folder, as GDC STAR counts are."""
     if path.is_file():
         return hash_file(path)
+    if not path.exists():
+        raise DataError(f"{path} is not there; correct its `path` in the configuration")
     files = sorted(file for file in path.rglob("*") if file.is_file())
     return fingerprint([(str(file.relative_to(path)), hash_file(file)) for file in files])
 

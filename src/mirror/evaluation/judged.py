@@ -27,6 +27,9 @@ from mirror.evaluation.representations import PatientTable
 from mirror.evaluation.survival import SurvivalData
 from mirror.seeding import rng_for
 
+PREDICTED_BY = ("patient", "representation", "protocol", "task", "draw", "strength")
+"""The columns that predictions of every task begin with."""
+
 
 class Score(NamedTuple):
     """One number of one fold."""

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from mirror.config import EvaluationConfig
 from mirror.errors import DataError, LeakError, raise_together
 from mirror.evaluation.fitted import Count, class_codes, count, fit_on_fold
-from mirror.evaluation.judged import PROTOCOLS, Score
+from mirror.evaluation.judged import PREDICTED_BY, PROTOCOLS, Score
 from mirror.evaluation.representations import PatientTable, recipes
 from mirror.types import Fold, Progress, silent
 
@@ -69,7 +69,7 @@ def evaluate_fold(
     frames = [result.predictions for result in results if len(result.predictions)]
     return FoldResult(
         scores=[score for result in results for score in result.scores],
-        predictions=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
+        predictions=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(PREDICTED_BY)),
         counts=[count for result in results for count in result.counts],
         notes=notes + left_out + [note for result in results for note in result.notes],
     )

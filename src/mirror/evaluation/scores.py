@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from mirror.artefacts import SCHEMA, write_aside
 from mirror.errors import ArtefactError
-from mirror.evaluation.judged import Score
+from mirror.evaluation.judged import PREDICTED_BY, Score
 
 
 class RunOrigin(NamedTuple):
@@ -27,7 +27,7 @@ class RunOrigin(NamedTuple):
 
 STAMP = RunOrigin._fields
 COLUMNS = (*STAMP, "representation", "protocol", "task", "metric", "value")
-PREDICTION_COLUMNS = (*STAMP, "patient", "representation", "protocol", "task", "draw", "strength")
+PREDICTION_COLUMNS = (*STAMP, *PREDICTED_BY)
 """The columns that predictions always have; label, predicted and probabilities, or time, event and risk, follow."""
 NUMBERS = {"fold": "int64", "seed": "int64", "draw": "int64", "strength": "float64", "value": "float64"}
 
@@ -103,7 +103,10 @@ def _read(path: Path, *, kind: str, columns: tuple[str, ...]) -> pd.DataFrame:
             f"{path} holds {found[0]} of schema {found[1]}, needed are {kind} of schema {SCHEMA}; "
             "run `mirror evaluate` again"
         )
-    frame = pq.read_table(path).to_pandas()
+    try:
+        frame = pq.read_table(path).to_pandas()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ArtefactError(f"{path} is damaged ({error}); delete it and run `mirror evaluate` again") from error
     _require(path, frame, columns)
     return frame
 

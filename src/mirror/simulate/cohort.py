@@ -84,8 +84,15 @@ def simulate_cohort(
     known = pd.DataFrame(truth.factors, columns=columns)
     known.insert(0, "case_id", truth.patients)
     _write_csv(folder / "truth.csv", known)
-    write_text(folder / "demo.yaml", DEMO_CONFIG)
+    write_text(folder / "demo.yaml", f"# seed {seed}\n{DEMO_CONFIG}")
     return truth
+
+
+def simulated_with(folder: Path) -> int | None:
+    """The seed a cohort in `folder` was simulated with, or None where its configuration does not say."""
+    first = (folder / "demo.yaml").read_text(encoding="utf-8").splitlines()[0]
+    seed = first.removeprefix("# seed ")
+    return int(seed) if seed.isdecimal() else None
 
 
 def draw_truth(sizes: SimulationSizes, *, seed: int) -> Truth:

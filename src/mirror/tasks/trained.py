@@ -56,4 +56,6 @@ def load_trained(run: RunFolder) -> TrainedModel:
         model.load_state_dict(weights.tensors)
     except (TypeError, RuntimeError) as error:
         raise ArtefactError(f"{run.weights} does not hold a model of this version: {error}") from error
+    if not run.panel.exists() and "imported_from" not in record:
+        raise ArtefactError(f"{run.panel} is missing; run `mirror pretrain` again, which writes it anew")
     return TrainedModel(run, model.eval(), GenePanel.load(run.panel) if run.panel.exists() else None, record)

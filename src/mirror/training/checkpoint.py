@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from mirror.artefacts import SCHEMA, write_aside
@@ -35,8 +36,10 @@ class Weights(NamedTuple):
 def save_weights(path: Path, tensors: Mapping[str, Tensor], *, sizes: Mapping[str, Any]) -> None:
     """Write weights as safetensors with `sizes` in the header."""
     metadata = {"schema": str(SCHEMA), "sizes": json.dumps(dict(sizes))}
+    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Through memory, here and below: these libraries answer a full disk with errors of their own in the middle of it.
     with write_aside(path) as aside:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside, metadata)
+        aside.write_bytes(save(own, metadata))
 
 
 def load_weights(path: Path) -> Weights:
@@ -59,8 +62,10 @@ def load_weights(path: Path) -> Weights:
 
 def save_state(path: Path, state: TrainingState, *, fingerprint: str) -> None:
     """Write the state of a run that `fingerprint` identifies."""
+    image = io.BytesIO()
+    torch.save({"schema": SCHEMA, "fingerprint": fingerprint, **state._asdict()}, image)
     with write_aside(path) as aside:
-        torch.save({"schema": SCHEMA, "fingerprint": fingerprint, **state._asdict()}, aside)
+        aside.write_bytes(image.getbuffer())
 
 
 def load_state(path: Path, *, fingerprint: str) -> TrainingState | None:
@@ -68,7 +73,7 @@ def load_state(path: Path, *, fingerprint: str) -> TrainingState | None:
     if not path.exists():
         return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise ArtefactError(f"{path} is damaged ({error}); delete it to train this fold from the start") from error
     if content.get("schema") != SCHEMA or content.get("fingerprint") != fingerprint:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mirror.artefacts import write_text
-from mirror.errors import MirrorError
+from mirror.errors import ArtefactError, MirrorError
 from mirror.seeding import generator_for, stream_seed
 from mirror.training.checkpoint import TrainingState, load_state, save_state
 from mirror.training.device import autocast
@@ -80,9 +80,11 @@ def train(
         task.model.load_state_dict(state.model)
         optimiser.load_state_dict(state.optimiser)
         done = state.epochs_done
-    history = _read_metrics(records.metrics)[:done] if done else []
+    history = read_metrics(records.metrics)[:done] if done else []
     if len(history) < done:
-        raise MirrorError(f"{records.metrics} has fewer epochs than {records.state}; train with --overwrite")
+        raise ArtefactError(
+            f"{records.metrics} has fewer epochs than {records.state}; delete both to train this fold from the start"
+        )
     written = time.monotonic()
     total_steps = schedule.epochs * len(batches)
     for epoch in range(done, schedule.epochs):
@@ -133,7 +135,13 @@ def _train_epoch(
     return means
 
 
-def _read_metrics(path: Path) -> list[dict[str, float]]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The mean terms of each epoch so far. Raises `ArtefactError` when the file is missing or damaged."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        raise ArtefactError(f"{path} is missing; delete {path.parent} to train this fold from the start") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtefactError(
+            f"{path} is damaged ({error}); delete {path.parent} to train this fold from the start"
+        ) from error

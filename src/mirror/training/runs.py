@@ -45,9 +45,10 @@ class RunFolder:
         return self.path / "embeddings.h5ad"
 
     def is_complete(self, fingerprint: str) -> bool:
-        """True when this very run (same settings, same data) has been trained to its end.
+        """True when this very run (same settings, same data) has been trained to its end and its files are there.
 
-        Raises `ArtefactError` when the folder holds a finished run of other settings or data: it is not overwritten.
+        A run that lost a file is not complete: training it again goes on from its last state and writes what is
+        missing. Raises `ArtefactError` when the folder holds a finished run of other settings or data.
         """
         if not self.record.exists():
             return False
@@ -57,7 +58,7 @@ class RunFolder:
                 f"{self.path} holds a run with other settings or data ({found}, now {fingerprint}); "
                 "choose another `output`, or train again with --overwrite"
             )
-        return True
+        return all(file.exists() for file in (self.weights, self.panel, self.metrics, self.config))
 
     def clear(self) -> None:
         """Remove what an earlier run left here, its embeddings included."""

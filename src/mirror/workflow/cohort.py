@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from mirror.artefacts import fingerprint, read_json, write_json
+from mirror.artefacts import SCHEMA, fingerprint, hash_file, read_json, write_json
 from mirror.config import CohortConfig, Config, Section
 from mirror.data.cohort import Cohort, build_cohort
+from mirror.errors import ArtefactError, ConfigError
 from mirror.types import Progress, silent
+
+COHORT_FILES = ("cohort.parquet", "excluded.csv", "expression.h5ad", "folds.json", "cohort.json")
+"""What `Cohort.save` writes."""
 
 
 def cohort_folder(config: Config) -> Path:
@@ -17,20 +22,28 @@ def cohort_folder(config: Config) -> Path:
 
 
 def prepare_cohort(config: Config, *, progress: Progress = silent) -> Cohort:
-    """The cohort of a configuration: as it was left, or built when it is not there or an input is newer.
+    """The cohort of a configuration: as it was left, or built when it is not there whole or an input has changed.
 
-    An input counts as changed when its size or time of change is another one. Raises what `build_cohort` raises.
+    An input counts as changed when its size or time of change is another one; the cohort's own files are checked by
+    their hashes. Raises what `build_cohort` raises, and `ConfigError` when `output` is a file.
     """
     folder = cohort_folder(config)
+    if config.output.exists() and not config.output.is_dir():
+        raise ConfigError(f"`output` {config.output} is a file; name a folder")
     stamp = inputs_stamp(config.cohort)
     stamped = folder / "inputs.json"
-    if stamped.exists() and read_json(stamped)["stamp"] == stamp:
-        return Cohort.load(folder)
+    with suppress(ArtefactError):  # missing, damaged or of another version: it is built (again)
+        if read_json(stamped) == {"schema": SCHEMA, "stamp": stamp, "files": _hashes(folder)}:
+            return Cohort.load(folder)
     cohort = build_cohort(config.cohort, progress=progress)
     stamped.unlink(missing_ok=True)
     cohort.save(folder)
-    write_json(stamped, {"stamp": stamp})
+    write_json(stamped, {"stamp": stamp, "files": _hashes(folder)})
     return cohort
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {file: hash_file(folder / file) for file in COHORT_FILES if (folder / file).exists()}
 
 
 def inputs_stamp(config: CohortConfig) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mirror.artefacts import fingerprint
+from mirror.artefacts import fingerprint, hash_file
 from mirror.data.cohort import Cohort
 from mirror.data.feature_store import FeatureStore
 from mirror.errors import ArtefactError
@@ -50,6 +50,8 @@ def embed_run(
             cohort.expression.content_hash() if cohort.expression is not None else None,
         ),
         "encoder": cohort.encoder or "",
+        "panel": hash_file(run.panel) if trained.panel is not None else "",
+        "fold": fingerprint(fold),
     }
     missing = profiles.missing_genes if profiles is not None else ()
     without = int((~cohort.slides["has_expression"]).sum()) if profiles is not None else len(cohort.slides)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mirror.artefacts import fingerprint, write_json
+from mirror.artefacts import fingerprint, read_json, write_json
 from mirror.config import Config
 from mirror.data.cohort import Cohort
 from mirror.errors import ArtefactError
@@ -19,6 +20,7 @@ from mirror.evaluation.protocols import FoldResult, evaluate_fold
 from mirror.evaluation.representations import PatientTable
 from mirror.evaluation.scores import (
     RunOrigin,
+    read_predictions,
     read_provenance,
     read_scores,
     score_table,
@@ -53,20 +55,22 @@ def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent)
     Scores that are there already and were made from these embeddings with these settings are left as they are. Returns
     the scores. Raises `ArtefactError` when a run has not been embedded.
     """
-    cohort = prepare_cohort(config)
+    cohort = prepare_cohort(config, progress=progress)
     runs = wanted_runs(config, cohort, fold=None, seed=None)
     embedded = [
         load_embeddings(run_folder(config.output, seed=seed, fold=fold.number).embeddings) for seed, fold in runs
     ]
     mark = fingerprint(
+        (config.name, config.preset),
         config.evaluation.model_dump(mode="json"),
         [(str(table.uns["run"]), str(table.uns["cohort"])) for table in embedded],
         cohort.patients.astype(str).reset_index().to_numpy().tolist(),
         [list(fold) for fold in cohort.folds],
     )
     provenance = {"fingerprint": mark, "config": config.name}
-    if _is_current(scores_file(config), mark) and account_file(config).exists():
-        return read_scores(scores_file(config))
+    current = _current_scores(config, mark)
+    if current is not None:
+        return current
     scores: list[pd.DataFrame] = []
     predictions: list[pd.DataFrame] = []
     account: list[dict[str, Any]] = []
@@ -83,7 +87,7 @@ def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent)
         predictions.append(stamped(result.predictions, origin))
         account.append({"seed": seed, "fold": fold.number, **_account(result)})
     write_predictions(predictions_file(config), pd.concat(predictions, ignore_index=True), provenance=provenance)
-    write_json(account_file(config), {"runs": account})
+    write_json(account_file(config), {"fingerprint": mark, "runs": account})
     joined = pd.concat(scores, ignore_index=True)
     # Last: scores of this fingerprint say that the other two files belong to them.
     write_scores(scores_file(config), joined, provenance=provenance)
@@ -123,8 +127,12 @@ def _account(result: FoldResult) -> dict[str, Any]:
     return {"counts": [count._asdict() for count in result.counts], "notes": result.notes}
 
 
-def _is_current(path: Path, mark: str) -> bool:
-    try:
-        return read_provenance(path).get("fingerprint") == mark
-    except ArtefactError:  # missing or damaged: it is made (again)
-        return False
+def _current_scores(config: Config, mark: str) -> pd.DataFrame | None:
+    """The scores that are there, if all three files are whole and of this fingerprint."""
+    files = (scores_file(config), predictions_file(config))
+    with suppress(ArtefactError):  # missing, damaged or of another version: they are made (again)
+        marks = [read_provenance(file).get("fingerprint") for file in files]
+        if {mark} == {*marks, read_json(account_file(config)).get("fingerprint")}:
+            read_predictions(predictions_file(config))
+            return read_scores(scores_file(config))
+    return None

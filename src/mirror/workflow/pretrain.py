@@ -15,11 +15,11 @@ from mirror.data.cohort import Cohort
 from mirror.data.datasets import PairedSlides, PairLoader
 from mirror.data.feature_store import FeatureStore
 from mirror.data.panel import apply
-from mirror.errors import ConfigError, DataError
+from mirror.errors import ArtefactError, ConfigError, DataError
 from mirror.nn.mirror import Mirror, build_mirror
 from mirror.seeding import generator_for
 from mirror.tasks.pretraining import Pretraining, mirror_sizes
-from mirror.training.checkpoint import save_weights
+from mirror.training.checkpoint import load_state, save_weights
 from mirror.training.device import choose_device
 from mirror.training.loop import Records, Schedule, train
 from mirror.training.runs import RunFolder, run_folder
@@ -35,18 +35,22 @@ def pretrain_fold(
 ) -> RunFolder:
     """Train one run, go on with an interrupted one, or leave a finished one as it is.
 
-    Raises `ArtefactError` when the folder holds a run of other settings or data and `overwrite` is False, `DataError`
-    when the fold has fewer than two training slides with expression.
+    A run of other settings or data in the folder is removed when `overwrite` says so, else `ArtefactError` is raised.
+    Raises `DataError` when the fold has fewer than two training slides with expression.
     """
     run = run_folder(config.output, seed=seed, fold=fold.number)
-    if overwrite:
-        run.clear()
     pairs = training_pairs(cohort, fold)
     mark = run_fingerprint(config, cohort, pairs, seed)
     refined = refinement_mark(config, cohort, fold)
     mark = mark if refined is None else fingerprint(mark, refined)
-    if run.is_complete(mark):
-        return run
+    try:
+        if run.is_complete(mark):
+            return run
+        load_state(run.state, fingerprint=mark)  # refuses another run's before anything is written
+    except ArtefactError:
+        if not overwrite:
+            raise
+        run.clear()
     began = time.monotonic()
     device = choose_device(config.device)
     settings = config.pretraining
@@ -108,7 +112,8 @@ def training_pairs(cohort: Cohort, fold: Fold) -> pd.DataFrame:
     if cohort.expression is None or len(pairs) < 2:
         raise DataError(
             f"fold {fold.number} has {len(pairs)} training slides whose patients have expression; pretraining pairs "
-            "the two modalities and needs at least two: name the table in `cohort.expression`"
+            "the two modalities and needs at least two: "
+            + ("name the table in `cohort.expression`" if cohort.expression is None else "make fewer or other folds")
         )
     return pairs
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ from mirror.data.panel import GenePanel
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.report import ReportInputs, render_report
 from mirror.evaluation.scores import read_predictions, read_scores
+from mirror.training.loop import read_metrics
 from mirror.training.runs import RunFolder, run_folder
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.evaluate import account_file, predictions_file, scores_file
@@ -53,7 +53,7 @@ def write_report(config: Config) -> Path:
         notes=_notes(config, cohort, list(runs.values())),
         scores=scores,
         predictions=predictions,
-        histories={key: _history(run) for key, run in runs.items()},
+        histories={key: read_metrics(run.metrics) for key, run in runs.items()},
         embedding=_points(cohort, next(iter(runs.values()))),
         facts=_facts(config, cohort, list(runs.values())),
     )
@@ -99,10 +99,6 @@ def _notes(config: Config, cohort: Cohort, runs: Sequence[RunFolder]) -> list[st
     selections = [GenePanel.load(run.panel).selection for run in runs]
     notes += dict.fromkeys(selection.note for selection in selections if selection is not None)
     return notes
-
-
-def _history(run: RunFolder) -> list[Mapping[str, float]]:
-    return [json.loads(line) for line in run.metrics.read_text(encoding="utf-8").splitlines()]
 
 
 def _points(cohort: Cohort, run: RunFolder) -> pd.DataFrame:

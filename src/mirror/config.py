@@ -27,7 +27,7 @@ S = TypeVar("S", bound="Section")
 class Section(BaseModel):
     """A closed, frozen part of the tree."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class FeaturesConfig(Section):

@@ -17,6 +17,7 @@ from small_job import write_config
 
 from mirror.cli.app import main
 from mirror.evaluation.scores import COLUMNS, read_scores
+from mirror.training.runs import RunFolder
 
 
 def mirror(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
@@ -133,7 +134,9 @@ def test_new_patients_are_embedded_with_genes_matched_by_name(
     assert mirror(monkeypatch, "embed", config, "--run", run, "--output", output) == 0
     assert "GENE0003" in capsys.readouterr().err
     new, old = anndata.read_h5ad(output), anndata.read_h5ad(run / "embeddings.h5ad")
-    assert set(new.obs["role"]) == {"new"}
+    trained_on = set(RunFolder(run).read_record()["patients"])
+    roles = {patient: "train" if patient in trained_on else "new" for patient in new.obs["patient"]}
+    assert dict(zip(new.obs["patient"], new.obs["role"], strict=True)) == roles
     np.testing.assert_array_equal(new.obsm["X_slide"], old[new.obs_names].obsm["X_slide"])
     has_expression = new.obs["patient"].isin(shuffled.index).to_numpy()
     assert np.isfinite(new.obsm["X_fused"][has_expression]).all()

@@ -17,7 +17,7 @@ from mirror.data.feature_store import FeatureStore
 from mirror.data.hdf5 import hdf5_aside
 from mirror.errors import ArtefactError
 from mirror.nn.mirror import Mirror
-from mirror.types import Fold, Progress, silent
+from mirror.types import Progress, silent
 
 VIEWS = ("X_slide", "X_expression", "X_fused", "X_raw_slide")
 
@@ -86,14 +86,12 @@ def _embed_expression(
     return result
 
 
-def save_embeddings(path: Path, embeddings: Embeddings, *, fold: Fold | None, provenance: Mapping[str, str]) -> None:
-    """Write an AnnData file: obs = slide with patient and fold role, obsm = the views, uns = where they come from."""
-    roles = pd.Series("new", index=list(embeddings.patients), dtype=object)
-    if fold is not None:
-        roles[:] = "unused"
-        roles[roles.index.isin(fold.train)] = "train"
-        roles[roles.index.isin(fold.test)] = "test"
-    obs = pd.DataFrame({"patient": list(embeddings.patients), "role": roles.to_numpy()}, index=list(embeddings.slides))
+def save_embeddings(
+    path: Path, embeddings: Embeddings, *, roles: Mapping[str, str], provenance: Mapping[str, str]
+) -> None:
+    """Write an AnnData file: obs = slide with its patient and that one's role, obsm = the views, uns = their origin."""
+    patients = list(embeddings.patients)
+    obs = pd.DataFrame({"patient": patients, "role": [roles[name] for name in patients]}, index=list(embeddings.slides))
     table = anndata.AnnData(obs=obs, uns={"schema": SCHEMA, **provenance})
     for name, view in embeddings.views.items():
         table.obsm[name] = view

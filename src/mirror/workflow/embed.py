@@ -10,7 +10,7 @@ from mirror.data.cohort import Cohort
 from mirror.data.feature_store import FeatureStore
 from mirror.errors import ArtefactError
 from mirror.evaluation.embed import embed_slides, load_embeddings, save_embeddings
-from mirror.tasks.trained import load_trained
+from mirror.tasks.trained import TrainedModel, load_trained
 from mirror.training.device import choose_device
 from mirror.training.runs import RunFolder
 from mirror.types import Fold, Progress, silent
@@ -37,8 +37,9 @@ def embed_run(
 ) -> EmbeddingReport:
     """Write the embeddings of every slide of `cohort` to `path`, unless this run's of this cohort are there already.
 
-    Genes are matched by name; a slide without expression gets its slide embedding. `fold` None means that the patients
-    are new to the run. Raises `DataError` when the cohort's features are not those the run was trained on.
+    Genes are matched by name; a slide without expression gets its slide embedding. `fold` None means that the cohort
+    is not the run's own; patients whom the run was trained on keep the role `train` all the same. Raises `DataError`
+    when the cohort's features are not those the run was trained on.
     """
     trained = load_trained(run)
     trained.check_fits(cohort)
@@ -69,8 +70,16 @@ def embed_run(
         progress=progress,
     )
     notes = {**provenance, "missing_genes": " ".join(missing), "preset": str(trained.record["preset"])}
-    save_embeddings(path, embeddings, fold=fold, provenance=notes)
+    save_embeddings(path, embeddings, roles=_roles(cohort, trained, fold), provenance=notes)
     return report
+
+
+def _roles(cohort: Cohort, trained: TrainedModel, fold: Fold | None) -> dict[str, str]:
+    """What each patient was to the run: `train`, `test` or `unused` in its fold; without a fold `train` or `new`."""
+    train, test = (trained.record["patients"], ()) if fold is None else (fold.train, fold.test)
+    others = "new" if fold is None else "unused"
+    known = dict.fromkeys(train, "train") | dict.fromkeys(test, "test")
+    return {str(patient): known.get(str(patient), others) for patient in cohort.patients.index}
 
 
 def _is_of(path: Path, provenance: dict[str, str]) -> bool:

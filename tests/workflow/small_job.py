@@ -5,13 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+
+from mirror.training.checkpoint import load_weights
 
 SMALL: dict[str, Any] = {
     "model": {"width": 24, "style_hidden": 16, "style_out": 12, "style_latent": 8, "prototypes": 10},
     "pretraining": {"tiles": 12, "epochs": 3, "batch": 8, "checkpoint_seconds": 0},
     "evaluation": {"components": [4], "shots": 3, "draws": 2, "inner_folds": 2},
 }
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    """True when two files of weights hold the same tensors, bit for bit; their headers promise no order."""
+    one, other = (load_weights(path).tensors for path in (first, second))
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def write_config(simulated: Path, output: Path, **changes: Any) -> Path:

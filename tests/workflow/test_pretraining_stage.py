@@ -7,18 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+import small_job
 from small_job import write_config
 
 from mirror.config import Config, load_config
 from mirror.data.cohort import Cohort
 from mirror.errors import ArtefactError, DataError, MirrorError
-from mirror.training.checkpoint import load_weights
 from mirror.training.runs import RunFolder
 from mirror.types import Fold
 from mirror.workflow.cohort import prepare_cohort
@@ -26,8 +26,7 @@ from mirror.workflow.pretrain import pretrain_fold
 
 
 def same_weights(first: RunFolder, second: RunFolder) -> bool:
-    one, other = (load_weights(run.weights).tensors for run in (first, second))
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    return small_job.same_weights(first.weights, second.weights)
 
 
 def moved(config: Config, output: Path, **pretraining: object) -> Config:
@@ -77,7 +76,9 @@ def test_a_killed_job_goes_on_to_the_same_numbers(simulated: Path, tmp_path: Pat
 def test_control_c_says_how_to_go_on(simulated: Path, tmp_path: Path) -> None:
     config = write_config(simulated, tmp_path / "out", pretraining={"epochs": 500})
     command = [sys.executable, "-m", "mirror", "pretrain", "--fold", "0", str(config)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # A shell that runs the tests in the background lets its children ignore the signal; a terminal's do not.
+    restore = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=restore)
     deadline = time.monotonic() + 120
     while not (tmp_path / "out/runs/seed0/fold0/state.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.02)

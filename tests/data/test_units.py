@@ -100,3 +100,23 @@ def test_what_fits_its_units_passes_missing_values_included():
     check(values, "TPM")
     check(np.log2(values + 0.001), "log2(TPM + 0.001)")
     check(values - 100, "z-score")
+
+
+@pytest.mark.parametrize("text", ["log2(FPKM + 0.001), z-score per study", "TPM z-scores", "z-scored log2(TPM + 1)"])
+def test_z_scores_of_anything_are_z_scores_and_are_not_undone(text):
+    assert parse_units(text) == Units("z-score")
+    with pytest.raises(ConfigError, match="z-score is undone only"):
+        convert(np.zeros((2, 3), np.float32), text, "TPM", source="table.csv")
+
+
+@pytest.mark.parametrize("text", ["counts per million", "fpkm_uq", "TPM or FPKM", "log2 TPM"])
+def test_words_around_a_quantity_are_no_known_form(text):
+    assert parse_units(text) is None
+
+
+def test_the_most_that_a_logarithm_can_be_follows_its_base():
+    values = np.full((2, 3), 2.0, np.float32)
+    values[1, 2] = 30.0
+    check_units(values, "log2(TPM + 1)", rows=["a", "b"], genes=["x", "y", "z"], source="table.csv")
+    with pytest.raises(DataError, match="'b', gene 'z'"):
+        check_units(values, "log10(TPM + 1)", rows=["a", "b"], genes=["x", "y", "z"], source="table.csv")

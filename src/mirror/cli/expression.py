@@ -78,6 +78,8 @@ def inspect(
     if found.groups is not None:
         first, second = found.components.between
         lines.append(f"{first:.0%} of component 1 and {second:.0%} of component 2 lie between groups")
+    else:
+        lines.append("no groups are named, so floor values that tell groups apart were not looked for; name them: --by")
     if found.floors:
         floor = found.floors[0]
         values = ", ".join(

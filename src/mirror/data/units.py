@@ -1,8 +1,8 @@
 """Units of expression: named, checked against the values, converted by explicit steps, and what cannot be undone.
 
 The known form is a quantity, or a logarithm of it: `counts`, `TPM`, `FPKM`, `FPKM-UQ`, `RSEM`, `CPM`;
-`log2(TPM + 0.001)`, `log10(...)`, `ln(...)`; and `z-score ...`, whatever words follow. Other words are kept as they are
-and can neither be checked nor converted. Legend: N patients, G genes.
+`log2(TPM + 0.001)`, `log10(...)`, `ln(...)`, with a remark after a comma; and whatever says `z-score`. Other words are
+kept as they are and can neither be checked nor converted. Legend: N patients, G genes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from mirror.errors import ConfigError, DataError, raise_together
 _QUANTITIES = ("counts", "TPM", "FPKM", "FPKM-UQ", "RSEM", "CPM")
 _BASES = {"log2": 2.0, "log10": 10.0, "ln": float(np.e), "log": float(np.e)}
 _FORM = re.compile(
-    r"^(?:(?P<log>log2|log10|ln|log)\s*\(\s*)?(?P<quantity>[A-Za-z-]+)\s*(?:\+\s*(?P<offset>\d[\d.e-]*))?\s*\)?"
+    r"^(?:(?P<log>log2|log10|ln|log)\s*\(\s*)?(?P<quantity>[A-Za-z-]+)\s*(?:\+\s*(?P<offset>\d[\d.e-]*))?\s*\)?\s*(?:,.*)?$"
 )
-_Z_SCORE = re.compile(r"^z[- ]?scores?\b", re.IGNORECASE)
+# Anywhere: z-scores of a logarithm are z-scores, and nothing that undoes the logarithm undoes them.
+_Z_SCORE = re.compile(r"\bz[- ]?scored?s?\b", re.IGNORECASE)
 
 HIGHEST_LOG = 64.0
-"""No measurement is 2 to this power: larger values are no logarithms."""
+"""No measurement is 2 to this power: larger values, in logarithms of base 2, are no logarithms."""
 # A whole transcriptome always has a gene above this on a linear scale; a short list of genes need not.
 _LOWEST_PEAK = 30.0
 _WHOLE = 1000
@@ -40,8 +41,8 @@ class Units:
 
 
 def parse_units(text: str) -> Units | None:
-    """The units that `text` starts with, or None where it is of no known form."""
-    if _Z_SCORE.match(text.strip()):
+    """The units that `text` names, or None where it is of no known form."""
+    if _Z_SCORE.search(text):
         return Units("z-score")
     match = _FORM.match(text.strip())
     quantity = next((name for name in _QUANTITIES if match and name.lower() == match["quantity"].lower()), None)
@@ -101,13 +102,14 @@ def check_units(
 ) -> None:
     """Raise `DataError` that names rows and genes where the values cannot be in the units the configuration says.
 
-    Refused: negative values on a linear scale, logarithms above 64, and a table in which some samples look linear and
-    others logarithmic. Units of unknown form and z-scores are not checked.
+    Refused: negative values on a linear scale, logarithms that no measurement has, and a table in which some samples
+    look linear and others logarithmic. Units of unknown form and z-scores are not checked.
     """
     units = parse_units(text)
     if units is None or units.quantity == "z-score" or not values.size:
         return
-    wrong = np.argwhere(values < 0) if units.base is None else np.argwhere(values > HIGHEST_LOG)
+    lowest, highest = _range(units)
+    wrong = np.argwhere((values < lowest) | (values > highest))
     cells = [f"'{rows[row]}', gene '{genes[column]}': {values[row, column]:g}" for row, column in wrong[:100]]
     peaks = np.array([np.nanmax(row, initial=-np.inf) for row in values])
     whole = values.shape[1] >= _WHOLE
@@ -122,9 +124,16 @@ def check_units(
             f"({peaks[linear[0]]:.4g}), {len(logged)} stay low as '{rows[logged[0]]}' does ({peaks[logged[0]]:.4g}); "
             "bring all to one scale"
         )
-    what = "negative values" if units.base is None else f"values above {HIGHEST_LOG:g}"
+    what = "negative values" if units.base is None else f"values above {highest:.4g}"
     remedy = "these are logarithms or z-scores" if units.base is None else "these are no logarithms"
     raise_together(DataError, f"{source} is in '{text}' but has {len(wrong)} {what}; {remedy}? Correct `units`:", cells)
+
+
+def _range(units: Units) -> tuple[float, float]:
+    """Least and most that a value in `units` may be."""
+    if units.base is None:
+        return 0.0, float("inf")
+    return -float("inf"), HIGHEST_LOG * float(np.log(2) / np.log(units.base))
 
 
 def _requantified(

@@ -105,7 +105,12 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
 ) -> None:
     """Simulate a cohort with known truth and run the main job on it."""
+    import torch
+
     from mirror.simulate.cohort import simulate_cohort, simulated_with
+
+    # Bags this small gain nothing from a second thread, and lose several times over beside another busy process.
+    torch.set_num_threads(1)
 
     config_file = output / "demo.yaml"
     if not config_file.exists():  # a second call goes on where the first one stopped

@@ -273,10 +273,10 @@ def test_an_output_that_is_a_file_is_refused(
 ) -> None:
     config = write_config(simulated, tmp_path / "out")
     content = yaml.safe_load(config.read_text())
-    content["output"] = str(tmp_path / "a_file")
     (tmp_path / "a_file").write_text("")
-    config.write_text(yaml.safe_dump(content))
-    assert mirror(monkeypatch, "run", config) == 1
-    assert "name a folder" in capsys.readouterr().err
+    for output in (tmp_path / "a_file", tmp_path / "a_file" / "below"):
+        config.write_text(yaml.safe_dump({**content, "output": str(output)}))
+        assert mirror(monkeypatch, "run", config) == 1
+        assert "name a folder" in capsys.readouterr().err
     assert mirror(monkeypatch, "run", tmp_path) == 1
     assert "configuration file" in capsys.readouterr().err

@@ -25,11 +25,12 @@ def prepare_cohort(config: Config, *, progress: Progress = silent) -> Cohort:
     """The cohort of a configuration: as it was left, or built when it is not there whole or an input has changed.
 
     An input counts as changed when its size or time of change is another one; the cohort's own files are checked by
-    their hashes. Raises what `build_cohort` raises, and `ConfigError` when `output` is a file.
+    their hashes. Raises what `build_cohort` raises, and `ConfigError` when `output` cannot be a folder.
     """
     folder = cohort_folder(config)
-    if config.output.exists() and not config.output.is_dir():
-        raise ConfigError(f"`output` {config.output} is a file; name a folder")
+    there = next(path for path in (config.output, *config.output.parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(f"`output` {config.output}: {there} is a file; name a folder")
     stamp = inputs_stamp(config.cohort)
     stamped = folder / "inputs.json"
     with suppress(ArtefactError):  # missing, damaged or of another version: it is built (again)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +15,9 @@ from mirror.cli.progress import progress_bar
 from mirror.cli.tables import score_table
 from mirror.config import Config, load_config
 from mirror.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mirror.data.cohort import Cohort
 
 app = typer.Typer(
     help="One representation of histopathology slides and gene expression, evaluated honestly.",
@@ -150,11 +153,15 @@ def version() -> None:
     typer.echo(mirror.__version__)
 
 
-def _cohort(config: Config) -> None:
+def _prepared(config: Config) -> Cohort:
     from mirror.workflow.cohort import prepare_cohort
 
     with progress_bar(console, "cohort") as progress:
-        made = prepare_cohort(config, progress=progress)
+        return prepare_cohort(config, progress=progress)
+
+
+def _cohort(config: Config) -> None:
+    made = _prepared(config)
     patients = made.patients
     console.print(
         f"[bold]cohort[/]    {len(made.slides)} slides of {len(patients)} patients, "
@@ -165,11 +172,9 @@ def _cohort(config: Config) -> None:
 
 
 def _pretrain(config: Config, *, fold: int | None = None, seed: int | None = None, overwrite: bool = False) -> None:
-    from mirror.workflow.cohort import prepare_cohort
     from mirror.workflow.pretrain import pretrain_fold, wanted_runs
 
-    with progress_bar(console, "cohort") as progress:
-        made = prepare_cohort(config, progress=progress)
+    made = _prepared(config)
     for number, one_fold in wanted_runs(config, made, fold=fold, seed=seed):
         title = f"seed {number} fold {one_fold.number}"
         with progress_bar(console, f"pretrain  {title}") as progress:
@@ -184,12 +189,10 @@ def _pretrain(config: Config, *, fold: int | None = None, seed: int | None = Non
 
 def _embed(config: Config, *, fold: int | None = None, seed: int | None = None) -> None:
     from mirror.training.runs import run_folder
-    from mirror.workflow.cohort import prepare_cohort
     from mirror.workflow.embed import embed_run
     from mirror.workflow.pretrain import wanted_runs
 
-    with progress_bar(console, "cohort") as progress:
-        made = prepare_cohort(config, progress=progress)
+    made = _prepared(config)
     for number, one_fold in wanted_runs(config, made, fold=fold, seed=seed):
         folder = run_folder(config.output, seed=number, fold=one_fold.number)
         with progress_bar(console, f"embed     seed {number} fold {one_fold.number}") as progress:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from mirror.errors import ConfigError
 
@@ -154,8 +154,8 @@ class CohortConfig(Section):
     folds: FoldsConfig = FoldsConfig()
 
 
-class ModelConfig(Section):
-    """Sizes of the networks (METHOD sections 1-5); what the data decides (feature width, genes) is not here."""
+class PublishedModelConfig(Section):
+    """`kind: published`: sizes of the networks (METHOD sections 1-5); what the data decides is not here."""
 
     width: Positive
     slide_heads: Positive
@@ -182,6 +182,38 @@ class ModelConfig(Section):
         return self
 
 
+class CanonicalModelConfig(Section):
+    """`kind: canonical`: both modalities along canonical directions, networks on top of them that start at zero."""
+
+    kind: Literal["canonical"]
+    components: Positive
+    """Whitened components a modality, and as many canonical directions."""
+    private: Weight
+    """Weight of what only one modality says, beside what both say, in the fused view; 0 leaves it out."""
+    hidden: Positive
+    """Width of either network's middle."""
+    dropout: Fraction
+    mask_ratio: Fraction
+    """Share of the tiles and of the genes that are hidden from the encoders in training, and to be rebuilt."""
+    temperature: Annotated[float, Field(gt=0)]
+    """By which the cosines of the alignment are divided."""
+    prototypes: Positive
+    style_temperature: Annotated[float, Field(gt=0)]
+    """By which the cosines with the prototypes are divided."""
+
+
+def _model_kind(model: Any) -> str:
+    kind = model.get("kind", "published") if isinstance(model, Mapping) else getattr(model, "kind", "published")
+    return kind if kind in MODEL_KINDS else "published"
+
+
+MODEL_KINDS: dict[str, type[Section]] = {"published": PublishedModelConfig, "canonical": CanonicalModelConfig}
+ModelConfig = Annotated[
+    Annotated[PublishedModelConfig, Tag("published")] | Annotated[CanonicalModelConfig, Tag("canonical")],
+    Discriminator(_model_kind),
+]
+
+
 class ObjectiveWeights(Section):
     """Weight of each term of the total loss (METHOD section 6)."""
 
@@ -196,8 +228,9 @@ class PretrainingConfig(Section):
     """How a run is trained."""
 
     weights: ObjectiveWeights
-    expression_transform: Literal["none", "standardise"]
-    """`none`: values as they are, missing ones 0 (published). `standardise`: by the training patients' moments."""
+    expression_transform: Literal["none", "standardise", "squash"]
+    """`none`: values as they are, missing ones 0 (published). `standardise`: by the training patients' moments.
+    `squash`: by their median and quartiles, then asinh, which keeps the order and tames the tails."""
     tiles: Positive
     """Tiles drawn a slide, afresh each epoch."""
     batch: Annotated[int, Field(ge=2)]
@@ -207,6 +240,12 @@ class PretrainingConfig(Section):
     precision: Literal["auto", "fp32", "bf16"]
     """`auto`: bf16 on GPUs that have it, fp32 elsewhere."""
     workers: Annotated[int, Field(ge=0)]
+    optimiser: Literal["adam", "adamw"] = "adam"
+    """`adamw` keeps weight decay apart from the gradient's moments."""
+    one_modality: Literal["leave_out", "train"] = "leave_out"
+    """Training slides whose patients have no expression: left out of training, or feeding the slide's own terms."""
+    pool_weight: Weight = 1.0
+    """How much a patient of a pooled cohort counts in the canonical directions, against one of the own cohort."""
     checkpoint_seconds: Weight
     """At most one resumable state is written in this many seconds (and always one at the end)."""
 
@@ -276,11 +315,14 @@ class Config(Section):
     """The root. `mirror run` takes one of these."""
 
     name: str
-    preset: str = "published"
+    preset: str = "mirror"
     output: Path
     seeds: tuple[int, ...] = (0,)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cohort: CohortConfig
+    pool: tuple[CohortConfig, ...] = ()
+    """Further cohorts whose training patients help (`kind: canonical`). Genes are matched by name, each cohort is
+    standardised by its own patients, and negatives are of the same cohort."""
     model: ModelConfig
     pretraining: PretrainingConfig
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -364,6 +406,8 @@ def _rebase(section: S, folder: Path) -> S:
             changed[name] = Path(folder, value.expanduser()).resolve()
         elif isinstance(value, Section):
             changed[name] = _rebase(value, folder)
+        elif isinstance(value, tuple) and any(isinstance(item, Section) for item in value):
+            changed[name] = tuple(_rebase(item, folder) for item in value)
     return section.model_copy(update=changed)
 
 
@@ -374,7 +418,9 @@ def nearest(word: str, known: tuple[str, ...]) -> str:
 
 
 def _explain(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"]) or "(root)"
+    # The kind of model stands in pydantic's locations, not in the file.
+    named = [part for place, part in enumerate(item["loc"]) if not (place == 1 and item["loc"][0] == "model")]
+    key = ".".join(str(part) for part in named) or "(root)"
     if item["type"] == "extra_forbidden":
         section = _section_at(item["loc"][:-1])
         return f"  - unknown key `{key}`{nearest(str(item['loc'][-1]), tuple(section.model_fields))}"
@@ -386,7 +432,12 @@ def _explain(item: Any) -> str:
 def _section_at(location: tuple[int | str, ...]) -> type[Section]:
     section: type[Section] = Config
     for part in location:
+        if isinstance(part, int):  # a place in a list of sections
+            continue
+        if part in MODEL_KINDS and section in MODEL_KINDS.values():
+            section = MODEL_KINDS[part]
+            continue
         annotation = section.model_fields[str(part)].annotation
-        candidates = (annotation, *get_args(annotation))
+        candidates = (annotation, *get_args(annotation), *(kind for one in get_args(annotation) for kind in get_args(one)))
         section = next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section))
     return section

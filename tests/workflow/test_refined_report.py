@@ -112,7 +112,7 @@ def test_an_artefact_of_the_cohort_stands_on_top_of_the_page(simulated, tmp_path
     labels = pd.read_csv(simulated / "clinical.csv").set_index("case_id")["subtype"].reindex(table["case_id"])
     genes = [name for name in table if name != "case_id"][:12]
     for gene in genes:
-        table[gene] += 1  # above the floors to come
+        table[gene] += 20  # above the floors to come
         for name in ("A", "B"):  # as if each class were a study: its zeros became a number of its own
             rows = np.flatnonzero((labels == name).to_numpy())[:10]
             table.loc[rows, gene] = {"A": 0.11, "B": 0.22}[name] + 0.001 * genes.index(gene)

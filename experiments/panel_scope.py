@@ -14,9 +14,9 @@ best, `best + list` that united with the list, as `mirror run` has it but for --
 dealt out anew among the patients (--shuffles times): they say nothing, so whatever is above 0.5 is the leak.
 
 Scores are AUROC, means over folds ± standard deviation over folds; differences are paired within folds, mean ± standard
-error over folds. With shuffled labels each shuffle is one value, the mean over its folds: means over shuffles ± standard
-deviation over shuffles, differences ± standard error over shuffles. `shared` are the genes that a fold's panel has in
-common with the cohort's, as a share of the former, mean over folds. The last line is one JSON object.
+error over folds. With shuffled labels each shuffle is one value, the mean over its folds: means over shuffles ±
+standard deviation over shuffles, differences ± standard error over shuffles. `shared` are the genes that a fold's panel
+has in common with the cohort's, as a share of the former, mean over folds. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -201,9 +201,7 @@ def study(config: Config, *, sizes: Sequence[int], shuffles: int) -> dict[str, A
 def print_short(result: Mapping[str, Any]) -> None:
     """The linear probe on the chosen genes alone, labels as they are beside shuffled ones."""
     print("\nIn short: linear AUROC of `panel_expression`\n")
-    print(
-        "| panel | inside each fold | on the whole cohort | difference | shuffled labels: inside | on the whole cohort |"
-    )
+    print("| panel | inside each fold | on the whole cohort | difference | shuffled: inside | on the whole cohort |")
     print("|---|---|---|---|---|---|")
     rows: dict[str, list[str]] = {}
     for part in ("labels", "shuffled"):

@@ -18,7 +18,7 @@ from mirror.cli.tables import shown_columns
 from mirror.evaluation.scores import read_scores, summarise
 
 ROOT = Path(__file__).resolve().parents[1]
-BASELINES = ("raw_", "pca")
+BASELINES = ("raw_", "panel_", "pca")
 ROOMS = {
     "cli": "the command line",
     "workflow": "the stages of `mirror run`, one file each",

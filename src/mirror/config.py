@@ -117,6 +117,9 @@ class ClinicalConfig(Section):
     label: str | None = None
     classes: tuple[str, ...] | None = None
     """Classes of the subtyping task; patients of other classes stay in pretraining. All classes when not given."""
+    groups: tuple[str, ...] = ()
+    """Columns with each patient's study, site or batch. Nothing is predicted from them: the run says, as it does of
+    `label`, whether expression tells them apart by artefact."""
     time: str | None = None
     time_unit: Literal["days", "months", "years"] = "months"
     event: str | None = None
@@ -134,6 +137,11 @@ class ClinicalConfig(Section):
         if self.classes is not None and self.label is None:
             raise ValueError("`classes` needs `label`, the column they stand in")
         return self
+
+    @property
+    def grouped_by(self) -> tuple[str, ...]:
+        """The columns by which expression is searched for artefacts: the label, then `groups`."""
+        return tuple(dict.fromkeys((*([] if self.label is None else [self.label]), *self.groups)))
 
 
 class FoldsConfig(Section):

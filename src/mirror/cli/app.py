@@ -161,6 +161,8 @@ def _prepared(config: Config) -> Cohort:
 
 
 def _cohort(config: Config) -> None:
+    from mirror.data.floors import artefact_sentences
+
     made = _prepared(config)
     patients = made.patients
     console.print(
@@ -169,6 +171,8 @@ def _cohort(config: Config) -> None:
         f"{len(made.folds)} folds",
         highlight=False,
     )
+    for sentence in artefact_sentences(made.facts):
+        console.print(f"[bold red]warning[/]   {sentence}", highlight=False)
 
 
 def _pretrain(config: Config, *, fold: int | None = None, seed: int | None = None, overwrite: bool = False) -> None:

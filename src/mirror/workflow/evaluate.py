@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from mirror.artefacts import fingerprint, read_json, write_json
 from mirror.config import Config
 from mirror.data.cohort import Cohort
+from mirror.data.panel import GenePanel
 from mirror.errors import ArtefactError
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.protocols import FoldResult, evaluate_fold
@@ -28,7 +30,7 @@ from mirror.evaluation.scores import (
     write_predictions,
     write_scores,
 )
-from mirror.training.runs import run_folder
+from mirror.training.runs import RunFolder, run_folder
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.pretrain import wanted_runs
@@ -60,6 +62,7 @@ def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent)
     embedded = [
         load_embeddings(run_folder(config.output, seed=seed, fold=fold.number).embeddings) for seed, fold in runs
     ]
+    panels = [chosen_genes(config, run_folder(config.output, seed=seed, fold=fold.number)) for seed, fold in runs]
     mark = fingerprint(
         (config.name, config.preset),
         config.evaluation.model_dump(mode="json"),
@@ -67,6 +70,8 @@ def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent)
         cohort.patients.astype(str).reset_index().to_numpy().tolist(),
         [list(fold) for fold in cohort.folds],
     )
+    if any(panels):
+        mark = fingerprint(mark, panels)
     provenance = {"fingerprint": mark, "config": config.name}
     current = _current_scores(config, mark)
     if current is not None:
@@ -74,14 +79,13 @@ def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent)
     scores: list[pd.DataFrame] = []
     predictions: list[pd.DataFrame] = []
     account: list[dict[str, Any]] = []
-    for number, ((seed, fold), table) in enumerate(zip(runs, embedded, strict=True)):
+    for number, ((seed, fold), table, genes) in enumerate(zip(runs, embedded, panels, strict=True)):
 
         def report(done: int, total: int, note: str = "", *, before: int = number) -> None:
             progress(before * total + done, len(runs) * total, note)
 
-        result = evaluate_fold(
-            patient_table(cohort, table), fold, config.evaluation, seed=seed, progress=report, n_jobs=jobs
-        )
+        patients = patient_table(cohort, table, genes=genes)
+        result = evaluate_fold(patients, fold, config.evaluation, seed=seed, progress=report, n_jobs=jobs)
         origin = RunOrigin(config.name, fold.number, seed, config.preset)
         scores.append(score_table(result.scores, origin))
         predictions.append(stamped(result.predictions, origin))
@@ -94,22 +98,49 @@ def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent)
     return joined
 
 
-def patient_table(cohort: Cohort, embeddings: anndata.AnnData) -> PatientTable:
-    """One row a patient: slide views are means over the patient's slides, expression is the patient's own."""
+def chosen_genes(config: Config, run: RunFolder) -> tuple[str, ...] | None:
+    """The genes that were chosen for a run; None where it reads all of the table's.
+
+    Raises `ArtefactError` when they were chosen under another scope than the configuration's.
+    """
+    selection, genes = None, None
+    if run.panel.exists():  # an imported run may have none
+        panel = GenePanel.load(run.panel)
+        selection, genes = panel.selection, panel.genes
+    found = None if selection is None else selection.scope
+    wanted = None if config.refinement is None else config.refinement.scope
+    if found != wanted:
+        raise ArtefactError(
+            f"{run.path} was trained with genes of {_scope(found)}, the configuration is of {_scope(wanted)}; correct "
+            "`refinement`, or train again with `mirror pretrain --overwrite`"
+        )
+    return None if selection is None else genes
+
+
+def _scope(scope: str | None) -> str:
+    return "no refinement" if scope is None else f"scope '{scope}'"
+
+
+def patient_table(cohort: Cohort, embeddings: anndata.AnnData, *, genes: Sequence[str] | None = None) -> PatientTable:
+    """One row a patient: slide views are means over the patient's slides, expression is the patient's own.
+
+    Views that `embeddings` does not have are left out; with `genes`, the profile of those alone is a view too.
+    """
     patients = cohort.patients
     names = tuple(str(name) for name in patients.index)
     owner = pd.Series(embeddings.obs["patient"].to_numpy(), dtype=object)
     views: dict[str, NDArray[np.float64]] = {}
     for name, view in (("slide", "X_slide"), ("expression", "X_expression"), ("raw_slide", "X_raw_slide")):
-        rows = pd.DataFrame(np.asarray(embeddings.obsm[view], dtype=np.float64))
-        views[name] = rows.groupby(owner.to_numpy()).mean().reindex(list(names)).to_numpy()
-    if cohort.expression is None:
-        del views["expression"]
-    else:
+        if view in embeddings.obsm and (name != "expression" or cohort.expression is not None):
+            rows = pd.DataFrame(np.asarray(embeddings.obsm[view], dtype=np.float64))
+            views[name] = rows.groupby(owner.to_numpy()).mean().reindex(list(names)).to_numpy()
+    if cohort.expression is not None:
         raw = np.full((len(names), len(cohort.expression.genes)), np.nan)
         place = {name: row for row, name in enumerate(names)}
         raw[[place[patient] for patient in cohort.expression.patients]] = cohort.expression.values
         views["raw_expression"] = raw
+        if genes is not None:
+            views["panel_expression"] = raw[:, cohort.expression.columns(genes)]
     labels = patients["label"].astype(object)
     classes = tuple(sorted(set(labels.dropna().astype(str))))
     event = patients["event"].to_numpy(dtype=bool, na_value=False)  # unknown only where the time is

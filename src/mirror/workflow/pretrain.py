@@ -24,7 +24,7 @@ from mirror.training.device import choose_device
 from mirror.training.loop import Records, Schedule, train
 from mirror.training.runs import RunFolder, run_folder
 from mirror.types import Fold, Progress, silent
-from mirror.workflow.refine import fold_panel, refinement_mark
+from mirror.workflow.refine import fold_panel, refinement_mark, refuse_other_scope
 
 # What changes how fast a run is, but not what it is.
 _INDIFFERENT = {"workers", "checkpoint_seconds"}
@@ -36,8 +36,10 @@ def pretrain_fold(
     """Train one run, go on with an interrupted one, or leave a finished one as it is.
 
     A run of other settings or data in the folder is removed when `overwrite` says so, else `ArtefactError` is raised.
-    Raises `DataError` when the fold has fewer than two training slides with expression.
+    Raises `DataError` when the fold has fewer than two training slides with expression, `ConfigError` when genes were
+    chosen for this output under another scope.
     """
+    refuse_other_scope(config)
     run = run_folder(config.output, seed=seed, fold=fold.number)
     pairs = training_pairs(cohort, fold)
     mark = run_fingerprint(config, cohort, pairs, seed)

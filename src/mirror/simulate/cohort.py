@@ -178,7 +178,7 @@ cohort:
     path: expression.csv.gz
     orientation: patients_in_rows
     id: case_id
-    units: log2(TPM + 1), simulated
+    units: log2(TPM), simulated
   clinical:
     path: clinical.csv
     patient: case_id

@@ -14,7 +14,7 @@ from scipy.stats import norm
 from sklearn import metrics as oracle
 
 from mirror.errors import DataError
-from mirror.evaluation import bootstrap, weighted
+from mirror.evaluation import bootstrap, metrics, weighted
 from mirror.evaluation.bootstrap import (
     distribution,
     draw_resamples,
@@ -24,7 +24,7 @@ from mirror.evaluation.bootstrap import (
     shared_patients,
 )
 
-CLASSIFICATION = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
+CLASSIFICATION = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "calibration_error")
 
 
 def subtyping(
@@ -75,6 +75,9 @@ def by_library(cell: pd.DataFrame, metric: str) -> float:
             return math.nan
     columns = [name for name in cell if str(name).startswith("probability_")]
     classes = [name.removeprefix("probability_") for name in columns]
+    if metric == "calibration_error":
+        codes = cell["label"].map({name: code for code, name in enumerate(classes)}).to_numpy(np.int64)
+        return metrics.calibration_error(codes, cell[columns].to_numpy())
     if metric != "accuracy" and cell["label"].nunique() < len(classes):
         return math.nan
     if metric == "accuracy":

@@ -16,12 +16,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mirror.errors import DataError, raise_together
-from mirror.evaluation.metrics import Flags, Floats
+from mirror.evaluation import horizons
+from mirror.evaluation.horizons import Watched
+from mirror.evaluation.metrics import CONFIDENCE_BINS, Flags, Floats, confidence_bins
 
 Statistic: TypeAlias = Callable[[Floats], Floats]
 """Weights (B, n) -> values (B,), NaN where a weighting leaves the metric undefined."""
 
-PROBABILITY = "probability_"
+PROBABILITY, SURVIVAL, UNCENSORED = "probability_", "survival_", "uncensored_"
+"""Columns of predictions begin with these, and end with a class or a horizon in months."""
 
 
 class FoldCells(NamedTuple):
@@ -143,12 +146,58 @@ def c_index(fold: FoldCells) -> Statistic:
     )
 
 
+def calibration_error(fold: FoldCells) -> Statistic:
+    """Weighted expected calibration error over the bins of the largest probability."""
+    table = np.stack([fold.floats(f"{PROBABILITY}{name}") for name in classes_of(fold)], axis=2)
+    hits = fold.names("predicted") == fold.names("label")
+    sums = [
+        (cell.max(axis=1) - right)[:, None] * (confidence_bins(cell)[:, None] == np.arange(CONFIDENCE_BINS))
+        for cell, right in zip(table, hits, strict=True)
+    ]
+    return lambda weights: _ratio(
+        np.sum(
+            [share * np.abs(weights @ one).sum(axis=1) for share, one in zip(fold.shares, sums, strict=True)], axis=0
+        ),
+        weights.sum(axis=1),
+    )
+
+
+def time_auroc(fold: FoldCells) -> Statistic:
+    """Time-dependent AUROC, mean over the horizons that the fold's predictions have."""
+    seen, risk = watched_of(fold), fold.floats("risk")
+    return lambda weights: horizons.mean_area(seen, risk, weights)
+
+
+def integrated_brier(fold: FoldCells) -> Statistic:
+    """Brier score over the horizons that the fold's predictions have, a patient's loss being its mean over cells."""
+    seen = watched_of(fold)
+    cells = np.stack([fold.floats(f"{SURVIVAL}{month:g}") for month in seen.months], axis=2) if len(seen.months) else []
+    losses = [horizons.integrated_losses(seen, cell) for cell in cells]
+    if not losses:
+        return lambda weights: np.full(len(weights), np.nan)
+    mean = fold.shares @ np.stack(losses)
+    return lambda weights: _ratio(weights @ mean, weights.sum(axis=1))
+
+
+def watched_of(fold: FoldCells) -> Watched:
+    """The fold's patients at the horizons for which its predictions have a survival."""
+    named = [str(name) for name in fold.frame.columns if str(name).startswith(UNCENSORED)]
+    columns = [name for name in named if fold.frame[name].notna().any()]
+    months = np.array([float(name.removeprefix(UNCENSORED)) for name in columns])
+    at = np.array([fold.floats(name)[0, 0] for name in columns])
+    time, event = fold.floats("time")[0], fold.floats("event")[0] > 0.5
+    return Watched(months, time, event, fold.floats("uncensored")[0], at)
+
+
 STATISTICS: Mapping[str, Callable[[FoldCells], Statistic]] = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
     "macro_f1": macro_f1,
     "auroc": auroc,
+    "calibration_error": calibration_error,
     "c_index": c_index,
+    "time_auroc": time_auroc,
+    "integrated_brier": integrated_brier,
 }
 """Metric -> its weighted form."""
 

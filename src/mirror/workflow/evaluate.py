@@ -15,6 +15,7 @@ from mirror.artefacts import fingerprint, read_json, write_json
 from mirror.config import Config
 from mirror.data.cohort import Cohort
 from mirror.errors import ArtefactError
+from mirror.evaluation import metrics
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.protocols import FoldResult, evaluate_fold
 from mirror.evaluation.representations import PatientTable
@@ -61,7 +62,7 @@ def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent)
         load_embeddings(run_folder(config.output, seed=seed, fold=fold.number).embeddings) for seed, fold in runs
     ]
     mark = fingerprint(
-        (config.name, config.preset),
+        (config.name, config.preset, metrics.VERSION),
         config.evaluation.model_dump(mode="json"),
         [(str(table.uns["run"]), str(table.uns["cohort"])) for table in embedded],
         cohort.patients.astype(str).reset_index().to_numpy().tolist(),

@@ -10,11 +10,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from mirror.errors import ConfigError
 
@@ -317,6 +318,15 @@ class EvaluationConfig(Section):
     inner_folds: Annotated[int, Field(ge=2)] = 5
     intervals: Annotated[int, Field(ge=2)] = 4
     """Intervals of the discrete-time survival head, cut at quantiles of the training patients' event times."""
+    horizons: tuple[Annotated[float, Field(gt=0)], ...] = (12.0, 24.0, 36.0, 48.0, 60.0)
+    """Months at which time-dependent AUROC and Brier score look; a fold leaves out those its patients do not reach."""
+
+    @field_validator("horizons")
+    @classmethod
+    def _ascending(cls, horizons: tuple[float, ...]) -> tuple[float, ...]:
+        if not horizons or any(later <= earlier for earlier, later in pairwise(horizons)):
+            raise ValueError("`horizons` are months in ascending order, at least one")
+        return horizons
 
 
 class Config(Section):

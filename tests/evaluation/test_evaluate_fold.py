@@ -11,7 +11,8 @@ import pytest
 
 from mirror.config import EvaluationConfig
 from mirror.errors import DataError, LeakError
-from mirror.evaluation.metrics import c_index, classification_metrics
+from mirror.evaluation.bootstrap import pooled_interval
+from mirror.evaluation.metrics import CLASSIFICATION_METRICS, SURVIVAL_METRICS, c_index, classification_metrics
 from mirror.evaluation.protocols import FoldResult, evaluate_fold
 from mirror.evaluation.representations import PatientTable, recipes
 from mirror.types import Fold
@@ -55,9 +56,8 @@ def whole() -> FoldResult:
 
 def test_every_cell_of_the_table_is_there_once(whole: FoldResult) -> None:
     found = [(s.representation, s.protocol, s.task, s.metric) for s in whole.scores]
-    metrics = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
-    expected = [(n, p, "subtyping", m) for n in NAMES for p in ("linear", "shot5") for m in metrics]
-    expected += [(n, p, "survival", "c_index") for n in NAMES for p in ("cox", "discrete")]
+    expected = [(n, p, "subtyping", m) for n in NAMES for p in ("linear", "shot5") for m in CLASSIFICATION_METRICS]
+    expected += [(n, p, "survival", m) for n in NAMES for p in ("cox", "discrete") for m in SURVIVAL_METRICS]
     assert sorted(found) == sorted(expected)
     assert not whole.notes
 
@@ -84,6 +84,32 @@ def test_scores_are_recomputed_from_the_predictions(whole: FoldResult) -> None:
         assert len(draws) == (3 if protocol == "shot5" else 1)
         for metric in draws[0]:
             assert table[name, protocol, metric] == pytest.approx(np.mean([draw[metric] for draw in draws]))
+
+
+def test_every_score_is_the_estimate_that_its_interval_is_of(whole: FoldResult) -> None:
+    stamped = whole.predictions.assign(cohort="demo", fold=0, seed=0, preset="published")
+    cells = dict(list(stamped.groupby(["representation", "protocol"])))
+    rng = np.random.default_rng(0)
+    for score in whole.scores:
+        cell = cells[score.representation, score.protocol]
+        found = pooled_interval(cell, metric=score.metric, resamples=2, rng=rng)
+        assert found.estimate == pytest.approx(score.value, abs=1e-12), score
+
+
+def test_horizons_that_training_patients_do_not_reach_are_left_out_and_said() -> None:
+    table = cohort()
+    short = replace(table, time=np.minimum(table.time, 47.0 - 1e-3 * np.arange(120)), event=table.event)
+    result = evaluate_fold(short, halves(table), CONFIG, seed=0, representations=("slide",))
+    assert [note for note in result.notes if "cox" in note] == [
+        "fold 0, slide, cox: fewer than 5 training patients are followed beyond 48, 60 months, so time_auroc and "
+        "integrated_brier do not look there"
+    ]
+    assert {name for name in result.predictions if str(name).startswith("survival_")} == {
+        "survival_12",
+        "survival_24",
+        "survival_36",
+    }
+    assert scores(result)["value"].between(0, 1).all()
 
 
 def test_every_test_patient_is_predicted_once_a_cell_and_draw(whole: FoldResult) -> None:

@@ -20,6 +20,18 @@ def random_task(classes: int, *, seed: int, patients: int = 60) -> tuple[np.ndar
     return codes, probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
+def slow_calibration_error(codes: np.ndarray, p: np.ndarray) -> float:
+    """Bin by bin, patient by patient."""
+    total = 0.0
+    for low in range(10):
+        high = 1.1 if low == 9 else (low + 1) / 10
+        inside = [row for row in range(len(p)) if low / 10 <= p[row].max() < high]
+        if inside:
+            right = np.mean([p[row].argmax() == codes[row] for row in inside])
+            total += len(inside) * abs(right - np.mean([p[row].max() for row in inside]))
+    return total / len(p)
+
+
 @pytest.mark.parametrize("classes", [2, 3, 5])
 @pytest.mark.parametrize("seed", range(4))
 def test_classification_metrics_equal_scikit_learn(classes: int, seed: int) -> None:
@@ -31,6 +43,7 @@ def test_classification_metrics_equal_scikit_learn(classes: int, seed: int) -> N
         "balanced_accuracy": oracle.balanced_accuracy_score(codes, predicted),
         "macro_f1": oracle.f1_score(codes, predicted, average="macro"),
         "auroc": area,
+        "calibration_error": slow_calibration_error(codes, p),
     }
     assert metrics.classification_metrics(codes, p) == pytest.approx(expected, abs=1e-12)
 
@@ -41,10 +54,18 @@ def test_a_class_never_predicted_counts_zero_in_macro_f1() -> None:
     assert metrics.macro_f1(codes, p) == pytest.approx(0.5 * 2 * 2 / 5)
 
 
-def test_a_class_that_nobody_has_leaves_only_accuracy() -> None:
+def test_probabilities_that_come_true_have_no_calibration_error_and_sure_ones_that_fail_have_all_of_it() -> None:
+    p = np.tile([[0.75, 0.25]], (4, 1))
+    assert metrics.calibration_error(np.array([0, 0, 0, 1]), p) == 0.0
+    assert metrics.calibration_error(np.array([1, 1]), np.array([[1.0, 0.0], [1.0, 0.0]])) == 1.0
+    assert math.isnan(metrics.calibration_error(np.zeros(0, dtype=np.int64), np.zeros((0, 2))))
+
+
+def test_a_class_that_nobody_has_leaves_what_needs_no_class() -> None:
     codes, p = np.array([0, 1, 1]), np.full((3, 3), 1 / 3)
     found = metrics.classification_metrics(codes, p)
     assert found["accuracy"] == pytest.approx(1 / 3)
+    assert found["calibration_error"] == pytest.approx(0.0)
     assert all(math.isnan(found[name]) for name in ("balanced_accuracy", "macro_f1", "auroc"))
 
 

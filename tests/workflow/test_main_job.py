@@ -16,6 +16,8 @@ import yaml
 from small_job import same_weights, write_config
 
 from mirror.cli.app import main
+from mirror.evaluation import metrics
+from mirror.evaluation.metrics import CLASSIFICATION_METRICS, SURVIVAL_METRICS
 from mirror.evaluation.scores import COLUMNS, read_scores
 from mirror.training.runs import RunFolder
 
@@ -63,9 +65,10 @@ def test_the_scores_have_every_cell_of_the_table(finished: Path) -> None:
     assert set(scores["representation"]) == {*learned, *(f"raw_{name}" for name in learned), "pca4_fused"}
     assert set(scores["protocol"]) == {"linear", "shot3", "cox", "discrete"}
     subtyping = scores[scores["task"] == "subtyping"]
-    assert set(subtyping["metric"]) == {"accuracy", "balanced_accuracy", "macro_f1", "auroc"}
-    assert len(subtyping) == 2 * 7 * 2 * 4
-    assert len(scores) - len(subtyping) == 2 * 7 * 2
+    assert set(subtyping["metric"]) == set(CLASSIFICATION_METRICS)
+    assert set(scores["metric"]) - set(CLASSIFICATION_METRICS) == set(SURVIVAL_METRICS)
+    assert len(subtyping) == 2 * 7 * 2 * 5
+    assert len(scores) - len(subtyping) == 2 * 7 * 2 * 3
     assert scores["value"].between(0, 1).all()
 
 
@@ -85,6 +88,22 @@ def test_a_second_call_does_nothing_again(finished: Path, monkeypatch: pytest.Mo
     before = {path: path.stat().st_mtime_ns for path in kept}
     assert mirror(monkeypatch, "run", finished / "job.yaml") == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == before
+
+
+def test_scores_of_other_metrics_are_made_again(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished, tmp_path / "copy")
+    table = tmp_path / "copy" / "scores.parquet"
+    config = tmp_path / "copy" / "job.yaml"
+    config.write_text(config.read_text().replace(str(finished), str(tmp_path / "copy")))
+    before = table.stat().st_mtime_ns
+    assert mirror(monkeypatch, "evaluate", config) == 0
+    assert table.stat().st_mtime_ns == before
+    monkeypatch.setattr(metrics, "VERSION", metrics.VERSION + 1)
+    assert mirror(monkeypatch, "evaluate", config) == 0
+    assert table.stat().st_mtime_ns > before
+    pd.testing.assert_frame_equal(read_scores(table), read_scores(finished / "scores.parquet"))
 
 
 def test_the_stages_one_by_one_give_the_same_scores(

@@ -26,6 +26,30 @@ class Cox:
         return x @ self.coefficients
 
 
+@dataclass(frozen=True, slots=True)
+class CoxCurves:
+    """Survival by a fitted model: Breslow's cumulative hazard of its training patients, `cumulative` (U,) from each of
+    `times` (U,) on, raised to the hazard ratio."""
+
+    model: Cox
+    times: Floats
+    cumulative: Floats
+
+    def survival(self, x: Floats, months: Floats) -> Floats:
+        """Probability to be without event at `months` (T,), (N, T), for `x` (N, D)."""
+        steps = np.concatenate([[0.0], self.cumulative])[np.searchsorted(self.times, months, side="right")]
+        return np.exp(-np.outer(np.exp(np.clip(self.model.risk(x), -600.0, 600.0)), steps))
+
+
+def cox_curves(model: Cox, x: Floats, time: Floats, event: Flags) -> CoxCurves:
+    """Curves of `model`, their baseline from the patients it was fitted on: `x` (N, D), `time` (N,), `event` (N,)."""
+    times = np.unique(time[event])
+    hazard = np.exp(np.clip(model.risk(x), -600.0, 600.0))
+    at_risk = (time[:, None] >= times).T @ hazard
+    events = np.bincount(np.searchsorted(times, time[event]), minlength=len(times))
+    return CoxCurves(model, times, np.cumsum(events / at_risk))
+
+
 class _RiskSets:
     """Who is still at risk at each event. Patients are held in descending order of time; J events.
 

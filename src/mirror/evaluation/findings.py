@@ -16,6 +16,7 @@ from lifelines import KaplanMeierFitter
 from lifelines.statistics import logrank_test
 
 from mirror.data.selection import Selection
+from mirror.evaluation.metrics import LOWER_IS_BETTER
 from mirror.evaluation.pictures import Survivors
 
 METRICS = {
@@ -24,6 +25,9 @@ METRICS = {
     "macro_f1": "Macro F1",
     "accuracy": "Accuracy",
     "c_index": "c-index",
+    "time_auroc": "Time-dependent AUROC",
+    "integrated_brier": "Integrated Brier score",
+    "calibration_error": "Calibration error",
 }
 """In the order in which a metric is preferred where only one can be spoken of."""
 
@@ -37,7 +41,10 @@ READING_CHOSEN_GENES = ("expression", "fused", "panel_expression", "panel_fused"
 
 
 class Verdict(NamedTuple):
-    """The best learned representation against the best baseline, both by mean; a difference a fold, in fold order."""
+    """The best learned representation against the best baseline, both by mean; a difference a fold, in fold order.
+
+    A difference is positive where the learned representation is better, also where lower values are.
+    """
 
     task: str
     protocol: str
@@ -59,7 +66,7 @@ class Verdict(NamedTuple):
 
     @property
     def ahead(self) -> int:
-        """Folds in which the learned representation has the larger value."""
+        """Folds in which the learned representation has the better value."""
         return sum(difference > 0 for difference in self.differences)
 
     @property
@@ -164,9 +171,14 @@ def fold_means(scores: pd.DataFrame) -> pd.DataFrame:
 
 def chance(metric: str, *, classes: int) -> float | None:
     """What guessing reaches in a task of so many classes; None where that depends on how rare they are."""
-    if metric in ("auroc", "c_index"):
+    if metric in ("auroc", "c_index", "time_auroc"):
         return 0.5
     return 1 / classes if metric == "balanced_accuracy" and classes else None
+
+
+def direction(metric: str) -> int:
+    """1 where higher values are better, -1 where lower ones are."""
+    return -1 if metric in LOWER_IS_BETTER else 1
 
 
 def verdicts(scores: pd.DataFrame) -> list[Verdict]:
@@ -179,11 +191,12 @@ def verdicts(scores: pd.DataFrame) -> list[Verdict]:
         baselines = [name for name in map(str, table) if not is_learned(name)]
         if not learned or not baselines:
             continue
-        best, rival = str(means[learned].idxmax()), str(means[baselines].idxmax())
+        sign = direction(str(metric))
+        best, rival = str((sign * means[learned]).idxmax()), str((sign * means[baselines]).idxmax())
         shared = table[[best, rival]].dropna()
         if len(shared):
             sides = (best, float(shared[best].mean()), rival, float(shared[rival].mean()))
-            differences = tuple(float(value) for value in shared[best] - shared[rival])
+            differences = tuple(float(value) for value in sign * (shared[best] - shared[rival]))
             found.append(Verdict(str(task), str(protocol), str(metric), *sides, differences))
     return found
 

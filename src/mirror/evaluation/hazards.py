@@ -34,6 +34,23 @@ class Hazards:
         return -self.survival(x).sum(axis=1)
 
 
+@dataclass(frozen=True, slots=True)
+class HazardCurves:
+    """Survival by a fitted head between its edges: within an interval the hazard is constant; the last ends at `end`,
+    the longest time of the training patients."""
+
+    model: Hazards
+    end: float
+
+    def survival(self, x: Floats, months: Floats) -> Floats:
+        """Probability to be without event at `months` (T,), (N, T), for `x` (N, D); beyond `end` that at `end`."""
+        logs = np.log(np.maximum(self.model.survival(x), np.finfo(np.float64).tiny))
+        knots = np.concatenate([[0.0], self.model.edges, [max(self.end, self.model.edges.max(initial=0.0))]])
+        # Interpolation is linear in the values at the knots: a matrix, the same for every patient.
+        share = np.stack([np.interp(months, knots, unit) for unit in np.eye(len(knots))[1:]])
+        return np.exp(logs @ share)
+
+
 def negative_log_likelihood(logits: Floats, interval: NDArray[np.intp], event: Flags) -> Floats:
     """Of each patient, (N,): `-log h_k - sum_{j<k} log(1 - h_j)` with an event in interval k, censored in k
     `-sum_{j<=k} log(1 - h_j)` (METHOD section 7 with alpha 0). `logits` (N, K), h = sigmoid(logits)."""

@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 
 from mirror.evaluation import probes, survival
 from mirror.evaluation.fitted import Fitted, Half, class_codes
+from mirror.evaluation.horizons import FOLLOWED, Watched, fit_censoring, integrated_losses, mean_area, watched
 from mirror.evaluation.metrics import (
     CLASSIFICATION_METRICS,
     SURVIVAL_METRICS,
     Flags,
+    Floats,
     c_index,
     classification_metrics,
 )
 from mirror.evaluation.representations import PatientTable
 from mirror.evaluation.survival import SurvivalData
+from mirror.evaluation.weighted import SURVIVAL, UNCENSORED
 from mirror.seeding import rng_for
 
 PREDICTED_BY = ("patient", "representation", "protocol", "task", "draw", "strength")
@@ -128,11 +131,36 @@ def _survival(fitted: Fitted, protocol: str) -> Judged:
     else:
         fit = survival.fit_discrete_head(train, intervals=config.intervals, **inner)
     risk = fit.model.risk(test.x)
-    value = c_index(test.time, test.event, risk)
+    months, censoring = np.array(config.horizons), fit_censoring(train.time, train.event)
+    seen = watched(test.time, test.event, months=months, censoring=censoring)
+    survived = fit.curves.survival(test.x, seen.months)
+    measured = {
+        "c_index": c_index(test.time, test.event, risk),
+        "time_auroc": float(mean_area(seen, risk[None], np.ones((1, len(risk))))[0]),
+        "integrated_brier": float(np.mean(integrated_losses(seen, survived))) if len(risk) else math.nan,
+    }
     frame = _frame(fitted, fitted.test.taking_part(known), protocol, "survival", draw=0, strength=fit.penalty)
     frame["time"], frame["event"], frame["risk"] = test.time, test.event, risk
-    notes = [f"{protocol}: no two test patients can be ordered by survival, so no c_index"] if math.isnan(value) else []
-    return Judged(_scores(fitted, protocol, "survival", {"c_index": value}), [frame], notes)
+    frame["uncensored"] = seen.uncensored
+    for place, month in enumerate(seen.months):
+        frame[f"{SURVIVAL}{month:g}"], frame[f"{UNCENSORED}{month:g}"] = survived[:, place], seen.uncensored_at[place]
+    return Judged(
+        _scores(fitted, protocol, "survival", measured), [frame], _unmeasured(protocol, measured, seen, months)
+    )
+
+
+def _unmeasured(protocol: str, measured: dict[str, float], seen: Watched, months: Floats) -> list[str]:
+    """What of survival could not be measured, or not everywhere, and why."""
+    notes: list[str] = []
+    if math.isnan(measured["c_index"]):
+        notes.append(f"{protocol}: no two test patients can be ordered by survival, so no c_index")
+    beyond = [f"{month:g}" for month in months if month not in seen.months]
+    if beyond:
+        horizon = f"fewer than {FOLLOWED} training patients are followed beyond {', '.join(beyond)} months"
+        notes.append(f"{protocol}: {horizon}, so time_auroc and integrated_brier do not look there")
+    if len(seen.months) and math.isnan(measured["time_auroc"]):
+        notes.append(f"{protocol}: at no horizon are there test patients with and without event, so no time_auroc")
+    return notes
 
 
 def _survival_data(table: PatientTable, half: Half, known: Flags) -> SurvivalData:

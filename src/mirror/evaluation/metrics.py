@@ -1,4 +1,4 @@
-"""The five numbers that are reported, each for one half of one fold. N patients, K classes.
+"""The numbers that are reported, each for one half of one fold. N patients, K classes; `horizons` has those over time.
 
 Where a number has no meaning (a class that nobody in the half has, no pair of patients that can be ordered) it is NaN,
 never a number that looks like one; `mirror.evaluation.protocols` says which and why in its notes.
@@ -21,8 +21,13 @@ Codes: TypeAlias = NDArray[np.int64]
 """Class of each patient as its position 0 ... K - 1 in the task's classes."""
 Flags: TypeAlias = NDArray[np.bool_]
 
-CLASSIFICATION_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
-SURVIVAL_METRICS = ("c_index",)
+CLASSIFICATION_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "calibration_error")
+SURVIVAL_METRICS = ("c_index", "time_auroc", "integrated_brier")
+LOWER_IS_BETTER = frozenset({"calibration_error", "integrated_brier"})
+VERSION = 2
+"""Raised whenever a metric is added or means something else, so that scores of another version are made again."""
+
+CONFIDENCE_BINS = 10
 
 
 def has_every_class(codes: Codes, classes: int) -> bool:
@@ -64,6 +69,22 @@ def auroc(codes: Codes, probabilities: Floats) -> float:
     return float(np.mean([roc_auc_score(codes == k, probabilities[:, k]) for k in scored]))
 
 
+def confidence_bins(probabilities: Floats) -> Codes:
+    """The bin, 0 ... 9, of each patient's largest probability, (N,): ten of equal width, an edge in the higher one."""
+    return np.minimum((probabilities.max(axis=1) * CONFIDENCE_BINS).astype(np.int64), CONFIDENCE_BINS - 1)
+
+
+def calibration_error(codes: Codes, probabilities: Floats) -> float:
+    """Expected calibration error: how far, on average, the largest probability is from the share that is right.
+
+    Patients in `confidence_bins`, gaps weighted by their number; [0, 1], lower is better. Of few patients it is above 0
+    even where probabilities are true. NaN without patients.
+    """
+    surplus = probabilities.max(axis=1) - (probabilities.argmax(axis=1) == codes)
+    sums = np.bincount(confidence_bins(probabilities), surplus, minlength=CONFIDENCE_BINS)
+    return float(np.abs(sums).sum() / len(codes)) if len(codes) else math.nan
+
+
 def c_index(time: Floats, event: Flags, risk: Floats) -> float:
     """Harrell's concordance: share of comparable pairs in which the patient of higher `risk` has the event earlier.
 
@@ -78,5 +99,5 @@ def c_index(time: Floats, event: Flags, risk: Floats) -> float:
 
 def classification_metrics(codes: Codes, probabilities: Floats) -> dict[str, float]:
     """All of `CLASSIFICATION_METRICS` for class `codes` (N,) and `probabilities` (N, K)."""
-    functions = (accuracy, balanced_accuracy, macro_f1, auroc)
+    functions = (accuracy, balanced_accuracy, macro_f1, auroc, calibration_error)
     return {name: f(codes, probabilities) for name, f in zip(CLASSIFICATION_METRICS, functions, strict=True)}

@@ -24,6 +24,7 @@ from mirror.evaluation.findings import (
     RiskSplit,
     Verdict,
     chance,
+    direction,
     fold_means,
     headlines,
     is_learned,
@@ -202,7 +203,7 @@ def _panel(
     said = "; ".join(f"{row.label} {np.mean(row.values):.3f}" for row in rows)
     picture = pictures.score_picture(
         rows,
-        reference=max(baselines, default=None),
+        reference=max(baselines, key=lambda mean: direction(metric) * mean, default=None),
         chance=chance(metric, classes=classes),
         description=f"{title} for {task_label(task)}, mean over folds: {said}.",
     )
@@ -215,6 +216,7 @@ def _table(summary: pd.DataFrame, names: Sequence[str], columns: Sequence[tuple[
     best = {
         (column, side): max(
             (found[name, *column]["mean"] for name in names if is_learned(name) == side and (name, *column) in found),
+            key=lambda mean, metric=column[1]: direction(metric) * mean,
             default=None,
         )
         for column in columns
@@ -245,7 +247,8 @@ def _table(summary: pd.DataFrame, names: Sequence[str], columns: Sequence[tuple[
 def _cell(found: Mapping[Any, float] | None, best: float | None) -> dict[str, Any] | None:
     if found is None:
         return None
-    return {**found, "sd": None if np.isnan(found["sd"]) else found["sd"], "best": found["mean"] == best}
+    sd = None if np.isnan(found["sd"]) else found["sd"]
+    return {**found, "sd": sd, "best": best is not None and found["mean"] == best}
 
 
 def _survival(inputs: ReportInputs) -> list[dict[str, Any]]:

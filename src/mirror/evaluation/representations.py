@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from mirror.errors import DataError, raise_together
 from mirror.evaluation.metrics import Flags, Floats
 
-MODALITIES = ("slide", "expression")
-VIEWS = ("slide", "expression", "raw_slide", "raw_expression", "panel_expression")
+VIEWS = ("slide", "expression", "fused", "raw_slide", "raw_expression", "panel_expression")
 SINGLE_GAPS = ("raw_expression", "panel_expression")
 """Views in which a patient may lack single cells; they count as the mean of the training patients."""
 
@@ -102,7 +101,7 @@ def recipes(components: tuple[int, ...], *, panel: bool = False) -> dict[str, Re
     return {
         "slide": Recipe(("slide",)),
         "expression": Recipe(("expression",)),
-        "fused": Recipe(MODALITIES),
+        "fused": Recipe(("fused",)),
         "raw_slide": Recipe(raw[:1]),
         "raw_expression": Recipe(raw[1:]),
         "raw_fused": Recipe(raw),

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from mirror.data.endpoints import interval_edges
-from mirror.evaluation.cox import Cox, fit_cox
-from mirror.evaluation.hazards import Hazards, fit_hazards
+from mirror.evaluation.cox import Cox, cox_curves, fit_cox
+from mirror.evaluation.hazards import HazardCurves, Hazards, fit_hazards
 from mirror.evaluation.metrics import Flags, Floats, c_index
 
 PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
@@ -27,6 +27,12 @@ class SurvivalModel(Protocol):
     """What has been fitted and can say who is at risk."""
 
     def risk(self, x: Floats) -> Floats: ...
+
+
+class SurvivalCurves(Protocol):
+    """What has been fitted and can say who is without event by when."""
+
+    def survival(self, x: Floats, months: Floats) -> Floats: ...
 
 
 class SurvivalData(NamedTuple):
@@ -42,10 +48,11 @@ class SurvivalData(NamedTuple):
 
 
 class SurvivalFit(NamedTuple):
-    """A head fitted on all training patients, and the penalty that inner folds chose for it."""
+    """A head fitted on all training patients, the penalty that inner folds chose for it, and its survival curves."""
 
     model: SurvivalModel
     penalty: float
+    curves: SurvivalCurves
 
 
 INNER_TOLERANCE, FINAL_TOLERANCE = 1e-5, 1e-8
@@ -54,13 +61,19 @@ INNER_TOLERANCE, FINAL_TOLERANCE = 1e-5, 1e-8
 M = TypeVar("M", bound=SurvivalModel)
 
 
+class _Chosen(NamedTuple, Generic[M]):
+    model: M
+    penalty: float
+
+
 def fit_cox_head(train: SurvivalData, *, inner_folds: int, seed: int) -> SurvivalFit:
     """Ridge Cox on `train` at the penalty its inner folds choose."""
 
     def fit(data: SurvivalData, penalty: float, start: Cox | None, tolerance: float) -> Cox:
         return fit_cox(*data, penalty=penalty, start=start, tolerance=tolerance)
 
-    return _choose_and_fit(fit, train, inner_folds=inner_folds, seed=seed)
+    chosen = _choose_and_fit(fit, train, inner_folds=inner_folds, seed=seed)
+    return SurvivalFit(*chosen, cox_curves(chosen.model, *train))
 
 
 def fit_discrete_head(train: SurvivalData, *, intervals: int, inner_folds: int, seed: int) -> SurvivalFit:
@@ -70,7 +83,8 @@ def fit_discrete_head(train: SurvivalData, *, intervals: int, inner_folds: int, 
     def fit(data: SurvivalData, penalty: float, start: Hazards | None, tolerance: float) -> Hazards:
         return fit_hazards(*data, edges=edges, penalty=penalty, start=start, tolerance=tolerance)
 
-    return _choose_and_fit(fit, train, inner_folds=inner_folds, seed=seed)
+    chosen = _choose_and_fit(fit, train, inner_folds=inner_folds, seed=seed)
+    return SurvivalFit(*chosen, HazardCurves(chosen.model, float(train.time.max())))
 
 
 def why_not(train: SurvivalData) -> str | None:
@@ -81,7 +95,7 @@ def why_not(train: SurvivalData) -> str | None:
 
 def _choose_and_fit(
     fit: Callable[[SurvivalData, float, M | None, float], M], train: SurvivalData, *, inner_folds: int, seed: int
-) -> SurvivalFit:
+) -> _Chosen[M]:
     """`fit` takes patients, penalty, the model to start from and the tolerance."""
     concordance: list[list[float]] = []
     for fitted_on, held in _inner_halves(train.event, folds=inner_folds, seed=seed):
@@ -94,7 +108,7 @@ def _choose_and_fit(
         if not math.isnan(measured[0]):
             concordance.append(measured)
     penalty = PENALTIES[int(np.mean(concordance, axis=0).argmax())] if concordance else PENALTIES[0]
-    return SurvivalFit(fit(train, penalty, None, FINAL_TOLERANCE), penalty)
+    return _Chosen(fit(train, penalty, None, FINAL_TOLERANCE), penalty)
 
 
 def _inner_halves(event: Flags, *, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

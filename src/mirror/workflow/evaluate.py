@@ -17,6 +17,7 @@ from mirror.config import Config
 from mirror.data.cohort import Cohort
 from mirror.data.panel import GenePanel
 from mirror.errors import ArtefactError
+from mirror.evaluation import metrics
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.protocols import FoldResult, evaluate_fold
 from mirror.evaluation.representations import PatientTable
@@ -64,7 +65,7 @@ def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent)
     ]
     panels = [chosen_genes(config, run_folder(config.output, seed=seed, fold=fold.number)) for seed, fold in runs]
     mark = fingerprint(
-        (config.name, config.preset),
+        (config.name, config.preset, metrics.VERSION),
         config.evaluation.model_dump(mode="json"),
         [(str(table.uns["run"]), str(table.uns["cohort"])) for table in embedded],
         cohort.patients.astype(str).reset_index().to_numpy().tolist(),
@@ -130,8 +131,9 @@ def patient_table(cohort: Cohort, embeddings: anndata.AnnData, *, genes: Sequenc
     names = tuple(str(name) for name in patients.index)
     owner = pd.Series(embeddings.obs["patient"].to_numpy(), dtype=object)
     views: dict[str, NDArray[np.float64]] = {}
-    for name, view in (("slide", "X_slide"), ("expression", "X_expression"), ("raw_slide", "X_raw_slide")):
-        if view in embeddings.obsm and (name != "expression" or cohort.expression is not None):
+    for name in ("slide", "expression", "fused", "raw_slide"):
+        view = f"X_{name}"
+        if view in embeddings.obsm and (name in ("slide", "raw_slide") or cohort.expression is not None):
             rows = pd.DataFrame(np.asarray(embeddings.obsm[view], dtype=np.float64))
             views[name] = rows.groupby(owner.to_numpy()).mean().reindex(list(names)).to_numpy()
     if cohort.expression is not None:

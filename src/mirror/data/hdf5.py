@@ -82,6 +82,17 @@ def read_coords(path: Path, tiles: int) -> NDArray[Any] | None:
     return coords.reshape(tiles, -1)[:, :2]
 
 
+def read_attributes(path: Path) -> dict[str, Any]:
+    """The file's own attributes as plain Python values. Raises `DataError` when the file is unreadable."""
+    try:
+        with h5py.File(path, "r") as file:
+            return {
+                name: value.item() if isinstance(value, np.generic) else value for name, value in file.attrs.items()
+            }
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is unreadable or truncated ({first_line(error)}); copy or extract it again") from error
+
+
 def _features_of(file: h5py.File, path: Path) -> OpenedFeatures:
     schema = file.attrs.get("mirror_schema", SCHEMA)
     if schema != SCHEMA:

@@ -6,28 +6,28 @@ python docs/update_configuration.py
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from mirror.artefacts import write_text
-from mirror.config import Config, Section, read_preset
+from mirror.config import Config, PublishedModelConfig, Section, read_preset
 
 PAGE = Path(__file__).resolve().parent / "configuration.md"
 
 HEAD = """# Every key of a configuration
 
 Written by `python docs/update_configuration.py` from the schema; a test keeps it true. A key without default must be
-given, unless the preset gives it (the column says `preset`; here is what `published` gives). Paths are relative to the
-file they stand in. An unknown key is refused with the nearest known one.
+given, unless the preset gives it (the column says `preset`: what `mirror`, the default, gives, and for the published kind
+of model what `published` gives). Paths are relative to the file they stand in. An unknown key is refused with the nearest known one.
 """
 
 
 def page() -> str:
     """The page as Markdown, a table a section."""
     sections: list[str] = []
-    _describe(Config, "", read_preset("published"), sections)
+    _describe(Config, "", read_preset("mirror"), sections)
     return HEAD + "".join(sections)
 
 
@@ -39,12 +39,19 @@ def _describe(section: type[Section], above: str, preset: Any, sections: list[st
     lines.append("|---|---|---|---|")
     below: list[tuple[type[Section], str, Any]] = []
     for name, field in section.model_fields.items():
-        inner = _section_of(field)
+        inner = _sections_of(field)
         given = preset.get(name) if isinstance(preset, dict) else None
-        if inner is not None:
-            below.append((inner, f"{above}{name}.", given))
-            kind = "section" if field.is_required() or field.default is not None else "section, optional"
-            lines.append(f"| `{name}` | {kind} | | {_one_line(inner.__doc__)} |")
+        if inner:
+            for kind in inner:
+                published = kind is PublishedModelConfig
+                below.append((kind, f"{above}{name}.", read_preset("published")["model"] if published else given))
+            is_list = get_origin(field.annotation) is tuple
+            what = "list of sections" if is_list else "section"
+            what += "" if field.is_required() or field.default is not None else ", optional"
+            meaning = field.description or " Or: ".join(_one_line(kind.__doc__) for kind in inner)
+            lines.append(f"| `{name}` | {what} | | {_one_line(meaning)} |")
+            if is_list:  # its keys are told where the single section is
+                below = [one for one in below if one[1] != f"{above}{name}."]
             continue
         in_preset = isinstance(preset, dict) and name in preset
         default = f"preset: `{given}`" if in_preset else _default(field)
@@ -54,9 +61,10 @@ def _describe(section: type[Section], above: str, preset: Any, sections: list[st
         _describe(inner, path, given, sections)
 
 
-def _section_of(field: FieldInfo) -> type[Section] | None:
-    candidates = (field.annotation, *get_args(field.annotation))
-    return next((kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section)), None)
+def _sections_of(field: FieldInfo) -> list[type[Section]]:
+    inside = get_args(field.annotation)
+    candidates = (field.annotation, *inside, *(kind for one in inside for kind in get_args(one)))
+    return [kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section)]
 
 
 def _values(field: FieldInfo) -> str:

@@ -195,6 +195,8 @@ class CanonicalModelConfig(Section):
     """`kind: canonical`: both modalities along canonical directions, networks on top of them that start at zero."""
 
     kind: Literal["canonical"]
+    start: Literal["canonical", "none"]
+    """`canonical`: from the closed form on the training patients. `none`: networks alone, from random weights."""
     components: Positive
     """Whitened components a modality, and as many canonical directions."""
     private: Weight
@@ -243,7 +245,8 @@ class PretrainingConfig(Section):
     tiles: Positive
     """Tiles drawn a slide, afresh each epoch."""
     batch: Annotated[int, Field(ge=2)]
-    epochs: Positive
+    epochs: Annotated[int, Field(ge=0)]
+    """0 leaves a canonical model as its closed form starts it."""
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Weight
     precision: Literal["auto", "fp32", "bf16"]
@@ -456,6 +459,10 @@ def _section_at(location: tuple[int | str, ...]) -> type[Section]:
             section = MODEL_KINDS[part]
             continue
         annotation = section.model_fields[str(part)].annotation
-        candidates = (annotation, *get_args(annotation), *(kind for one in get_args(annotation) for kind in get_args(one)))
+        candidates = (
+            annotation,
+            *get_args(annotation),
+            *(kind for one in get_args(annotation) for kind in get_args(one)),
+        )
         section = next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section))
     return section

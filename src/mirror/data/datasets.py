@@ -127,9 +127,7 @@ class PooledSlides(Dataset[PairedBatch]):
 class PairLoader:
     """Reads the batches of one epoch after another, in `workers` processes that stay alive between them."""
 
-    def __init__(
-        self, *parts: PairedSlides, batch: int, seed: int, workers: int = 0, pin_memory: bool = False
-    ) -> None:
+    def __init__(self, *parts: PairedSlides, batch: int, seed: int, workers: int = 0, pin_memory: bool = False) -> None:
         self._order = _EpochOrder(tuple(map(len, parts)), batch, seed)
         self._loader = DataLoader(
             PooledSlides(parts),

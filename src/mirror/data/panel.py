@@ -6,7 +6,7 @@ Legend: N patients, G genes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -75,6 +75,20 @@ class GenePanel:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(f"{path} is damaged ({error!r}); run the stage that writes it again") from error
+
+
+def panel_of(panel: GenePanel, genes: Sequence[str]) -> GenePanel:
+    """The panel with `genes` alone, all of which it has. Raises `DataError` when genes were chosen: choose, then pool."""
+    if tuple(genes) == panel.genes:
+        return panel
+    if panel.selection is not None:
+        raise DataError(
+            f"{len(panel.genes) - len(genes)} of the chosen genes are in no table of the pooled cohorts; choose genes "
+            "that all cohorts have, or pool without `refinement`"
+        )
+    place = {gene: position for position, gene in enumerate(panel.genes)}
+    kept = [place[gene] for gene in genes]
+    return replace(panel, genes=tuple(genes), mean=panel.mean[kept], scale=panel.scale[kept])
 
 
 class AppliedPanel(NamedTuple):

@@ -149,7 +149,11 @@ def _refuse_impossible(
     low, high = values < lowest, values > highest
     found: list[str] = []
     if low.any():
-        below = "negative values" if lowest == 0 else f"values below {round(lowest, 4) + 0.0:g}, the logarithm of the offset,"
+        below = (
+            "negative values"
+            if lowest == 0
+            else f"values below {round(lowest, 4) + 0.0:g}, the logarithm of the offset,"
+        )
         found.append(f"{int(low.sum())} {below} as only z-scores, batch-corrected values or other logarithms have")
     if high.any():
         found.append(f"{int(high.sum())} values above {highest:.4g}; these are no logarithms")

@@ -20,7 +20,6 @@ from mirror.errors import ArtefactError
 from mirror.types import Progress, silent
 
 
-
 class Model(Protocol):
     """What either kind of model offers."""
 

@@ -11,7 +11,7 @@ Legend: B pairs, T tiles, D tile-feature width, G genes, K components, P prototy
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,7 @@ class CanonicalSizes:
     temperature: float
     style_temperature: float
     private: float
+    start: Literal["canonical", "none"]
 
 
 class CanonicalDraws(NamedTuple):
@@ -119,7 +120,8 @@ class CanonicalMirror(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """First weights of what is trained; what the closed form and the readout fit is left at the identity."""
         initialise_layers(self, linear="fan_in", generator=generator)
-        for last in (self.slide_network.out, self.expression_network.fc2, self.slide_decoder, self.expression_decoder):
+        networks = (self.slide_network.out, self.expression_network.fc2) if self.sizes.start == "canonical" else ()
+        for last in (*networks, self.slide_decoder, self.expression_decoder):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
         nn.init.orthogonal_(self.prototypes.weight, generator=generator)
@@ -139,9 +141,7 @@ class CanonicalMirror(nn.Module):
         """Canonical components v (B, K) of profiles as the panel gives them."""
         return self._expression(self._standard_genes(expression_BG), hidden_BG)
 
-    def draw(
-        self, batch: int, tiles: int, *, generator: torch.Generator, device: torch.device | str
-    ) -> CanonicalDraws:
+    def draw(self, batch: int, tiles: int, *, generator: torch.Generator, device: torch.device | str) -> CanonicalDraws:
         """Which inputs one forward hides."""
         ratio = self.sizes.mask_ratio
         tiles_BT = draw_mask(batch, tiles, mask_ratio=ratio, generator=generator)
@@ -238,5 +238,3 @@ def build_canonical(sizes: CanonicalSizes, *, generator: torch.Generator) -> Can
     model.to_empty(device=generator.device)
     model.initialise(generator)
     return model
-
-

@@ -191,7 +191,7 @@ cohort:
     event: event
     event_convention: one_is_event
   folds: {count: 3}
-# A small form of the published model: it trains in seconds a fold.
-model: {width: 96, attention: exact, style_hidden: 64, style_out: 48, style_latent: 32, prototypes: 64}
-pretraining: {tiles: 48, epochs: 30, learning_rate: 2.0e-4, expression_transform: standardise}
+# The default preset; the simulated tiles have 48 features only, so fewer components.
+model: {components: 16}
+pretraining: {tiles: 48}
 """

@@ -23,9 +23,7 @@ OBJECTIVES: Mapping[str, Objective] = {
         out.logits_BB[pair_B][:, pair_B], patient_B[pair_B]
     ),
     "slide_retention": lambda out, *_: retention_loss(*out.slide_retention),
-    "expression_retention": lambda out, pair_B, _: retention_loss(
-        *(part[pair_B] for part in out.expression_retention)
-    ),
+    "expression_retention": lambda out, pair_B, _: retention_loss(*(part[pair_B] for part in out.expression_retention)),
     "cluster": lambda out, pair_B, _: balanced_agreement(out.slide_scores_BP, out.expression_scores_BP, pair_B),
 }
 """`ObjectiveWeights` has a weight of the same name for each; its `style` has no term here: there is no prior."""

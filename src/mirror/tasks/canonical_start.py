@@ -56,7 +56,7 @@ class TrainingMeans(NamedTuple):
 def start(model: CanonicalMirror, patients: TrainingMeans, *, own: NDArray[np.bool_], seed: int) -> None:
     """Fit the closed form of `model` in place on training patients, those `own` (N,) to the cohort and pooled ones.
 
-    Rows of pooled patients come standardised by their own cohort; those of `own` patients are standardised here, and
+    With `start: none` the model keeps the standardisation alone. Rows of pooled patients come standardised by their own cohort; those of `own` patients are standardised here, and
     that is what the model keeps. Raises `DataError` when there are fewer pairs than twice the folds.
     """
     sides: list[Floats] = []
@@ -65,6 +65,8 @@ def start(model: CanonicalMirror, patients: TrainingMeans, *, own: NDArray[np.bo
         sides.append(np.where(own[:, None], (x - standard.mean) / standard.scale, x))
         getattr(model, f"{name}_mean").copy_(torch.from_numpy(standard.mean))
         getattr(model, f"{name}_scale").copy_(torch.from_numpy(standard.scale))
+    if model.sizes.start == "none":
+        return
     x_s, x_g = sides
     found = directions(x_s, x_g, patients.weight, components=model.sizes.components)
     rank = len(found.correlations)
@@ -152,5 +154,3 @@ def inverse_root(moment: Floats) -> Floats:
     values, vectors = np.linalg.eigh(moment)
     kept = values > 1e-8 * values[-1]
     return vectors[:, kept] / np.sqrt(values[kept]) @ vectors[:, kept].T
-
-

@@ -162,9 +162,7 @@ def print_scores(title: str, scores: pd.DataFrame, *, unit: str) -> list[dict[st
             gaps = {"gap": gap.mean(), "sem": gap.sem()}
             found.append({"panel": panel, "row": row, "protocol": protocol, **means, **gaps})
         print(f"| {panel} | {row} | {' | '.join(cells)} |", flush=True)
-    return [
-        {key: round(value, 4) if isinstance(value, float) else value for key, value in one.items()} for one in found
-    ]
+    return found
 
 
 def study(config: Config, *, sizes: Sequence[int], shuffles: int) -> dict[str, Any]:

@@ -67,12 +67,14 @@ def test_the_command_writes_a_panel_a_fold_and_the_table_of_their_genes(refined_
     table = ExpressionTable.load(folder / "refined.h5ad")
     assert table.genes == tuple(sorted({gene for panel in panels for gene in panel.genes}))
     assert "training patients of fold 1 only" in " ".join(done.output.split())
+    assert "before `mirror run`" not in " ".join(done.output.split())
 
 
 def test_the_scope_on_the_command_line_stands_before_the_configuration(refined_job):
     done = CliRunner().invoke(app, ["expression", "refine", str(refined_job), "--scope", "cohort", "--fold", "1"])
     assert done.exit_code == 0, done.output
     assert "the whole cohort, as published" in " ".join(done.output.split())
+    assert "write `refinement: {scope: cohort}` into job.yaml" in " ".join(done.output.split())
     folder = refined_job.parent / "expression"
     assert sorted(path.name for path in folder.iterdir()) == [
         *("fold1.curve.svg", "fold1.panel.json", "refined.h5ad", "refinement.json")

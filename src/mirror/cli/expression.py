@@ -33,7 +33,8 @@ def refine(
     from mirror.workflow.pretrain import wanted_runs
     from mirror.workflow.refine import refine_cohort
 
-    config = with_scope(load_config(config_file), scope)
+    given = load_config(config_file)
+    config = with_scope(given, scope)
     with progress_bar(console, "cohort") as progress:
         made = prepare_cohort(config, progress=progress)
     folds = list(dict.fromkeys(one for _, one in wanted_runs(config, made, fold=fold, seed=None)))
@@ -52,6 +53,12 @@ def refine(
             shown = f"{', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}"
             console.print(f"          {len(missing)} curated genes are not in the table: {shown}", highlight=False)
     console.print(f"[bold]refine[/]    {refined.genes} genes in {refined.table}", highlight=False, soft_wrap=True)
+    if given.refinement is None or config.refinement != given.refinement:
+        console.print(
+            f"[bold]refine[/]    before `mirror run`, write `refinement: {{scope: {scope}}}` into {config_file.name}: "
+            "a run chooses its genes by the configuration, and refuses to be of another scope than these",
+            highlight=False,
+        )
 
 
 @app.command()

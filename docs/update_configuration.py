@@ -19,8 +19,9 @@ PAGE = Path(__file__).resolve().parent / "configuration.md"
 HEAD = """# Every key of a configuration
 
 Written by `python docs/update_configuration.py` from the schema; a test keeps it true. A key without default must be
-given, unless the preset gives it (the column says `preset`: what `mirror`, the default, gives, and for the published kind
-of model what `published` gives). Paths are relative to the file they stand in. An unknown key is refused with the nearest known one.
+given, unless the preset gives it (the column says `preset`: what `mirror`, the default, gives, and for the published
+kind of model what `published` gives). Paths are relative to the file they stand in. An unknown key is refused with the
+nearest known one.
 """
 
 

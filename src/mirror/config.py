@@ -342,7 +342,8 @@ class Config(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cohort: CohortConfig
     pool: tuple[CohortConfig, ...] = ()
-    """Further cohorts whose training patients help (`kind: canonical`). Genes are matched by name, each cohort is
+    """Further cohorts whose training patients help (`kind: canonical`): names of their configuration files, or sections
+    like `cohort`. Genes are matched by name, each cohort is
     standardised by its own patients, and negatives are of the same cohort."""
     model: ModelConfig
     pretraining: PretrainingConfig
@@ -383,11 +384,20 @@ def load_config(path: Path) -> Config:
 def resolve(content: Mapping[str, Any], *, where: Path) -> Config:
     """The complete configuration for `content`, whose relative paths are taken from the folder of the file `where`."""
     preset = read_preset(str(content.get("preset", Config.model_fields["preset"].default)))
+    content = {**content, "pool": [_pool_section(item, where) for item in content.get("pool") or ()]}
     try:
         config = Config.model_validate(_merge(preset, content))
     except ValidationError as error:
         raise ConfigError(f"{where}:\n" + "\n".join(_explain(item) for item in error.errors())) from None
     return _rebase(config, where.resolve().parent)
+
+
+def _pool_section(item: Any, where: Path) -> Any:
+    """A cohort to pool as a section: a name of another configuration file stands for the `cohort` in that file."""
+    if not isinstance(item, str):
+        return item
+    file = Path(where.resolve().parent, item)
+    return load_config(file).cohort.model_dump(mode="json")
 
 
 def changes_from_preset(config: Config) -> dict[str, Any]:

@@ -12,7 +12,14 @@ from mirror.training.checkpoint import load_weights
 
 SMALL: dict[str, Any] = {
     "preset": "published",
-    "model": {"attention": "exact", "width": 24, "style_hidden": 16, "style_out": 12, "style_latent": 8, "prototypes": 10},
+    "model": {
+        "attention": "exact",
+        "width": 24,
+        "style_hidden": 16,
+        "style_out": 12,
+        "style_latent": 8,
+        "prototypes": 10,
+    },
     "pretraining": {
         "tiles": 12,
         "epochs": 3,

@@ -30,8 +30,9 @@ class GenePanel:
     """Ordered genes and their transform `(x - mean) / scale`, `mean` and `scale` float64 (G,).
 
     Transform `none` has mean 0 and scale 1; `squash` has the median and the quartiles' distance over 1.35 (that of a
-    normal of deviation one) in their place, and takes asinh of it: even z-scores have tails beyond 1,000. A missing value becomes 0 after the transform: the mean of the training
-    patients under `standardise`, the value 0 under `none`, as published (METHOD section 9 says why that is weak).
+    normal of deviation one) in their place, and takes asinh of it: even z-scores have tails beyond 1,000. A missing
+    value becomes 0 after the transform: the mean or median of the training patients, or under `none` the value 0, as
+    published (METHOD section 9 says why that is weak).
     """
 
     genes: tuple[str, ...]
@@ -78,7 +79,7 @@ class GenePanel:
 
 
 def panel_of(panel: GenePanel, genes: Sequence[str]) -> GenePanel:
-    """The panel with `genes` alone, all of which it has. Raises `DataError` when genes were chosen: choose, then pool."""
+    """The panel with `genes` alone, all of which it has. Raises `DataError` where that would leave out chosen genes."""
     if tuple(genes) == panel.genes:
         return panel
     if panel.selection is not None:

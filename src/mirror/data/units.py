@@ -100,7 +100,8 @@ def check_units(
     below that of its offset (log2(0.001) under `log2(TPM + 0.001)`, rounded to whatever decimals), and one above
     `HIGHEST_LOG` in base 2. Refused by the look of it: a table that is a logarithm once more than `text` says
     (`looks_logged`, from 50 genes on), and a mixture of samples that reach above 64 without a negative value and others
-    that each look like logarithms (from 200 genes on, for one sample says less than many). Z-scores and units of unknown form are not checked.
+    that each look like logarithms (from 200 genes on, for one sample says less than many). Z-scores and units of
+    unknown form are not checked.
     """
     units = parse_units(text)
     if units is None or units.quantity == "z-score" or not values.size:

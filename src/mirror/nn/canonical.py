@@ -1,9 +1,9 @@
 """The canonical model: what both modalities say of a patient, and what only one of them does, told apart.
 
 Each encoder is a linear path onto canonical directions, fitted in closed form on the training patients
-(`tasks/canonical_start.py`), plus a network that starts at zero. Along direction j the two modalities correlate by rho_j:
-the model of probabilistic canonical correlation (Bach and Jordan, 2005), `u = sqrt(rho) z + noise`, `v` likewise, one
-shared z for both, which says what a patient's z is given both modalities or either one.
+(`tasks/canonical_start.py`), plus a network that starts at zero. Along direction j the two modalities correlate by
+rho_j: the model of probabilistic canonical correlation (Bach and Jordan, 2005), `u = sqrt(rho) z + noise`, `v`
+likewise, one shared z for both, which says what a patient's z is given both modalities or either one.
 
 Legend: B pairs, T tiles, D tile-feature width, G genes, K components, P prototypes, F width of the fused view.
 """
@@ -177,7 +177,8 @@ class CanonicalMirror(nn.Module):
 
         `X_slide`, `X_expression` and `X_fused` are for probes (`Readout`); `X_fused` needs both. `X_align_slide` and
         `X_align_expression` (N, K) are compared by their cosine. `X_shared` (N, K) is the expected z given what the
-        patient has; `X_slide_private` and `X_expression_private` (N, K) are what z leaves of u and of v.
+        patient has; `X_slide_private` and `X_expression_private` (N, K) are what z leaves of u and of v: of the first the
+        expression, of the second the slide can predict nothing linear.
         """
         rho = self.correlations
         shared = self.shared(slide_NK, expression_NK)

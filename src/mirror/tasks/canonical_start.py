@@ -56,8 +56,9 @@ class TrainingMeans(NamedTuple):
 def start(model: CanonicalMirror, patients: TrainingMeans, *, own: NDArray[np.bool_], seed: int) -> None:
     """Fit the closed form of `model` in place on training patients, those `own` (N,) to the cohort and pooled ones.
 
-    With `start: none` the model keeps the standardisation alone. Rows of pooled patients come standardised by their own cohort; those of `own` patients are standardised here, and
-    that is what the model keeps. Raises `DataError` when there are fewer pairs than twice the folds.
+    Rows of pooled patients come standardised by their own cohort; those of `own` patients are standardised here, and
+    that is what the model keeps. With `start: none` it keeps nothing else. Raises `DataError` when there are fewer
+    pairs than twice the folds.
     """
     sides: list[Floats] = []
     for name, x in (("slide", patients.slide), ("gene", patients.expression)):
@@ -107,7 +108,7 @@ def directions(x_s: Floats, x_g: Floats, weight: Floats, *, components: int) -> 
 def held_out_correlations(
     x_s: Floats, x_g: Floats, weight: Floats, own: NDArray[np.bool_], *, components: int, seed: int
 ) -> Floats:
-    """Correlation of the j-th pair of directions on `own` pairs left out of their fit, (k,), in [0, 1], mean over folds.
+    """Correlation of each pair of directions on `own` pairs left out of their fit, (k,), in [0, 1], mean over folds.
 
     Raises `DataError` when the cohort has fewer than twice as many pairs as there are folds.
     """

@@ -67,7 +67,7 @@ def same_fold(cohort: Cohort, fold: Fold) -> Fold:
         if one.number == fold.number:
             return one
     raise ConfigError(
-        f"a pooled cohort has no fold {fold.number}: its folds are {', '.join(str(one.number) for one in cohort.folds)}; "
+        f"a pooled cohort has no fold {fold.number}, its folds are {[one.number for one in cohort.folds]}; "
         "give all cohorts as many folds"
     )
 

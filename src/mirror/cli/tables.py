@@ -6,10 +6,13 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mirror.evaluation.comparison import Comparison
 
 SHOWN = {"auroc": "AUROC", "c_index": "c-index"}
 """One metric a task; scores.parquet and the report have them all."""
@@ -33,6 +36,35 @@ def score_table(summary: pd.DataFrame, *, title: str) -> Table:
     for representation in dict.fromkeys(summary["representation"]):
         table.add_row(representation, *(cells.get((representation, *key), "") for key in columns))
     return table
+
+
+def comparison_table(found: Comparison, *, title: str) -> Table:
+    """A row a comparison: both values, the difference with its 95 % interval, Holm's p, and who is ahead."""
+    table = Table(title=title, title_justify="left", padding=(0, 1), pad_edge=False)
+    for name in ("representation", "protocol"):
+        table.add_column(name, no_wrap=True)
+    for name in ("metric", "first", "second"):
+        table.add_column(name)
+    for name in ("difference [95 %]", "p (Holm)"):
+        table.add_column(name, justify="right")
+    table.add_column("ahead")
+    for row in found.rows:
+        sides = (f"{row.first} {_cell(row.first_value, math.nan)}", f"{row.second} {_cell(row.second_value, math.nan)}")
+        ahead = {"sure": f"[bold]{escape(row.ahead)}[/]", "undecided": f"{escape(row.ahead)}, undecided"}
+        table.add_row(
+            escape(row.representation),
+            escape(_title(row.protocol)),
+            row.metric,
+            *map(escape, sides),
+            f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]".replace("[", r"\["),
+            _p(row.p_holm),
+            ahead.get(row.verdict, row.verdict),
+        )
+    return table
+
+
+def _p(p: float) -> str:
+    return "undefined" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _cell(mean: float, sd: float) -> str:

@@ -61,7 +61,8 @@ def test_two_runs_are_compared_where_they_differ(
     assert (table["p_holm"] >= table["p"]).all()
     said = capsys.readouterr()
     assert "the same on both sides, so not compared: raw_slide, linear" in said.err
-    assert "12 comparisons" in said.out and "fused" in said.out
+    assert "12 comparisons" in said.err
+    assert "brief - long" in said.out and "3-shot AUROC" in said.out and "surely ahead" in said.out
 
 
 def test_one_run_is_compared_with_its_own_baseline_into_json(

@@ -12,7 +12,7 @@ import mirror
 from mirror.cli import expression
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
-from mirror.cli.tables import comparison_table, score_table
+from mirror.cli.tables import comparison_tables, score_table
 from mirror.config import Config, load_config
 from mirror.errors import ConfigError
 
@@ -123,13 +123,17 @@ def compare(
             runs, metrics=metric or FOREMOST, against=against, seed=seed, resamples=resamples, progress=progress
         )
     stage.write_comparison(output, found, seed=seed, resamples=resamples)
-    if found.rows:
-        title = f"first - second, {resamples} resamples of patients, Holm over {len(found.rows)} comparisons"
-        Console().print(comparison_table(found, title=title))
+    for table in comparison_tables(found):
+        Console().print(table)
     if found.same:
         shown = "; ".join(found.same[:3]) + (" ..." if len(found.same) > 3 else "")
         console.print(f"[bold]compare[/]   the same on both sides, so not compared: {shown}", highlight=False)
-    console.print(f"[bold]compare[/]   {len(found.rows)} comparisons in {output}", highlight=False, soft_wrap=True)
+    console.print(
+        f"[bold]compare[/]   {len(found.rows)} comparisons in {output}; p after Holm over all of them, "
+        f"{resamples} resamples of patients",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -12,7 +13,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mirror.evaluation.comparison import Comparison
+    from mirror.evaluation.comparison import Compared, Comparison
 
 SHOWN = {"auroc": "AUROC", "c_index": "c-index"}
 """One metric a task; scores.parquet and the report have them all."""
@@ -38,33 +39,36 @@ def score_table(summary: pd.DataFrame, *, title: str) -> Table:
     return table
 
 
-def comparison_table(found: Comparison, *, title: str) -> Table:
-    """A row a comparison: both values, the difference with its 95 % interval, Holm's p, and who is ahead."""
-    table = Table(title=title, title_justify="left", padding=(0, 1), pad_edge=False)
-    for name in ("representation", "protocol"):
-        table.add_column(name, no_wrap=True)
-    for name in ("metric", "first", "second"):
-        table.add_column(name)
-    for name in ("difference [95 %]", "p (Holm)"):
-        table.add_column(name, justify="right")
-    table.add_column("ahead")
+def comparison_tables(found: Comparison) -> list[Table]:
+    """A table a pair of runs (or one for all representations of a run): a row a comparison, and who is surely ahead."""
+    pairs: dict[tuple[str, str], list[Compared]] = {}
     for row in found.rows:
-        sides = (f"{row.first} {_cell(row.first_value, math.nan)}", f"{row.second} {_cell(row.second_value, math.nan)}")
-        ahead = {"sure": f"[bold]{escape(row.ahead)}[/]", "undecided": f"{escape(row.ahead)}, undecided"}
+        pairs.setdefault(("" if row.first == row.representation else row.first, row.second), []).append(row)
+    return [_comparison_table(first or "value", second, rows) for (first, second), rows in pairs.items()]
+
+
+def _comparison_table(first: str, second: str, rows: Sequence[Compared]) -> Table:
+    title = f"{first if first != 'value' else 'each representation'} - {second}"
+    table = Table(title=escape(title), title_justify="left", padding=(0, 1), pad_edge=False)
+    table.add_column("representation", no_wrap=True)
+    table.add_column("measured")
+    for name in (first, second):
+        table.add_column(escape(name), justify="right", overflow="fold", min_width=5)
+    for name in ("differ", "95 % interval", "Holm p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("surely ahead", min_width=9)
+    for row in rows:
         table.add_row(
             escape(row.representation),
-            escape(_title(row.protocol)),
-            row.metric,
-            *map(escape, sides),
-            f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]".replace("[", r"\["),
-            _p(row.p_holm),
-            ahead.get(row.verdict, row.verdict),
+            f"{_title(row.protocol)} {SHOWN.get(row.metric, row.metric)}",
+            _cell(row.first_value, math.nan),
+            _cell(row.second_value, math.nan),
+            f"{row.difference:+.3f}",
+            f"{row.low:+.3f}, {row.high:+.3f}",
+            "undefined" if math.isnan(row.p_holm) else "<0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}",
+            f"[bold]{escape(row.ahead)}[/]" if row.verdict == "sure" else row.verdict,
         )
     return table
-
-
-def _p(p: float) -> str:
-    return "undefined" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _cell(mean: float, sd: float) -> str:

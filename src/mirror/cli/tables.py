@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mirror.evaluation.comparison import Compared, Comparison
 
 SHOWN = {"auroc": "AUROC", "c_index": "c-index"}
 """One metric a task; scores.parquet and the report have them all."""
@@ -32,6 +36,38 @@ def score_table(summary: pd.DataFrame, *, title: str) -> Table:
         table.add_column(name, justify="right", no_wrap=False, min_width=11)
     for representation in dict.fromkeys(summary["representation"]):
         table.add_row(representation, *(cells.get((representation, *key), "") for key in columns))
+    return table
+
+
+def comparison_tables(found: Comparison) -> list[Table]:
+    """A table a pair of runs (or one for all representations of a run): a row a comparison, and who is surely ahead."""
+    pairs: dict[tuple[str, str], list[Compared]] = {}
+    for row in found.rows:
+        pairs.setdefault(("" if row.first == row.representation else row.first, row.second), []).append(row)
+    return [_comparison_table(first or "value", second, rows) for (first, second), rows in pairs.items()]
+
+
+def _comparison_table(first: str, second: str, rows: Sequence[Compared]) -> Table:
+    title = f"{first if first != 'value' else 'each representation'} - {second}"
+    table = Table(title=escape(title), title_justify="left", padding=(0, 1), pad_edge=False)
+    table.add_column("representation", no_wrap=True)
+    table.add_column("measured")
+    for name in (first, second):
+        table.add_column(escape(name), justify="right", overflow="fold", min_width=5)
+    for name in ("differ", "95 % interval", "Holm p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("surely ahead", min_width=9)
+    for row in rows:
+        table.add_row(
+            escape(row.representation),
+            f"{_title(row.protocol)} {SHOWN.get(row.metric, row.metric)}",
+            _cell(row.first_value, math.nan),
+            _cell(row.second_value, math.nan),
+            f"{row.difference:+.3f}",
+            f"{row.low:+.3f}, {row.high:+.3f}",
+            "undefined" if math.isnan(row.p_holm) else "<0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}",
+            f"[bold]{escape(row.ahead)}[/]" if row.verdict == "sure" else row.verdict,
+        )
     return table
 
 

@@ -79,6 +79,13 @@ class Distribution:
         return Interval(estimate, float(low), float(high), _two_sided(known, reference), undefined)
 
 
+class Pair(NamedTuple):
+    """A metric of two sides on the same drawn patients."""
+
+    first: Distribution
+    second: Distribution
+
+
 def draw_resamples(predictions: pd.DataFrame, *, resamples: int, rng: np.random.Generator) -> Resamples:
     """Draw the patients of `predictions` `resamples` times, within folds where no patient is tested in two of them.
 
@@ -136,11 +143,23 @@ def paired_difference(
     Each side is one representation under one protocol; sides may differ in seeds and draws, which are averaged. Raises
     `DataError` when a patient is judged on one side only or with another outcome: see `shared_patients`.
     """
+    sides = paired_distributions(first, second, metric=metric, rng=rng, resamples=resamples)
+    return (sides.first - sides.second).interval(reference=0.0)
+
+
+def paired_distributions(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    *,
+    metric: str,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Pair:
+    """The metric of both sides on the same drawn patients. Raises as `paired_difference` does."""
     sides = fold_cells(first), fold_cells(second)
     _require_paired(*sides)
     drawn = draw_resamples(first, resamples=resamples, rng=rng)
-    left, right = (_distribution(side, drawn, metric=metric) for side in sides)
-    return (left - right).interval(reference=0.0)
+    return Pair(*(_distribution(side, drawn, metric=metric) for side in sides))
 
 
 def shared_patients(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

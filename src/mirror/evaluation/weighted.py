@@ -39,7 +39,9 @@ class FoldCells(NamedTuple):
     frame: pd.DataFrame
 
     def floats(self, column: str) -> Floats:
-        """(C, n) numbers."""
+        """(C, n) numbers. Raises `DataError` where predictions of an older version lack the column."""
+        if column not in self.frame:
+            raise DataError(f"the predictions have no column '{column}'; run `mirror evaluate` again")
         return self.frame[column].to_numpy(dtype=np.float64).reshape(len(self.shares), -1)
 
     def names(self, column: str) -> NDArray[np.object_]:

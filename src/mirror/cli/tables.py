@@ -11,6 +11,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mirror.evaluation.sweep_table import Block
+
 SHOWN = {"auroc": "AUROC", "c_index": "c-index"}
 """One metric a task; scores.parquet and the report have them all."""
 
@@ -32,6 +34,17 @@ def score_table(summary: pd.DataFrame, *, title: str) -> Table:
         table.add_column(name, justify="right", no_wrap=False, min_width=11)
     for representation in dict.fromkeys(summary["representation"]):
         table.add_row(representation, *(cells.get((representation, *key), "") for key in columns))
+    return table
+
+
+def block_table(block: Block) -> Table:
+    """One block of a sweep's table."""
+    table = Table(title=block.title, title_justify="left", padding=(0, 1), pad_edge=False, show_lines=True)
+    table.add_column("row", no_wrap=True)
+    for name in block.columns:
+        table.add_column(name, justify="right")
+    for row in block.rows:
+        table.add_row(*row)
     return table
 
 

@@ -5,6 +5,7 @@ python docs/update_configuration.py
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -13,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from mirror.artefacts import write_text
 from mirror.config import Config, PublishedModelConfig, Section, read_preset
+from mirror.sweep import SweepConfig
 
 PAGE = Path(__file__).resolve().parent / "configuration.md"
 
@@ -24,17 +26,26 @@ kind of model what `published` gives). Paths are relative to the file they stand
 nearest known one.
 """
 
+SWEEP_HEAD = """
+# Every key of a sweep
+
+`mirror sweep` takes a file of its own: rows of settings, and the configuration files of the cohorts to run them on. A
+row replaces the sections `preset`, `model` and `pretraining` of a cohort's file.
+"""
+
 
 def page() -> str:
     """The page as Markdown, a table a section."""
     sections: list[str] = []
     _describe(Config, "", read_preset("mirror"), sections)
-    return HEAD + "".join(sections)
+    sweep: list[str] = []
+    _describe(SweepConfig, "", None, sweep, root="A sweep's root")
+    return HEAD + "".join(sections) + SWEEP_HEAD + "".join(sweep)
 
 
-def _describe(section: type[Section], above: str, preset: Any, sections: list[str]) -> None:
+def _describe(section: type[Section], above: str, preset: Any, sections: list[str], *, root: str = "The root") -> None:
     lines = [
-        f"\n## {above.rstrip('.') or 'The root'}\n\n{_one_line(section.__doc__)}\n",
+        f"\n## {above.rstrip('.') or root}\n\n{_one_line(section.__doc__)}\n",
         "| key | values | default | meaning |",
     ]
     lines.append("|---|---|---|---|")
@@ -43,9 +54,10 @@ def _describe(section: type[Section], above: str, preset: Any, sections: list[st
         inner = _sections_of(field)
         given = preset.get(name) if isinstance(preset, dict) else None
         if inner:
+            path = f"{above}{name}.NAME." if get_origin(field.annotation) is Mapping else f"{above}{name}."
             for kind in inner:
                 published = kind is PublishedModelConfig
-                below.append((kind, f"{above}{name}.", read_preset("published")["model"] if published else given))
+                below.append((kind, path, read_preset("published")["model"] if published else given))
             is_list = get_origin(field.annotation) is tuple
             what = "list of sections" if is_list else "section"
             what += "" if field.is_required() or field.default is not None else ", optional"
@@ -70,7 +82,14 @@ def _sections_of(field: FieldInfo) -> list[type[Section]]:
 
 def _values(field: FieldInfo) -> str:
     text = str(field.annotation) if get_args(field.annotation) else getattr(field.annotation, "__name__", "")
-    for verbose, short in (("typing.", ""), ("pathlib.", ""), ("_local.", ""), ("<class '", ""), ("'>", "")):
+    for verbose, short in (
+        ("typing.", ""),
+        ("collections.abc.", ""),
+        ("pathlib.", ""),
+        ("_local.", ""),
+        ("<class '", ""),
+        ("'>", ""),
+    ):
         text = text.replace(verbose, short)
     if text.startswith("Literal["):
         text = text.removeprefix("Literal[").rstrip("]").replace("'", "`")

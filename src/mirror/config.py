@@ -368,6 +368,11 @@ def read_preset(name: str) -> dict[str, Any]:
 
 def load_config(path: Path) -> Config:
     """Read, fill in from the preset, resolve paths, check. Raises `ConfigError` that names file, key and remedy."""
+    return resolve(read_mapping(path), where=path)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file. Raises `ConfigError` when it is missing, unreadable or something else."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -378,7 +383,7 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is not a mapping of keys to values; the README shows a complete configuration")
-    return resolve(content, where=path)
+    return content
 
 
 def resolve(content: Mapping[str, Any], *, where: Path) -> Config:
@@ -386,9 +391,9 @@ def resolve(content: Mapping[str, Any], *, where: Path) -> Config:
     preset = read_preset(str(content.get("preset", Config.model_fields["preset"].default)))
     content = {**content, "pool": [_pool_section(item, where) for item in content.get("pool") or ()]}
     try:
-        config = Config.model_validate(_merge(preset, content))
+        config = Config.model_validate(merge(preset, content))
     except ValidationError as error:
-        raise ConfigError(f"{where}:\n" + "\n".join(_explain(item) for item in error.errors())) from None
+        raise ConfigError(f"{where}:\n{explain(error, Config)}") from None
     return _rebase(config, where.resolve().parent)
 
 
@@ -421,11 +426,12 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with what `over` says, section by section."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 
@@ -448,31 +454,35 @@ def nearest(word: str, known: tuple[str, ...]) -> str:
     return f"; did you mean '{close[0]}'?" if close else f"; known are: {', '.join(known)}"
 
 
-def _explain(item: Any) -> str:
+def explain(error: ValidationError, root: type[Section]) -> str:
+    """A line a mistake in what should have been a `root`: the key, what is wrong with it, what was probably meant."""
+    return "\n".join(_explain(item, root) for item in error.errors())
+
+
+def _explain(item: Any, root: type[Section]) -> str:
     # The kind of model stands in pydantic's locations, not in the file.
     named = [part for place, part in enumerate(item["loc"]) if not (place == 1 and item["loc"][0] == "model")]
     key = ".".join(str(part) for part in named) or "(root)"
     if item["type"] == "extra_forbidden":
-        section = _section_at(item["loc"][:-1])
+        section = _section_at(item["loc"][:-1], root)
         return f"  - unknown key `{key}`{nearest(str(item['loc'][-1]), tuple(section.model_fields))}"
     if item["type"] == "missing":
         return f"  - `{key}` is missing; add it"
     return f"  - `{key}`: {item['msg'].removeprefix('Value error, ')} (found {item['input']!r:.80})"
 
 
-def _section_at(location: tuple[int | str, ...]) -> type[Section]:
-    section: type[Section] = Config
+def _section_at(location: tuple[int | str, ...], root: type[Section]) -> type[Section]:
+    section = root
     for part in location:
         if isinstance(part, int):  # a place in a list of sections
             continue
         if part in MODEL_KINDS and section in MODEL_KINDS.values():
             section = MODEL_KINDS[part]
             continue
-        annotation = section.model_fields[str(part)].annotation
-        candidates = (
-            annotation,
-            *get_args(annotation),
-            *(kind for one in get_args(annotation) for kind in get_args(one)),
-        )
+        field = section.model_fields.get(part)
+        if field is None:  # the name of one of several sections, such as a row of a sweep
+            continue
+        given = get_args(field.annotation)
+        candidates = (field.annotation, *given, *(kind for one in given for kind in get_args(one)))
         section = next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section))
     return section

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 import mirror
-from mirror.cli import expression
+from mirror.cli import expression, sweep
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.tables import comparison_tables, score_table
@@ -26,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(expression.app, name="expression")
+app.command()(sweep.sweep)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]

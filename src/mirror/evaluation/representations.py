@@ -19,6 +19,8 @@ from mirror.errors import DataError, raise_together
 from mirror.evaluation.metrics import Flags, Floats
 
 VIEWS = ("slide", "expression", "fused", "raw_slide", "raw_expression", "panel_expression")
+LEARNED = ("slide", "expression", "fused")
+"""Representations that a trained model gives; all others are free baselines, which need none."""
 SINGLE_GAPS = ("raw_expression", "panel_expression")
 """Views in which a patient may lack single cells; they count as the mean of the training patients."""
 
@@ -108,6 +110,11 @@ def recipes(components: tuple[int, ...], *, panel: bool = False) -> dict[str, Re
         **({"panel_expression": Recipe(chosen[1:]), "panel_fused": Recipe(chosen)} if panel else {}),
         **{f"pca{count}_fused": Recipe(raw, count) for count in components},
     }
+
+
+def free_baselines(components: tuple[int, ...]) -> tuple[str, ...]:
+    """Names of the representations that need no trained model, in the order of the score table."""
+    return tuple(name for name in recipes(components) if name not in LEARNED)
 
 
 def fit_representation(name: str, table: PatientTable, train_rows: NDArray[np.intp]) -> Representation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from mirror.evaluation.scores import (
     write_scores,
 )
 from mirror.training.runs import RunFolder, run_folder
-from mirror.types import Progress, silent
+from mirror.types import Fold, Progress, silent
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.pretrain import wanted_runs
 
@@ -52,11 +52,18 @@ def account_file(config: Config) -> Path:
     return config.output / "evaluation.json"
 
 
-def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent) -> pd.DataFrame:
+def evaluate_runs(
+    config: Config,
+    *,
+    representations: Sequence[str] | None = None,
+    jobs: int = 1,
+    progress: Progress = silent,
+) -> pd.DataFrame:
     """Score every run of the configuration and write scores, predictions and the account of who took part.
 
-    Scores that are there already and were made from these embeddings with these settings are left as they are. Returns
-    the scores. Raises `ArtefactError` when a run has not been embedded.
+    All representations, or only `representations`. Scores that are there already and were made from these embeddings
+    with these settings are left as they are. Returns the scores. Raises `ArtefactError` when a run has not been
+    embedded.
     """
     cohort = prepare_cohort(config, progress=progress)
     runs = wanted_runs(config, cohort, fold=None, seed=None)
@@ -73,20 +80,47 @@ def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent)
     )
     if any(panels):
         mark = fingerprint(mark, panels)
-    provenance = {"fingerprint": mark, "config": config.name}
-    current = _current_scores(config, mark)
+    if representations is not None:
+        mark = fingerprint(mark, list(representations))
+    current = current_scores(config, mark)
     if current is not None:
         return current
+    tables = (patient_table(cohort, table, genes=genes) for table, genes in zip(embedded, panels, strict=True))
+    return score_tables(config, mark, runs, tables, representations=representations, jobs=jobs, progress=progress)
+
+
+def score_tables(
+    config: Config,
+    mark: str,
+    runs: Sequence[tuple[int, Fold]],
+    tables: Iterable[PatientTable],
+    *,
+    representations: Sequence[str] | None = None,
+    jobs: int = 1,
+    progress: Progress = silent,
+) -> pd.DataFrame:
+    """Judge the patients as each of `tables` describes them on the (seed, fold) of `runs`, and write the three files.
+
+    `mark` is the fingerprint of everything that went in. Returns the scores.
+    """
+    provenance = {"fingerprint": mark, "config": config.name}
     scores: list[pd.DataFrame] = []
     predictions: list[pd.DataFrame] = []
     account: list[dict[str, Any]] = []
-    for number, ((seed, fold), table, genes) in enumerate(zip(runs, embedded, panels, strict=True)):
+    for number, ((seed, fold), table) in enumerate(zip(runs, tables, strict=True)):
 
         def report(done: int, total: int, note: str = "", *, before: int = number) -> None:
             progress(before * total + done, len(runs) * total, note)
 
-        patients = patient_table(cohort, table, genes=genes)
-        result = evaluate_fold(patients, fold, config.evaluation, seed=seed, progress=report, n_jobs=jobs)
+        result = evaluate_fold(
+            table,
+            fold,
+            config.evaluation,
+            seed=seed,
+            progress=report,
+            n_jobs=jobs,
+            representations=representations,
+        )
         origin = RunOrigin(config.name, fold.number, seed, config.preset)
         scores.append(score_table(result.scores, origin))
         predictions.append(stamped(result.predictions, origin))
@@ -160,7 +194,7 @@ def _account(result: FoldResult) -> dict[str, Any]:
     return {"counts": [count._asdict() for count in result.counts], "notes": result.notes}
 
 
-def _current_scores(config: Config, mark: str) -> pd.DataFrame | None:
+def current_scores(config: Config, mark: str) -> pd.DataFrame | None:
     """The scores that are there, if all three files are whole and of this fingerprint."""
     files = (scores_file(config), predictions_file(config))
     with suppress(ArtefactError):  # missing, damaged or of another version: they are made (again)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mirror.data.feature_store import FeatureStore
+from mirror.data.mapped import draw_blocks
 from mirror.data.panel import AppliedPanel
 from mirror.errors import DataError
 from mirror.seeding import generator_for
@@ -28,8 +29,14 @@ class BatchKey(NamedTuple):
     part: int = 0
 
 
-def draw_tiles(available: int, wanted: int, *, generator: torch.Generator) -> NDArray[np.intp]:
-    """Rows of `wanted` tiles in random order, with replacement only where the slide has fewer (METHOD section 6)."""
+def draw_tiles(available: int, wanted: int, *, generator: torch.Generator, block: int = 1) -> NDArray[np.intp]:
+    """Rows of `wanted` tiles in random order, with replacement only where the slide has fewer (METHOD section 6).
+
+    A `block` larger than 1 says that the file has its rows in random order, of which `block` neighbours are read
+    together.
+    """
+    if available >= wanted and block > 1:
+        return draw_blocks(available, wanted, block=block, generator=generator)
     if available >= wanted:
         drawn = torch.randperm(available, generator=generator)[:wanted]
     else:
@@ -101,7 +108,8 @@ class PairedSlides(Dataset[PairedBatch]):
         tiles_BTD = torch.empty(len(slides), self._tiles, width)
         for place, slide in enumerate(slides):
             bag = self._store.bag(slide)
-            rows = draw_tiles(bag.tiles, self._tiles, generator=generator_for(self._seed, "tiles", slide, key.epoch))
+            generator = generator_for(self._seed, "tiles", slide, key.epoch)
+            rows = draw_tiles(bag.tiles, self._tiles, generator=generator, block=bag.block)
             tiles_BTD[place] = torch.from_numpy(bag.read(rows))
         if self._tile_units is not None:
             tiles_BTD = tiles_BTD * torch.from_numpy(self._tile_units.scale) + torch.from_numpy(self._tile_units.shift)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mirror.artefacts import hash_bytes
 from mirror.data.hdf5 import gather, open_features, read_coords
+from mirror.data.mapped import MappedRows
 from mirror.errors import DataError, first_line, raise_together
 from mirror.ids import SlideId
 
@@ -52,7 +53,8 @@ def find_bags(folder: Path) -> dict[SlideId, Path]:
 class Bag:
     """The tile features of one slide, opened but not read.
 
-    Attributes: `path`; `tiles` T; `width` D; `encoder`, the tile encoder's name, or None where the file does not say.
+    Attributes: `path`; `tiles` T; `width` D; `encoder`, the tile encoder's name, or None where the file does not say;
+    `block`, how many neighbouring rows are best read together: 1 unless the rows are stored in a random order.
     Raises `DataError` when the file is unreadable, is empty, or holds no (T, D) or (1, T, D) features.
     """
 
@@ -70,6 +72,7 @@ class Bag:
         if shape[0] == 0:
             raise DataError(f"{path} is an empty bag (0 tiles); extract its features again or leave the slide out")
         self.tiles, self.width = int(shape[0]), int(shape[1])
+        self.block = self._source.block if isinstance(self._source, MappedRows) else 1
 
     def read(self, rows: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
         """Features (n, D) of the `rows` asked for, in that order, repeats and all; of all tiles when None."""
@@ -79,6 +82,8 @@ class Bag:
         if len(rows) and (rows.min() < 0 or rows.max() >= self.tiles):
             raise IndexError(f"{self.path} has {self.tiles} tiles; row {int(rows.max())} was asked for")
         match self._source:
+            case MappedRows():
+                return _as_float32(self._source.take(rows))
             case np.ndarray():
                 return _as_float32(self._source[rows])
             case torch.Tensor():

@@ -304,6 +304,11 @@ def read_preset(name: str) -> dict[str, Any]:
 
 def load_config(path: Path) -> Config:
     """Read, fill in from the preset, resolve paths, check. Raises `ConfigError` that names file, key and remedy."""
+    return resolve(read_mapping(path), where=path)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The keys of a configuration file as they stand. Raises `ConfigError` when it is missing or no mapping."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -314,17 +319,22 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is not a mapping of keys to values; the README shows a complete configuration")
-    return resolve(content, where=path)
+    return content
 
 
 def resolve(content: Mapping[str, Any], *, where: Path) -> Config:
     """The complete configuration for `content`, whose relative paths are taken from the folder of the file `where`."""
     preset = read_preset(str(content.get("preset", Config.model_fields["preset"].default)))
+    return checked(_merge(preset, content), Config, where=where)
+
+
+def checked(content: Mapping[str, Any], kind: type[S], *, where: Path) -> S:
+    """`content` as a section of this `kind`, its paths resolved. Raises `ConfigError` that names file, key, remedy."""
     try:
-        config = Config.model_validate(_merge(preset, content))
+        section = kind.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{where}:\n" + "\n".join(_explain(item) for item in error.errors())) from None
-    return _rebase(config, where.resolve().parent)
+        raise ConfigError(f"{where}:\n" + "\n".join(_explain(item, kind) for item in error.errors())) from None
+    return _rebase(section, where.resolve().parent)
 
 
 def changes_from_preset(config: Config) -> dict[str, Any]:
@@ -343,7 +353,7 @@ def changes_from_preset(config: Config) -> dict[str, Any]:
     return differences(read_preset(config.preset), resolved, "")
 
 
-def dump_config(config: Config) -> str:
+def dump_config(config: Section) -> str:
     """The resolved configuration as YAML; `load_config` of it gives `config` back."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
@@ -373,18 +383,18 @@ def nearest(word: str, known: tuple[str, ...]) -> str:
     return f"; did you mean '{close[0]}'?" if close else f"; known are: {', '.join(known)}"
 
 
-def _explain(item: Any) -> str:
+def _explain(item: Any, root: type[Section]) -> str:
     key = ".".join(str(part) for part in item["loc"]) or "(root)"
     if item["type"] == "extra_forbidden":
-        section = _section_at(item["loc"][:-1])
+        section = _section_at(item["loc"][:-1], root)
         return f"  - unknown key `{key}`{nearest(str(item['loc'][-1]), tuple(section.model_fields))}"
     if item["type"] == "missing":
         return f"  - `{key}` is missing; add it"
     return f"  - `{key}`: {item['msg'].removeprefix('Value error, ')} (found {item['input']!r:.80})"
 
 
-def _section_at(location: tuple[int | str, ...]) -> type[Section]:
-    section: type[Section] = Config
+def _section_at(location: tuple[int | str, ...], root: type[Section]) -> type[Section]:
+    section = root
     for part in location:
         annotation = section.model_fields[str(part)].annotation
         candidates = (annotation, *get_args(annotation))

@@ -12,6 +12,7 @@ import mirror
 from mirror.cli import expression
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.slides import slides
 from mirror.cli.tables import score_table
 from mirror.config import Config, load_config
 from mirror.errors import ConfigError
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(expression.app, name="expression")
+app.command()(slides)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]

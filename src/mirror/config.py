@@ -390,11 +390,16 @@ def resolve(content: Mapping[str, Any], *, where: Path) -> Config:
     """The complete configuration for `content`, whose relative paths are taken from the folder of the file `where`."""
     preset = read_preset(str(content.get("preset", Config.model_fields["preset"].default)))
     content = {**content, "pool": [_pool_section(item, where) for item in content.get("pool") or ()]}
+    return checked(merge(preset, content), Config, where=where)
+
+
+def checked(content: Mapping[str, Any], kind: type[S], *, where: Path) -> S:
+    """`content` as a section of this `kind`, its paths resolved. Raises `ConfigError` that names file, key, remedy."""
     try:
-        config = Config.model_validate(merge(preset, content))
+        section = kind.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{where}:\n{explain(error, Config)}") from None
-    return _rebase(config, where.resolve().parent)
+        raise ConfigError(f"{where}:\n{explain(error, kind)}") from None
+    return _rebase(section, where.resolve().parent)
 
 
 def _pool_section(item: Any, where: Path) -> Any:
@@ -421,7 +426,7 @@ def changes_from_preset(config: Config) -> dict[str, Any]:
     return differences(read_preset(config.preset), resolved, "")
 
 
-def dump_config(config: Config) -> str:
+def dump_config(config: Section) -> str:
     """The resolved configuration as YAML; `load_config` of it gives `config` back."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 

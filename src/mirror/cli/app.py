@@ -12,6 +12,7 @@ import mirror
 from mirror.cli import expression, sweep
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.slides import slides
 from mirror.cli.tables import comparison_tables, score_table
 from mirror.config import Config, load_config
 from mirror.errors import ConfigError
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(expression.app, name="expression")
 app.command()(sweep.sweep)
+app.command()(slides)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]

@@ -187,15 +187,13 @@ def _train(
 def pooled_cohorts(config: Config) -> tuple[Cohort, ...]:
     """The cohorts of `pool`, read and joined. Raises `ConfigError` where the kind of model cannot use them."""
     if config.pool and not isinstance(config.model, CanonicalModelConfig):
-        raise ConfigError(
-            "`pool` needs a model of `kind: canonical`, such as `preset: mirror`; remove it, or change the preset"
-        )
-    return tuple(_pooled(section) for section in config.pool)
+        raise ConfigError("`pool` needs a model of `kind: canonical`, as `preset: mirror` has; remove it, or use that")
+    return tuple(_pooled(section.model_dump_json()) for section in config.pool)
 
 
 @lru_cache(maxsize=16)
-def _pooled(section: CohortConfig) -> Cohort:  # every fold of every seed asks for it again
-    return build_cohort(section)
+def _pooled(section: str) -> Cohort:  # every fold of every seed asks for it again
+    return build_cohort(CohortConfig.model_validate_json(section))
 
 
 def training_slides(config: Config, cohort: Cohort, fold: Fold) -> pd.DataFrame:

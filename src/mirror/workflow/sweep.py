@@ -19,8 +19,8 @@ from mirror.artefacts import fingerprint, read_json, write_json, write_text
 from mirror.config import Config
 from mirror.errors import ArtefactError
 from mirror.evaluation.bootstrap import RESAMPLES
-from mirror.evaluation.judgements import Judgement, compare
 from mirror.evaluation.embed import load_embeddings
+from mirror.evaluation.judgements import Judgement, compare
 from mirror.evaluation.representations import LEARNED
 from mirror.evaluation.retrieval import TOP, held_out_retrieval
 from mirror.evaluation.scores import read_predictions, read_provenance, read_scores

@@ -119,7 +119,7 @@ def test_a_constant_gene_is_harmless() -> None:
 
 def test_too_few_pairs_are_refused_with_the_remedy() -> None:
     x, g = correlated(9)
-    with pytest.raises(DataError, match="9 training patients have both modalities.*pool"):
+    with pytest.raises(DataError, match=r"9 training patients have both modalities.*pool"):
         started(x, g)
 
 

@@ -177,8 +177,8 @@ class CanonicalMirror(nn.Module):
 
         `X_slide`, `X_expression` and `X_fused` are for probes (`Readout`); `X_fused` needs both. `X_align_slide` and
         `X_align_expression` (N, K) are compared by their cosine. `X_shared` (N, K) is the expected z given what the
-        patient has; `X_slide_private` and `X_expression_private` (N, K) are what z leaves of u and of v: of the first the
-        expression, of the second the slide can predict nothing linear.
+        patient has; `X_slide_private` and `X_expression_private` (N, K) are what z leaves of u and of v: nothing linear
+        of them can be predicted from the other modality.
         """
         rho = self.correlations
         shared = self.shared(slide_NK, expression_NK)

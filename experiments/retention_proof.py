@@ -3,7 +3,7 @@
     python experiments/retention_proof.py [--patients 400] [--seeds 0 1 2]
 
 The cohort of `simulate/cohort.py`, drawn anew for every seed: each of its three factors has two coordinates. Rows are
-the presets at sizes that suit the simulated data, the raw features they read, and the parts of the default preset. A row's
+the presets at sizes that suit the simulated data, the raw features, and the parts of the default preset. A row's
 number is R^2 of ridge regression (penalty chosen by leave-one-out on training patients) from the fused view (or the
 part) to a factor, on test patients, mean over both coordinates, over folds, then over seeds ± their standard deviation.
 The last line is one JSON object.

@@ -12,7 +12,7 @@ import mirror
 from mirror.cli import expression, sweep
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
-from mirror.cli.slides import slides
+from mirror.cli.slides import extract, require_extra, slides
 from mirror.cli.tables import comparison_tables, score_table
 from mirror.config import Config, load_config
 from mirror.errors import ConfigError, DataError
@@ -142,10 +142,13 @@ def compare(
 @app.command()
 @plain_errors(console)
 def demo(
-    output: Annotated[Path, typer.Option("--output", help="Folder for the simulated cohort and its results.")] = Path(
-        "demo"
-    ),
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder for the simulated cohort and its results (default: demo).")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
+    scans: Annotated[
+        bool, typer.Option("--slides", help="Begin with simulated slides; the default folder is then demo-slides.")
+    ] = False,
 ) -> None:
     """Simulate a cohort with known truth and run the main job on it."""
     import torch
@@ -155,13 +158,22 @@ def demo(
     # Bags this small gain nothing from a second thread, and lose several times over beside another busy process.
     torch.set_num_threads(1)
 
+    output = output or Path("demo-slides" if scans else "demo")
     config_file = output / "demo.yaml"
     if not config_file.exists():  # a second call goes on where the first one stopped
         with progress_bar(console, "simulate") as progress:
-            simulate_cohort(output, seed=seed, progress=progress)
+            if scans:
+                require_extra()
+                from mirror.simulate.scans import simulate_scans
+
+                simulate_scans(output, seed=seed, progress=progress)
+            else:
+                simulate_cohort(output, seed=seed, progress=progress)
         console.print(f"[bold]simulate[/]  a cohort with known truth in {output}")
     elif simulated_with(output) != seed:
         raise ConfigError(f"{output} was simulated with seed {simulated_with(output)}; choose another --output")
+    if scans:
+        extract(output / "slides.yaml")
     run(config_file)
 
 

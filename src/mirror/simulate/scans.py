@@ -76,7 +76,9 @@ def write_scan(path: Path, image: NDArray[np.uint8], *, mpp: float | None) -> No
     """Write a tiled TIFF of two levels that OpenSlide reads; without `mpp` its header says no resolution."""
     import tifffile
 
-    resolution: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    resolution: dict[str, Any] = {}
+    if mpp is not None:
+        resolution = {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
     shared: dict[str, Any] = {"tile": (256, 256), "photometric": "rgb", "compression": "zlib", "metadata": None}
     height, width = (length // 4 * 4 for length in image.shape[:2])
     coarse = image[:height, :width].reshape(height // 4, 4, width // 4, 4, 3).mean(axis=(1, 3)).astype(np.uint8)

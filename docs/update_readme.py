@@ -24,6 +24,7 @@ ROOMS = {
     "cli": "the command line",
     "workflow": "the stages of `mirror run`, one file each",
     "evaluation": "representations, probes, survival, report",
+    "slides": "from scanner files to tile features, on LazySlide (extra)",
     "simulate": "a cohort with known truth",
     "tasks": "networks and losses wired together",
     "compat": "checkpoints of the authors' code",

@@ -41,6 +41,16 @@ def test_units_are_guessed_with_the_reason(values, units, reason):
     assert reason in guess.reason
 
 
+def test_of_a_large_table_some_samples_are_looked_at_and_the_extremes_of_all(monkeypatch):
+    monkeypatch.setattr("mirror.data.inspection._CELLS_LOOKED_AT", 1)
+    values = np.tile(np.log2(LINEAR + 0.001), (4, 1)).astype(np.float32)
+    values[37, 5] = 22  # of a sample that is not looked at
+    guess = guess_units(values)
+    assert guess.units == "log2(x + 0.001)"
+    values[37, 5] = 300
+    assert guess_units(values).units != guess.units
+
+
 def test_library_sizes_are_sums_on_the_linear_scale():
     np.testing.assert_allclose(library_sizes(table(np.log2(TPM + 1))), 1e6, rtol=1e-4)
     np.testing.assert_allclose(library_sizes(table(TPM, "TPM")), 1e6, rtol=1e-4)

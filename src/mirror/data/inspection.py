@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 
 # A floor counts where at least this share of a group, and this many of its patients, have exactly the same minimum.
 _FLOOR_SHARE, _FLOOR_PATIENTS = 0.1, 5
+_CELLS_LOOKED_AT = 4_000_000
 
 
 class Guess(NamedTuple):
@@ -89,8 +90,9 @@ class Inspection:
 def inspect_expression(read: ReadExpression, groups: Mapping[str, str] | None = None) -> Inspection:
     """Look at a table as it was read. `groups` says of patients which batch or cohort they are of ("(none)" if not)."""
     table = read.table
-    missing = np.isnan(table.values).sum(axis=0)
-    lowest, highest = (_by_gene(table.values, how) for how in (np.nanmin, np.nanmax))
+    missing = sum((np.isnan(row).astype(np.intp) for row in table.values), np.zeros(len(table.genes), dtype=np.intp))
+    # Unlike nanmin, the reductions of ufuncs make no copy of the table; a gene without a value stays NaN.
+    lowest, highest = np.fmin.reduce(table.values, axis=0), np.fmax.reduce(table.values, axis=0)
     named = None if groups is None else tuple(groups.get(patient, "(none)") for patient in table.patients)
     return Inspection(
         source=table.source,
@@ -110,11 +112,17 @@ def inspect_expression(read: ReadExpression, groups: Mapping[str, str] | None = 
 
 
 def guess_units(values: NDArray[np.float32]) -> Guess:
-    """What values (N, G) look like. A guess to hold against what the configuration says; nothing is done with it."""
-    present = values[~np.isnan(values)].astype(np.float64)
-    if not present.size:
+    """What values (N, G) look like. A guess to hold against what the configuration says; nothing is done with it.
+
+    Least and greatest are those of the table, shares and centres those of some samples spread evenly over it (of a
+    whole transcriptome `_CELLS_LOOKED_AT` cells, and at least 20 samples).
+    """
+    low, high = (float(reduce(values, axis=None, initial=np.nan)) for reduce in (np.fmin.reduce, np.fmax.reduce))
+    if np.isnan(low):
         return Guess("unknown", "there is no value")
-    low, high = float(present.min()), float(present.max())
+    count = min(len(values), max(20, _CELLS_LOOKED_AT // values.shape[1]))
+    values = values[np.linspace(0, len(values) - 1, count).round().astype(np.intp)]
+    present = values[~np.isnan(values)].astype(np.float64)
     at_low = float((present == low).mean())
     if low >= 0 and high > HIGHEST_LOG:
         return _guess_linear(values, present, high)
@@ -185,21 +193,14 @@ def group_floors(table: ExpressionTable, groups: Sequence[str]) -> tuple[Floor, 
     shares: dict[str, Array] = {}
     for group in sorted(set(groups)):
         values = table.values[names == group]
-        lowest[group] = _by_gene(values, np.nanmin)
-        same = (values == lowest[group]).sum(axis=0)
+        lowest[group] = np.fmin.reduce(values, axis=0)
+        same = sum((row == lowest[group] for row in values), np.zeros(values.shape[1], dtype=np.intp))
         shares[group] = np.where(same >= _FLOOR_PATIENTS, same / len(values), 0.0)
     for column, gene in enumerate(table.genes):
         of_gene = {group: float(lowest[group][column]) for group in lowest if shares[group][column] >= _FLOOR_SHARE}
         if len(set(of_gene.values())) > 1:
             floors.append(Floor(gene, of_gene, {group: float(shares[group][column]) for group in of_gene}))
     return tuple(sorted(floors, key=lambda floor: (-min(floor.share.values()), floor.gene)))
-
-
-def _by_gene(values: NDArray[np.float32], how: Any) -> NDArray[np.float32]:
-    known = ~np.isnan(values).all(axis=0)
-    result = np.full(values.shape[1], np.nan, dtype=np.float32)
-    result[known] = how(values[:, known], axis=0)
-    return result
 
 
 def _between(score: Array, groups: Sequence[str]) -> float:

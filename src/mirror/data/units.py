@@ -99,8 +99,9 @@ def check_units(
     Refused in a table of any size: what no measurement gives, which is a negative value on a linear scale, a logarithm
     below that of its offset (log2(0.001) under `log2(TPM + 0.001)`, rounded to whatever decimals), and one above
     `HIGHEST_LOG` in base 2. Refused by the look of it: a table that is a logarithm once more than `text` says
-    (`looks_logged`, from 50 genes on), and a mixture of samples that reach above 64 without a negative value and others
-    that each look like logarithms (from 200 genes on, for one sample says less than many). Z-scores and units of unknown form are not checked.
+    (`looks_logged`, from 50 genes on), and a mixture of samples that reach above 64 without a negative value and
+    others that each look like logarithms (from 200 genes on, for one sample says less than many). Z-scores and units
+    of unknown form are not checked.
     """
     units = parse_units(text)
     if units is None or units.quantity == "z-score" or not values.size:
@@ -149,7 +150,11 @@ def _refuse_impossible(
     low, high = values < lowest, values > highest
     found: list[str] = []
     if low.any():
-        below = "negative values" if lowest == 0 else f"values below {round(lowest, 4) + 0.0:g}, the logarithm of the offset,"
+        below = (
+            "negative values"
+            if lowest == 0
+            else f"values below {round(lowest, 4) + 0.0:g}, the logarithm of the offset,"
+        )
         found.append(f"{int(low.sum())} {below} as only z-scores, batch-corrected values or other logarithms have")
     if high.any():
         found.append(f"{int(high.sum())} values above {highest:.4g}; these are no logarithms")
@@ -171,7 +176,7 @@ def _refuse_mixed(values: NDArray[np.float32], *, rows: Sequence[str], source: s
     # A z-score may be as high, but never without negative ones beside it.
     linear = np.flatnonzero((peaks > HIGHEST_LOG) & (np.fmin.reduce(values, axis=1) >= 0))
     # A row at a time: of most tables no sample is low, and none is copied.
-    logged = [row for row in np.flatnonzero(peaks < _LOWEST_PEAK) if _is_low_and_even(values[row][None])]
+    logged = [row for row in np.flatnonzero(peaks < _LOWEST_PEAK).tolist() if _is_low_and_even(values[row][None])]
     if len(linear) and logged:
         raise DataError(
             f"{source} mixes units: {len(linear)} samples reach values as '{rows[linear[0]]}' does "

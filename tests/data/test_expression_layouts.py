@@ -82,6 +82,15 @@ def test_a_table_of_strangers_is_refused_with_names_of_both(tmp_path):
         read_expression(config(tmp_path / "m.tsv"), patients=["P1"])
 
 
+def test_a_table_read_sideways_shows_what_its_rows_are_called(tmp_path):
+    (tmp_path / "m.tsv").write_text("gene\tTCGA-AA-0001-01\nTP53\t1\n")
+    settings = config(tmp_path / "m.tsv", orientation="patients_in_rows", identifiers="tcga")
+    with pytest.raises(
+        DataError, match=r"no row of .* is a patient's expression; check .* \(the rows are called TP53\)"
+    ):
+        read_expression(settings, patients=["TCGA-AA-0001"])
+
+
 def test_a_table_longer_than_a_block_is_put_together_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr("mirror.data.tables._BLOCK_BYTES", 4096)
     values = np.random.default_rng(0).normal(size=(3000, 4)).astype(np.float32)
@@ -275,8 +284,10 @@ def test_star_files_of_strangers_are_not_read(tmp_path):
     read_expression(star_config(tmp_path), patients={"TCGA-AA-0001"})
     with pytest.raises(DataError, match=r"ccc\.rna_seq.*cannot be read"):
         read_expression(star_config(tmp_path))
-    with pytest.raises(DataError, match=r"no sample of .*star belongs to a patient of the cohort"):
-        read_expression(star_config(tmp_path), patients={"P"})
+    with pytest.raises(
+        DataError, match=r"no sample of .*star belongs to a patient of the cohort.*or `samples`, the sample"
+    ):
+        read_expression(star_config(tmp_path, samples=None), patients={"TCGA-AA-0001"})
 
 
 @pytest.mark.parametrize(

@@ -124,3 +124,12 @@ def test_inspect_looks_at_the_patients_of_the_slide_table_and_at_all_where_there
     refined_job.write_text(yaml.safe_dump(settings))
     done = CliRunner().invoke(app, ["expression", "inspect", str(refined_job)])
     assert f"{len(table) + 1} patients (all of the file" in " ".join(done.output.split())
+
+
+def test_inspect_says_what_the_numbers_look_like_where_the_configuration_is_wrong(refined_job):
+    refined_job.write_text(refined_job.read_text().replace("log2(TPM), simulated", "counts"))
+    done = CliRunner().invoke(app, ["expression", "inspect", str(refined_job)])
+    assert done.exit_code == 1
+    said = " ".join(done.output.split())
+    assert "in 'counts' but has" in said
+    assert "correct `units`" in said

@@ -23,7 +23,8 @@ from mirror.data.hdf5 import hdf5_aside
 from mirror.data.ledger import Excluded
 from mirror.data.patient_rows import NO_BARCODE, NO_PATIENT, one_row_a_patient
 from mirror.data.tables import Matrix, present_columns, read_matrix
-from mirror.data.units import check_units, convert
+from mirror.data.unit_checks import check_units
+from mirror.data.units import convert
 from mirror.errors import ArtefactError, DataError, MirrorError, first_line, raise_together
 from mirror.ids import TcgaBarcode
 
@@ -116,7 +117,7 @@ class ReadExpression(NamedTuple):
         if len(here) == len(self.table.patients):
             return self
         if not here:
-            raise _no_overlap(self.table.source, self.table.patients, patients or ())
+            raise _no_overlap(self.table.source, self.table.patients, patients or (), _SIDEWAYS)
         others = [name for name in self.table.patients if name not in set(here)]
         left = [Excluded("expression", name, NO_PATIENT, self.table.source) for name in others]
         return self._replace(table=self.table.of(here), excluded=(*self.excluded, *left))
@@ -140,7 +141,8 @@ def read_expression(config: ExpressionConfig, *, patients: Collection[str] | Non
     matrix, not_read = _read(config, patients)
     given = matrix.values.shape
     if not given[0] and not_read:
-        raise _no_overlap(source, [entry.item for entry in not_read], patients or ())
+        also = _SHEET if config.layout == "gdc_star" else _SIDEWAYS
+        raise _no_overlap(source, [entry.item for entry in not_read], patients or (), also)
     _refuse_infinite(matrix, config.path)
     check_units(matrix.values, config.units, rows=matrix.rows, genes=matrix.columns, source=source)
     matrix, genes_out = one_column_a_gene(matrix, config)
@@ -149,18 +151,24 @@ def read_expression(config: ExpressionConfig, *, patients: Collection[str] | Non
         matrix = matrix._replace(values=convert(matrix.values, config.units, config.convert_to, source=source))
     keep, rows_out = one_row_a_patient(matrix, config, strict=patients is None)
     if not keep:
-        raise DataError(f"no row of {config.path} is a patient's expression; check `orientation` and `identifiers`")
+        raise DataError(
+            f"no row of {config.path} is a patient's expression; check `orientation` and `identifiers` (the rows are "
+            f"called {', '.join(matrix.rows[:3])})"
+        )
     rows = list(keep.values())
     values = matrix.values if rows == list(range(len(matrix.rows))) else matrix.values[rows]
     table = ExpressionTable(tuple(keep), matrix.columns, values, units, source)
     return ReadExpression(table, (*genes_out, *rows_out, *not_read), given[0] + len(not_read), given[1])
 
 
-def _no_overlap(source: str, names: Sequence[str], patients: Iterable[str]) -> DataError:
+_SIDEWAYS = "`orientation` where these are genes"
+_SHEET = "`samples`, the sample sheet that says whose each file is"
+
+
+def _no_overlap(source: str, names: Sequence[str], patients: Iterable[str], also: str) -> DataError:
     return DataError(
         f"no sample of {source} belongs to a patient of the cohort: it has {', '.join(names[:3])}, the cohort "
-        f"{', '.join(sorted(patients)[:3])}; set `identifiers` so that both name patients alike, or `orientation` "
-        "where these are genes"
+        f"{', '.join(sorted(patients)[:3])}; set `identifiers` so that both name patients alike, or {also}"
     )
 
 
@@ -250,5 +258,5 @@ def _read_h5ad(
 
 def _refuse_infinite(matrix: Matrix, path: Path) -> None:
     at = np.argwhere(np.isinf(matrix.values))
-    cells = [f"'{matrix.rows[row]}', gene '{matrix.columns[column]}'" for row, column in at[:100]]
+    cells = [f"sample '{matrix.rows[row]}', gene '{matrix.columns[column]}'" for row, column in at[:100]]
     raise_together(DataError, f"{path} has {len(at)} infinite values (a log of zero?); correct or empty them:", cells)

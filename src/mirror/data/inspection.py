@@ -14,20 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirror.data.expression import ExpressionTable, ReadExpression
-from mirror.data.units import HIGHEST_LOG, parse_units
+from mirror.data.unit_checks import Guess, guess_units
+from mirror.data.units import parse_units
 
 Array = NDArray[np.float64]
 
 # A floor counts where at least this share of a group, and this many of its patients, have exactly the same minimum.
 _FLOOR_SHARE, _FLOOR_PATIENTS = 0.1, 5
-_CELLS_LOOKED_AT = 4_000_000
-
-
-class Guess(NamedTuple):
-    """Units that the values look like, and what about them says so."""
-
-    units: str
-    reason: str
 
 
 class Floor(NamedTuple):
@@ -109,43 +102,6 @@ def inspect_expression(read: ReadExpression, groups: Mapping[str, str] | None = 
         components=principal_components(table.values, named),
         floors=() if named is None else group_floors(table, named),
     )
-
-
-def guess_units(values: NDArray[np.float32]) -> Guess:
-    """What values (N, G) look like. A guess to hold against what the configuration says; nothing is done with it.
-
-    Least and greatest are those of the table, shares and centres those of some samples spread evenly over it (of a
-    whole transcriptome `_CELLS_LOOKED_AT` cells, and at least 20 samples).
-    """
-    low, high = (float(reduce(values, axis=None, initial=np.nan)) for reduce in (np.fmin.reduce, np.fmax.reduce))
-    if np.isnan(low):
-        return Guess("unknown", "there is no value")
-    count = min(len(values), max(20, _CELLS_LOOKED_AT // values.shape[1]))
-    values = values[np.linspace(0, len(values) - 1, count).round().astype(np.intp)]
-    present = values[~np.isnan(values)].astype(np.float64)
-    at_low = float((present == low).mean())
-    if low >= 0 and high > HIGHEST_LOG:
-        return _guess_linear(values, present, high)
-    floor = f"the lowest value {low:.4g} stands in {at_low:.1%} of the cells"
-    if low >= 0:
-        return Guess("log2(x + 1)", f"nothing is negative or above {high:.4g}, and {floor}: zeros, if 1 was added")
-    deviations = np.nanstd(values, axis=0, dtype=np.float64)
-    centred = float((np.abs(np.nanmean(values, axis=0, dtype=np.float64)) < 0.5 * deviations).mean())
-    if at_low > 0.001 and high <= HIGHEST_LOG:
-        return Guess(f"log2(x + {2**low:.2g})", f"{floor}: zeros, if {2**low:.2g} was added before the logarithm")
-    if centred > 0.5:
-        units = "z-score" if high <= HIGHEST_LOG else "z-score, with outliers"
-        return Guess(units, f"{centred:.0%} of the genes lie around zero within half their deviation, up to {high:.4g}")
-    return Guess("log2(x) or a difference", f"values from {low:.4g} to {high:.4g}, without a floor or a common centre")
-
-
-def _guess_linear(values: NDArray[np.float32], present: Array, high: float) -> Guess:
-    if bool((present == np.round(present)).all()):
-        return Guess("counts", f"all values are whole numbers, up to {high:.4g}")
-    totals = np.nansum(values, axis=1, dtype=np.float64)
-    if float(np.abs(totals / 1e6 - 1).max()) < 0.02:
-        return Guess("TPM", "nothing is negative and each sample adds up to a million")
-    return Guess("FPKM, RSEM or part of a TPM table", f"nothing is negative, values reach {high:.4g}, sums differ")
 
 
 def library_sizes(table: ExpressionTable) -> Array | None:

@@ -70,7 +70,8 @@ class ExpressionConfig(Section):
     path: Path
     layout: Literal["matrix", "gdc_star", "cbioportal"] = "matrix"
     """`matrix`: any table of numbers, as `orientation` says. `cbioportal`: genes in rows, named by `Hugo_Symbol`,
-    or by `Entrez_Gene_Id` where that is empty or absent. `gdc_star`: a folder with one file a sample, of which the column `value` is read."""
+    or by `Entrez_Gene_Id` where that is empty or absent. `gdc_star`: a folder with one file a sample, of which the
+    column `value` is read."""
     orientation: Literal["patients_in_rows", "genes_in_rows"] | None = None
     """Needed for `layout: matrix`; the others have theirs."""
     id: str | None = None

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirror.data.units import (
+    ENOUGH_GENES_OF_ONE,
     HIGHEST_LOG,
     LOG_OF_A_LOG,
     LOWEST_PEAK,
@@ -25,8 +26,6 @@ from mirror.errors import DataError, raise_together
 
 Array = NDArray[np.float64]
 
-# One sample of fewer genes may be low and even by chance where a table of many samples is not.
-_ENOUGH_GENES_OF_ONE = 200
 _CELLS_LOOKED_AT = 4_000_000
 _FLOOR_CELLS = 5
 
@@ -46,9 +45,9 @@ def check_units(
     Refused in a table of any size: what no measurement gives, which is a negative value on a linear scale, a logarithm
     below that of its offset (log2(0.001) under `log2(TPM + 0.001)`, rounded to whatever decimals), and one above
     `HIGHEST_LOG` in base 2. Refused by the look of it: a table that is a logarithm once more than `text` says
-    (`looks_logged`, from 50 genes on), and a mixture of samples that reach above 64 without a negative value and
-    others that each look like logarithms (from 200 genes on, for one sample says less than many). Z-scores and units
-    of unknown form are not checked.
+    (`looks_logged`, from 50 genes of 20 samples or 200 genes on), and a mixture of samples that reach above 64 without
+    a negative value and others that each look like logarithms (from 200 genes on, for one sample says less than many).
+    Z-scores and units of unknown form are not checked.
     """
     units = parse_units(text)
     if units is None or units.quantity == "z-score" or not values.size:
@@ -91,7 +90,7 @@ def _looks(values: NDArray[np.float32]) -> str:
 
 
 def _refuse_mixed(values: NDArray[np.float32], *, rows: Sequence[str], source: str) -> None:
-    if values.shape[1] < _ENOUGH_GENES_OF_ONE:
+    if values.shape[1] < ENOUGH_GENES_OF_ONE:
         return
     peaks = np.fmax.reduce(values, axis=1)
     # A z-score may be as high, but never without negative ones beside it.

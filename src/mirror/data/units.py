@@ -26,7 +26,8 @@ _Z_SCORE = re.compile(r"\bz[- ]?scored?s?\b", re.IGNORECASE)
 HIGHEST_LOG = 64.0
 """No measurement is 2 to this power: larger values, in logarithms of base 2, are no logarithms."""
 # Signs of a logarithm on what should be a linear scale; `looks_logged` says where they come from.
-LOWEST_PEAK, _LEAST_SKEW, _ENOUGH_GENES = 30.0, 2.0, 50
+LOWEST_PEAK, _LEAST_SKEW = 30.0, 2.0
+_ENOUGH_GENES, _ENOUGH_SAMPLES, ENOUGH_GENES_OF_ONE = 50, 20, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +95,14 @@ def looks_logged(values: NDArray[np.float32], units: Units | None = None) -> boo
     """Whether values (N, G) that should be linear (or logarithms in `units`) look like logarithms (of logarithms).
 
     They do when, on the linear scale, none is above 30, not all are whole numbers, and the mean of the positive ones is
-    less than twice their median: expression is skewed, its logarithm is not. Fewer than 50 genes never do, for a few
-    genes may all be low and alike. Of 50 and more genes drawn at random from the 20,531 of a real matrix of RSEM, taken
-    as counts per million and as a fifth of that, no linear draw of 200 met all three, and every logarithm did.
+    less than twice their median: expression is skewed, its logarithm is not. Fewer than 50 genes (200 of fewer than 20
+    samples) never do, for a few genes may all be low and alike. The counts come from random draws of genes out of the
+    20,531 of a real matrix of RSEM, as they are, as counts per million and as a fifth of that: of 200 draws each of 50
+    genes and 20 samples no linear one met all three and every logarithm did; of 4,000 draws each of 200 genes and one
+    sample no linear one did.
     """
-    return values.shape[1] >= _ENOUGH_GENES and low_and_even(values, units)
+    genes = _ENOUGH_GENES if len(values) >= _ENOUGH_SAMPLES else ENOUGH_GENES_OF_ONE
+    return values.shape[1] >= genes and low_and_even(values, units)
 
 
 LOG_OF_A_LOG = (

@@ -83,7 +83,7 @@ CASES = [
     Case(layouts.slideflow, "slideflow", "RetCCLFeatures", "unknown", None, 256, 0.5),
     Case(layouts.tiatoolbox, "tiatoolbox", None, "unknown"),
     Case(layouts.eva, "eva", None, None),
-    Case(layouts.tangle, "bare .pt", "uni", None),
+    Case(layouts.tangle, "TANGLE", "uni", None),
     Case(layouts.wsi_toolbox, "WSI-toolbox", "gigapath", "unknown"),
     Case(layouts.kronos, "Kronos", None, "unknown"),
     Case(lambda folder: layouts.bare(folder, "pt"), "bare .pt", None, None),
@@ -192,6 +192,12 @@ def test_trident_that_does_not_know_its_encoder_has_it_in_the_folder(tmp_path):
     for number, encoder in enumerate(("None", None)):
         path = layouts.trident(tmp_path / str(number), encoder=encoder, folder="features_conch_v15")
         assert imported(path).facts.encoder == "conch_v15"
+
+
+@pytest.mark.parametrize("folder", ["brca_features", "cohort-20240101", "features_tiles"])
+def test_a_folder_named_for_something_else_names_no_encoder(folder, tmp_path):
+    (tmp_path / folder).mkdir()
+    assert imported(layouts.bare(tmp_path / folder, "pt")).facts.encoder is None
 
 
 def test_of_several_encoders_in_one_file_the_user_names_one(tmp_path):

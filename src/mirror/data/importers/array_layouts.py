@@ -6,6 +6,7 @@ Nothing is unpickled. Legend: T tiles, D feature width.
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,9 @@ def recognise_array(path: Path, asked: Asked) -> FoundBag | NoBag:
         coords = _slide2vec_positions(path)
         read = partial(_read_slide2vec, path, coords, about)
         return FoundBag(path.stem, "slide2vec", tiles, width, encoder, coords is not None, read)
+    tangle = re.fullmatch(r"(.+)_features", path.parent.name)
+    if tangle and path.suffix == ".pt" and (path.parent.parent / "rna").is_dir():
+        return FoundBag(path.stem, "TANGLE", tiles, width, encoder or tangle[1], False, partial(_read_bare, path))
     layout = "eva" if path.suffix == ".pt" and _is_eva(path.with_name("manifest.csv")) else f"bare {path.suffix}"
     return FoundBag(path.stem, layout, tiles, width, encoder, False, partial(_read_bare, path))
 

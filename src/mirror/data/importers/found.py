@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from mirror.data.feature_file import BagFacts, CoordsUnit
 from mirror.errors import DataError
 
-_GENERIC = ("tile", "tiles", "patch", "patches", "slide", "case", "patient", "h5", "pt", "raw")
+_GENERIC = ("tile", "tiles", "patch", "patches", "slide", "slides", "h5", "pt", "raw")
+"""What `features_<word>` may say without naming an encoder."""
 
 
 class Asked(NamedTuple):
@@ -63,14 +64,14 @@ class NoBag(NamedTuple):
 
 
 def encoder_of_folder(path: Path) -> str | None:
-    """The encoder that a folder above is named for: `features_<encoder>`, `<encoder>_features`, `<encoder>-<hash>`."""
+    """The encoder that a folder above is named for: `features_<encoder>`, as TRIDENT has it.
+
+    No other form is taken for one here: `brca_features` or `cohort-20240101` name no encoder.
+    """
     for folder in path.parents[:3]:
-        before = re.fullmatch(r"features_(.+)", folder.name) or re.fullmatch(r"(.+)_features", folder.name)
-        stamped = re.fullmatch(r"(.+)-[0-9a-f]{8}", folder.name)
-        if before and before[1].lower() not in _GENERIC:
-            return before[1]
-        if stamped:
-            return stamped[1]
+        match = re.fullmatch(r"features_(.+)", folder.name)
+        if match and match[1].lower() not in _GENERIC:
+            return match[1]
     return None
 
 

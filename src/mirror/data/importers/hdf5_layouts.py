@@ -65,7 +65,10 @@ def recognise_hdf5(path: Path, asked: Asked) -> FoundBag | NoBag:
 def _stamp(file: Any, path: Path) -> FoundBag | NoBag:
     if file.attrs.get("feat_type") in ("slide", "patient") or file["feats"].ndim < 2:
         return NoBag("STAMP", "a slide's or a patient's vector, not tiles")
-    return _bag(file, path, layout="STAMP", key="feats", coords="coords", encoder=named(file.attrs.get("extractor")))
+    # Its files lie under `<extractor>-<hash of its code>`.
+    folders = [re.fullmatch(r"(.+)-[0-9a-f]{8}", folder.name) for folder in path.parents[:3]]
+    encoder = named(file.attrs.get("extractor"), *(match[1] for match in folders if match))
+    return _bag(file, path, layout="STAMP", key="feats", coords="coords", encoder=encoder)
 
 
 def _with_features(file: Any, path: Path) -> FoundBag | NoBag:

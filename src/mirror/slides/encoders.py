@@ -75,7 +75,7 @@ def _random_resnet18(seed: int, device: torch.device) -> TileEncoder:
         torch.manual_seed(stream_seed(seed, "random-resnet18"))
         network: Any = resnet18(weights=None)
     network.fc = torch.nn.Identity()
-    network = network.eval().to(device)
+    network = network.eval().to(device, memory_format=torch.channels_last)
     transform = imagenet_transform()
     return TileEncoder(
         name="random-resnet18",
@@ -189,6 +189,8 @@ def _takes_weights(card: Any) -> bool:
 
 def _wrapped(model: Any, config: ExtractionConfig, device: torch.device) -> TileEncoder:
     model.to(device)
+    if isinstance(model.model, torch.nn.Module):
+        model.model.to(memory_format=torch.channels_last)  # convolutions on a CPU take a third less time
     transform = model.get_transform()
     return TileEncoder(
         name=config.encoder,

@@ -1,0 +1,212 @@
+"""Slides to features: our reading against LazySlide's own feature extraction, and the memory of a very large slide.
+
+    python benchmarks/slides.py [--slide FILE --mpp 0.25] [--tile-px 512] [--rounds 3] [--threads N] [--huge]
+
+Both sides extract the same tiles of the same slide with the same network (`--encoder random-resnet18`, on the CPU) and
+take turns, so a noisy machine disturbs both alike; the ratio of a round compares neighbours in time. The features are
+compared too: they must be equal. Without `--slide` a simulated one is used.
+
+`--huge` also extracts a simulated pyramidal TIFF of 100,000 x 100,000 px, written tile by tile (a few patterns over and
+over, so it is small on disk), and prints the resident peak of that process, beside the peak of a process that has
+only imported the same libraries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mirror.ids import SlideId
+from mirror.seeding import rng_for
+from mirror.simulate.scans import MPP, draw_scan, tumour_of, write_scan
+from mirror.slides.encoders import imagenet_transform, load_encoder
+from mirror.slides.manifest import SlideEntry
+from mirror.slides.reading import TileReader, reading_threads
+from mirror.slides.scan import open_scan, read_overview, resolution_of
+from mirror.slides.settings import ExtractionConfig
+from mirror.slides.tissue import find_tissues, lay_tiles
+
+HUGE_PX = 100_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slide", type=Path)
+    parser.add_argument("--mpp", type=float, help="resolution of the slide, where its header has none")
+    parser.add_argument("--encoder", default="random-resnet18")
+    parser.add_argument("--tile-px", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--huge", action="store_true")
+    parser.add_argument("--extract-huge", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.extract_huge is not None:
+        extract_huge(given.extract_huge)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        slide = given.slide or simulated(Path(folder))
+        config = ExtractionConfig(
+            slides=slide, output=Path(folder), encoder=given.encoder, tile_px=given.tile_px, threads=given.threads
+        )
+        result = compare(SlideEntry(SlideId(slide.stem), slide, given.mpp), config, rounds=given.rounds)
+        if given.huge:
+            result |= memory(Path(folder))
+    print(json.dumps(result))
+
+
+def simulated(folder: Path) -> Path:
+    path = folder / "simulated.tif"
+    write_scan(path, draw_scan(tumour_of(np.zeros(4)), 5120, rng_for(0, "benchmark")), mpp=MPP)
+    return path
+
+
+def compare(entry: SlideEntry, config: ExtractionConfig, *, rounds: int) -> dict[str, Any]:
+    import lazyslide as zs
+
+    encoder = load_encoder(config, torch.device("cpu"))
+    # What LazySlide is given to prepare a tile with: the encoder's own transform, which ours wraps.
+    transform = imagenet_transform() if config.encoder == "random-resnet18" else encoder.prepare
+    threads = reading_threads(config.threads)
+    ours: list[float] = []
+    theirs: list[float] = []
+    waited: list[float] = []
+    with open_scan(entry.path) as scan:
+        resolution = resolution_of(scan, entry)
+        find_tissues(scan, read_overview(scan, resolution), resolution, config.tissue_method)
+        tiles = len(lay_tiles(scan, resolution, config).coords)
+        print(
+            f"{entry.path.name}: {tiles} tiles of {config.tile_px} px, {threads} reading threads, "
+            f"{torch.get_num_threads()} of torch"
+        )
+        for number in range(rounds + 1):
+            begun = time.perf_counter()
+            reader = TileReader(scan, encoder.prepare, batch=config.batch, threads=threads)
+            mine = torch.cat([encoder.encode(batch) for batch in reader]).numpy()
+            middle = time.perf_counter()
+            other = zs.tl.feature_extraction(
+                scan,
+                encoder.encode,
+                transform=transform,
+                batch_size=config.batch,
+                pbar=False,
+                return_features=True,
+                device="cpu",
+                model_name="theirs",
+            )
+            ended = time.perf_counter()
+            np.testing.assert_array_equal(mine, other)
+            if number:  # the first round warms caches and code
+                ours.append(tiles / (middle - begun))
+                theirs.append(tiles / (ended - middle))
+                waited.append(reader.waited / (middle - begun))
+                print(
+                    f"  round {number}: ours {ours[-1]:6.1f} tiles/s, LazySlide {theirs[-1]:6.1f} tiles/s, "
+                    f"ratio {ours[-1] / theirs[-1]:.2f}, waiting for tiles {waited[-1]:.0%}"
+                )
+    return {
+        "slide": entry.path.name,
+        "tiles": tiles,
+        "encoder": encoder.name,
+        "threads": threads,
+        "ours_tiles_per_second": round(statistics.median(ours), 2),
+        "lazyslide_tiles_per_second": round(statistics.median(theirs), 2),
+        "ratio": round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 3),
+        "waiting_for_tiles": round(statistics.median(waited), 3),
+    }
+
+
+def memory(folder: Path) -> dict[str, Any]:
+    path = folder / "huge.tif"
+    begun = time.perf_counter()
+    write_huge(path)
+    print(
+        f"huge.tif: {HUGE_PX:,} x {HUGE_PX:,} px, {path.stat().st_size / 2**20:.0f} MiB on disk, "
+        f"written in {time.perf_counter() - begun:.0f} s"
+    )
+    idle = _peak(Path(__file__).with_name("nothing-there"))
+    peak = _peak(path)
+    print(
+        f"  peak of the extraction {peak['peak_mib']:.0f} MiB, {peak['tiles']} tiles in {peak['seconds']:.0f} s; "
+        f"with the libraries imported and nothing done {idle['peak_mib']:.0f} MiB"
+    )
+    return {
+        "huge_px": HUGE_PX,
+        "huge_tiles": peak["tiles"],
+        "huge_seconds": round(peak["seconds"], 1),
+        "huge_peak_mib": round(peak["peak_mib"]),
+        "idle_peak_mib": round(idle["peak_mib"]),
+    }
+
+
+def _peak(path: Path) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--extract-huge", str(path)]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def extract_huge(path: Path) -> None:
+    """In a process of its own: the whole way of `mirror slides` on one slide."""
+    from mirror.workflow.slides import extract_slides
+
+    begun = time.perf_counter()
+    tiles = 0
+    if path.exists():
+        manifest = path.with_suffix(".csv")
+        manifest.write_text(f"slide,path,mpp\nhuge,{path},\n")
+        output = path.parent / "out"
+        report = extract_slides(ExtractionConfig(slides=manifest, output=output, encoder="random-resnet18"))
+        assert not report.failed, report.failed
+        tiles = report.done[0].tiles or 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"peak_mib": peak, "tiles": tiles, "seconds": time.perf_counter() - begun}))
+
+
+def write_huge(path: Path) -> None:
+    """A pyramid of 0.25 um/px and five coarser levels; tissue in the middle fifth, glass around it."""
+    import tifffile
+
+    side = 1024
+    pattern = draw_scan(tumour_of(np.zeros(4)), side, rng_for(0, "huge"))[256:768, 256:768]
+    glass = np.full_like(pattern, 243)
+
+    tissue, empty = (zlib.compress(tile.tobytes()) for tile in (pattern, glass))
+
+    def pieces(length: int) -> Iterator[bytes]:
+        count = -(-length // 512)
+        for row in range(count):
+            for column in range(count):
+                middle = all(0.4 <= (place + 0.5) / count <= 0.6 for place in (row, column))
+                yield tissue if middle else empty
+
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        for level in range(6):
+            length = HUGE_PX // 2**level
+            file.write(
+                pieces(length),
+                shape=(length, length, 3),
+                dtype=np.uint8,
+                tile=(512, 512),
+                photometric="rgb",
+                compression="zlib",
+                subfiletype=1 if level else 0,
+                metadata=None,
+                resolution=(1e4 / (0.25 * 2**level),) * 2,
+                resolutionunit="CENTIMETER",
+            )
+
+
+if __name__ == "__main__":
+    main()

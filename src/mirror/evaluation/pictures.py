@@ -209,8 +209,9 @@ def reliability_picture(groups: Sequence[Calibrated], *, learned: bool, low: flo
             size = 3 + 6 * float(np.sqrt(group.patients / most))
             marker = "o" if learned else "D"
             axes.plot(group.predicted, group.observed, marker, color=colour, markersize=size, mec="white")
-        axes.set_xlim(low, 1.02)
-        axes.set_ylim(low, 1.02)
+        margin = 0.04 * (1 - low)
+        axes.set_xlim(low - margin, 1 + margin)
+        axes.set_ylim(low - margin, 1 + margin)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
             axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")

@@ -5,46 +5,66 @@ python docs/update_configuration.py
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from mirror.artefacts import write_text
-from mirror.config import Config, Section, read_preset
+from mirror.config import Config, PublishedModelConfig, Section, read_preset
+from mirror.sweep import SweepConfig
 
 PAGE = Path(__file__).resolve().parent / "configuration.md"
 
 HEAD = """# Every key of a configuration
 
 Written by `python docs/update_configuration.py` from the schema; a test keeps it true. A key without default must be
-given, unless the preset gives it (the column says `preset`; here is what `published` gives). Paths are relative to the
-file they stand in. An unknown key is refused with the nearest known one.
+given, unless the preset gives it (the column says `preset`: what `mirror`, the default, gives, and for the published
+kind of model what `published` gives). Paths are relative to the file they stand in. An unknown key is refused with the
+nearest known one.
+"""
+
+SWEEP_HEAD = """
+# Every key of a sweep
+
+`mirror sweep` takes a file of its own: rows of settings, and the configuration files of the cohorts to run them on. A
+row replaces the sections `preset`, `model` and `pretraining` of a cohort's file.
 """
 
 
 def page() -> str:
     """The page as Markdown, a table a section."""
     sections: list[str] = []
-    _describe(Config, "", read_preset("published"), sections)
-    return HEAD + "".join(sections)
+    _describe(Config, "", read_preset("mirror"), sections)
+    sweep: list[str] = []
+    _describe(SweepConfig, "", None, sweep, root="A sweep's root")
+    return HEAD + "".join(sections) + SWEEP_HEAD + "".join(sweep)
 
 
-def _describe(section: type[Section], above: str, preset: Any, sections: list[str]) -> None:
+def _describe(section: type[Section], above: str, preset: Any, sections: list[str], *, root: str = "The root") -> None:
     lines = [
-        f"\n## {above.rstrip('.') or 'The root'}\n\n{_one_line(section.__doc__)}\n",
+        f"\n## {above.rstrip('.') or root}\n\n{_one_line(section.__doc__)}\n",
         "| key | values | default | meaning |",
     ]
     lines.append("|---|---|---|---|")
     below: list[tuple[type[Section], str, Any]] = []
     for name, field in section.model_fields.items():
-        inner = _section_of(field)
+        inner = _sections_of(field)
         given = preset.get(name) if isinstance(preset, dict) else None
-        if inner is not None:
-            below.append((inner, f"{above}{name}.", given))
-            kind = "section" if field.is_required() or field.default is not None else "section, optional"
-            lines.append(f"| `{name}` | {kind} | | {_one_line(inner.__doc__)} |")
+        if inner:
+            path = f"{above}{name}.NAME." if get_origin(field.annotation) is Mapping else f"{above}{name}."
+            for kind in inner:
+                published = kind is PublishedModelConfig
+                below.append((kind, path, read_preset("published")["model"] if published else given))
+            is_list = get_origin(field.annotation) is tuple
+            what = "list of sections" if is_list else "section"
+            what += "" if field.is_required() or field.default is not None else ", optional"
+            meaning = field.description or " Or: ".join(_one_line(kind.__doc__) for kind in inner)
+            lines.append(f"| `{name}` | {what} | | {_one_line(meaning)} |")
+            if is_list:  # its keys are told where the single section is
+                below = [one for one in below if one[1] != f"{above}{name}."]
             continue
         in_preset = isinstance(preset, dict) and name in preset
         default = f"preset: `{given}`" if in_preset else _default(field)
@@ -54,14 +74,22 @@ def _describe(section: type[Section], above: str, preset: Any, sections: list[st
         _describe(inner, path, given, sections)
 
 
-def _section_of(field: FieldInfo) -> type[Section] | None:
-    candidates = (field.annotation, *get_args(field.annotation))
-    return next((kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section)), None)
+def _sections_of(field: FieldInfo) -> list[type[Section]]:
+    inside = get_args(field.annotation)
+    candidates = (field.annotation, *inside, *(kind for one in inside for kind in get_args(one)))
+    return [kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section)]
 
 
 def _values(field: FieldInfo) -> str:
     text = str(field.annotation) if get_args(field.annotation) else getattr(field.annotation, "__name__", "")
-    for verbose, short in (("typing.", ""), ("pathlib.", ""), ("_local.", ""), ("<class '", ""), ("'>", "")):
+    for verbose, short in (
+        ("typing.", ""),
+        ("collections.abc.", ""),
+        ("pathlib.", ""),
+        ("_local.", ""),
+        ("<class '", ""),
+        ("'>", ""),
+    ):
         text = text.replace(verbose, short)
     if text.startswith("Literal["):
         text = text.removeprefix("Literal[").rstrip("]").replace("'", "`")

@@ -1,9 +1,10 @@
 """Write into the README what nobody should type: the score tables of finished runs, and the tree.
 
-    python docs/update_readme.py [brca coadread blca rcc]
+    python docs/update_readme.py [brca coadread blca rcc pretraining]
 
-For each name, runs/NAME/scores.parquet goes between `<!-- scores:NAME -->` and `<!-- /scores -->`. The tree's notes are
-the first sentences of the modules' docstrings.
+For each name, runs/NAME/scores.parquet goes between `<!-- scores:NAME -->` and `<!-- /scores -->`, and of a sweep
+runs/NAME/table.md between `<!-- sweep:NAME -->` and `<!-- /sweep -->`. The tree's notes are the first sentences of the
+modules' docstrings.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mirror.cli.tables import shown_columns
 from mirror.evaluation.scores import read_scores, summarise
 
 ROOT = Path(__file__).resolve().parents[1]
-BASELINES = ("raw_", "pca")
+BASELINES = ("raw_", "panel_", "pca")
 ROOMS = {
     "cli": "the command line",
     "workflow": "the stages of `mirror run`, one file each",
@@ -88,15 +89,21 @@ def _note(path: Path) -> str:
     return sentence
 
 
+def with_table(text: str, name: str, runs: Path) -> str:
+    """`text` with the scores of the run `name`, or the table of the sweep `name`, between its markers."""
+    for kind in ("scores", "sweep"):
+        pattern = re.compile(rf"(<!-- {kind}:{name} -->\n).*?(<!-- /{kind} -->)", re.DOTALL)
+        if pattern.search(text):
+            page = markdown_table(name) + "\n" if kind == "scores" else (runs / name / "table.md").read_text("utf-8")
+            return pattern.sub(lambda found, page=page: f"{found[1]}{page}{found[2]}", text)
+    sys.exit(f"README.md has no marker <!-- scores:{name} --> or <!-- sweep:{name} -->; put it where it is to be")
+
+
 def main() -> None:
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     for name in sys.argv[1:]:
-        pattern = re.compile(rf"(<!-- scores:{name} -->\n).*?(<!-- /scores -->)", re.DOTALL)
-        if not pattern.search(text):
-            sys.exit(f"README.md has no marker <!-- scores:{name} -->; add it where the table should stand")
-        table = markdown_table(name)
-        text = pattern.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
+        text = with_table(text, name, ROOT / "runs")
     text = re.sub(
         r"(## The tree\n+```\n).*?(```)", lambda found: f"{found[1]}{tree()}\n{found[2]}", text, flags=re.DOTALL
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from mirror.errors import ConfigError
 
@@ -118,6 +118,9 @@ class ClinicalConfig(Section):
     label: str | None = None
     classes: tuple[str, ...] | None = None
     """Classes of the subtyping task; patients of other classes stay in pretraining. All classes when not given."""
+    groups: tuple[str, ...] = ()
+    """Columns with each patient's study, site or batch. Nothing is predicted from them: the run says, as it does of
+    `label`, whether expression tells them apart by artefact."""
     time: str | None = None
     time_unit: Literal["days", "months", "years"] = "months"
     event: str | None = None
@@ -135,6 +138,11 @@ class ClinicalConfig(Section):
         if self.classes is not None and self.label is None:
             raise ValueError("`classes` needs `label`, the column they stand in")
         return self
+
+    @property
+    def grouped_by(self) -> tuple[str, ...]:
+        """The columns by which expression is searched for artefacts: the label, then `groups`."""
+        return tuple(dict.fromkeys((*([] if self.label is None else [self.label]), *self.groups)))
 
 
 class FoldsConfig(Section):
@@ -155,8 +163,8 @@ class CohortConfig(Section):
     folds: FoldsConfig = FoldsConfig()
 
 
-class ModelConfig(Section):
-    """Sizes of the networks (METHOD sections 1-5); what the data decides (feature width, genes) is not here."""
+class PublishedModelConfig(Section):
+    """`kind: published`: sizes of the networks (METHOD sections 1-5); what the data decides is not here."""
 
     width: Positive
     slide_heads: Positive
@@ -183,6 +191,40 @@ class ModelConfig(Section):
         return self
 
 
+class CanonicalModelConfig(Section):
+    """`kind: canonical`: both modalities along canonical directions, networks on top of them that start at zero."""
+
+    kind: Literal["canonical"]
+    start: Literal["canonical", "none"]
+    """`canonical`: from the closed form on the training patients. `none`: networks alone, from random weights."""
+    components: Positive
+    """Whitened components a modality, and as many canonical directions."""
+    private: Weight
+    """Weight of what only one modality says, beside what both say, in the fused view; 0 leaves it out."""
+    hidden: Positive
+    """Width of either network's middle."""
+    dropout: Fraction
+    mask_ratio: Fraction
+    """Share of the tiles and of the genes that are hidden from the encoders in training, and to be rebuilt."""
+    temperature: Annotated[float, Field(gt=0)]
+    """By which the cosines of the alignment are divided."""
+    prototypes: Positive
+    style_temperature: Annotated[float, Field(gt=0)]
+    """By which the cosines with the prototypes are divided."""
+
+
+def _model_kind(model: Any) -> str:
+    kind = model.get("kind", "published") if isinstance(model, Mapping) else getattr(model, "kind", "published")
+    return kind if kind in MODEL_KINDS else "published"
+
+
+MODEL_KINDS: dict[str, type[Section]] = {"published": PublishedModelConfig, "canonical": CanonicalModelConfig}
+ModelConfig = Annotated[
+    Annotated[PublishedModelConfig, Tag("published")] | Annotated[CanonicalModelConfig, Tag("canonical")],
+    Discriminator(_model_kind),
+]
+
+
 class ObjectiveWeights(Section):
     """Weight of each term of the total loss (METHOD section 6)."""
 
@@ -197,17 +239,25 @@ class PretrainingConfig(Section):
     """How a run is trained."""
 
     weights: ObjectiveWeights
-    expression_transform: Literal["none", "standardise"]
-    """`none`: values as they are, missing ones 0 (published). `standardise`: by the training patients' moments."""
+    expression_transform: Literal["none", "standardise", "squash"]
+    """`none`: values as they are, missing ones 0 (published). `standardise`: by the training patients' moments.
+    `squash`: by their median and quartiles, then asinh, which keeps the order and tames the tails."""
     tiles: Positive
     """Tiles drawn a slide, afresh each epoch."""
     batch: Annotated[int, Field(ge=2)]
-    epochs: Positive
+    epochs: Annotated[int, Field(ge=0)]
+    """0 leaves a canonical model as its closed form starts it."""
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Weight
     precision: Literal["auto", "fp32", "bf16"]
     """`auto`: bf16 on GPUs that have it, fp32 elsewhere."""
     workers: Annotated[int, Field(ge=0)]
+    optimiser: Literal["adam", "adamw"] = "adam"
+    """`adamw` keeps weight decay apart from the gradient's moments."""
+    one_modality: Literal["leave_out", "train"] = "leave_out"
+    """Training slides whose patients have no expression: left out of training, or feeding the slide's own terms."""
+    pool_weight: Weight = 1.0
+    """How much a patient of a pooled cohort counts in the canonical directions, against one of the own cohort."""
     checkpoint_seconds: Weight
     """At most one resumable state is written in this many seconds (and always one at the end)."""
 
@@ -286,11 +336,15 @@ class Config(Section):
     """The root. `mirror run` takes one of these."""
 
     name: str
-    preset: str = "published"
+    preset: str = "mirror"
     output: Path
     seeds: tuple[int, ...] = (0,)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cohort: CohortConfig
+    pool: tuple[CohortConfig, ...] = ()
+    """Further cohorts whose training patients help (`kind: canonical`): names of their configuration files, or sections
+    like `cohort`. Genes are matched by name, each cohort is
+    standardised by its own patients, and negatives are of the same cohort."""
     model: ModelConfig
     pretraining: PretrainingConfig
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -314,6 +368,11 @@ def read_preset(name: str) -> dict[str, Any]:
 
 def load_config(path: Path) -> Config:
     """Read, fill in from the preset, resolve paths, check. Raises `ConfigError` that names file, key and remedy."""
+    return resolve(read_mapping(path), where=path)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file. Raises `ConfigError` when it is missing, unreadable or something else."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -324,17 +383,31 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is not a mapping of keys to values; the README shows a complete configuration")
-    return resolve(content, where=path)
+    return content
 
 
 def resolve(content: Mapping[str, Any], *, where: Path) -> Config:
     """The complete configuration for `content`, whose relative paths are taken from the folder of the file `where`."""
     preset = read_preset(str(content.get("preset", Config.model_fields["preset"].default)))
+    content = {**content, "pool": [_pool_section(item, where) for item in content.get("pool") or ()]}
+    return checked(merge(preset, content), Config, where=where)
+
+
+def checked(content: Mapping[str, Any], kind: type[S], *, where: Path) -> S:
+    """`content` as a section of this `kind`, its paths resolved. Raises `ConfigError` that names file, key, remedy."""
     try:
-        config = Config.model_validate(_merge(preset, content))
+        section = kind.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{where}:\n" + "\n".join(_explain(item) for item in error.errors())) from None
-    return _rebase(config, where.resolve().parent)
+        raise ConfigError(f"{where}:\n{explain(error, kind)}") from None
+    return _rebase(section, where.resolve().parent)
+
+
+def _pool_section(item: Any, where: Path) -> Any:
+    """A cohort to pool as a section: a name of another configuration file stands for the `cohort` in that file."""
+    if not isinstance(item, str):
+        return item
+    file = Path(where.resolve().parent, item)
+    return load_config(file).cohort.model_dump(mode="json")
 
 
 def changes_from_preset(config: Config) -> dict[str, Any]:
@@ -353,16 +426,17 @@ def changes_from_preset(config: Config) -> dict[str, Any]:
     return differences(read_preset(config.preset), resolved, "")
 
 
-def dump_config(config: Config) -> str:
+def dump_config(config: Section) -> str:
     """The resolved configuration as YAML; `load_config` of it gives `config` back."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with what `over` says, section by section."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 
@@ -374,6 +448,8 @@ def _rebase(section: S, folder: Path) -> S:
             changed[name] = Path(folder, value.expanduser()).resolve()
         elif isinstance(value, Section):
             changed[name] = _rebase(value, folder)
+        elif isinstance(value, tuple) and any(isinstance(item, Section) for item in value):
+            changed[name] = tuple(_rebase(item, folder) for item in value)
     return section.model_copy(update=changed)
 
 
@@ -383,20 +459,35 @@ def nearest(word: str, known: tuple[str, ...]) -> str:
     return f"; did you mean '{close[0]}'?" if close else f"; known are: {', '.join(known)}"
 
 
-def _explain(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"]) or "(root)"
+def explain(error: ValidationError, root: type[Section]) -> str:
+    """A line a mistake in what should have been a `root`: the key, what is wrong with it, what was probably meant."""
+    return "\n".join(_explain(item, root) for item in error.errors())
+
+
+def _explain(item: Any, root: type[Section]) -> str:
+    # The kind of model stands in pydantic's locations, not in the file.
+    named = [part for place, part in enumerate(item["loc"]) if not (place == 1 and item["loc"][0] == "model")]
+    key = ".".join(str(part) for part in named) or "(root)"
     if item["type"] == "extra_forbidden":
-        section = _section_at(item["loc"][:-1])
+        section = _section_at(item["loc"][:-1], root)
         return f"  - unknown key `{key}`{nearest(str(item['loc'][-1]), tuple(section.model_fields))}"
     if item["type"] == "missing":
         return f"  - `{key}` is missing; add it"
     return f"  - `{key}`: {item['msg'].removeprefix('Value error, ')} (found {item['input']!r:.80})"
 
 
-def _section_at(location: tuple[int | str, ...]) -> type[Section]:
-    section: type[Section] = Config
+def _section_at(location: tuple[int | str, ...], root: type[Section]) -> type[Section]:
+    section = root
     for part in location:
-        annotation = section.model_fields[str(part)].annotation
-        candidates = (annotation, *get_args(annotation))
+        if isinstance(part, int):  # a place in a list of sections
+            continue
+        if part in MODEL_KINDS and section in MODEL_KINDS.values():
+            section = MODEL_KINDS[part]
+            continue
+        field = section.model_fields.get(part)
+        if field is None:  # the name of one of several sections, such as a row of a sweep
+            continue
+        given = get_args(field.annotation)
+        candidates = (field.annotation, *given, *(kind for one in given for kind in get_args(one)))
         section = next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section))
     return section

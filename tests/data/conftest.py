@@ -72,7 +72,7 @@ def tiny(tmp_path: Path) -> Callable[..., Tiny]:
         rng = np.random.default_rng(7)
         names = [f"P{number:02d}" for number in range(patients)]
         slides = pd.DataFrame({"slide_id": ["S00b", *(f"S{n[1:]}" for n in names)], "case_id": ["P00", *names]})
-        values = rng.normal(size=(patients, 5)).round(3)
+        values = rng.gamma(4, size=(patients, 5)).round(3)
         expression = pd.DataFrame(values, columns=[f"GENE{n}" for n in range(5)])
         expression.insert(0, "case_id", names)
         clinical = pd.DataFrame(

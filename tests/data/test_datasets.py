@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.data.datasets import BatchKey, PairedSlides, PairLoader, batches_of_epoch, draw_tiles
-from mirror.data.feature_store import FeatureStore, write_bag
+from mirror.data.feature_file import write_bag
+from mirror.data.feature_store import FeatureStore
 from mirror.data.panel import AppliedPanel
 from mirror.errors import DataError
 from mirror.seeding import generator_for

@@ -30,6 +30,8 @@ def config(path: Path, **changes) -> ExpressionConfig:
         ("ENSMUSG00000059552.8", "ENSMUSG00000059552"),
         ("ENSG00000182378.15_PAR_Y", "ENSG00000182378_PAR_Y"),
         ("ENSG00000141510", "ENSG00000141510"),
+        ("ENSGR0000182378.10", "ENSGR0000182378"),
+        ("ENSTR0000431238.7", "ENSTR0000431238"),
         ("RP11-34P13.7", "RP11-34P13.7"),
         ("TP53", "TP53"),
     ],
@@ -225,6 +227,17 @@ def test_nameless_rows_leave_when_asked_and_are_listed(tmp_path):
     read = read_expression(config(tmp_path / "m.tsv", nameless_genes="exclude"))
     assert read.table.genes == ("TP53|7157",)
     assert [entry.item for entry in read.excluded] == ["?|100130426"]
+
+
+@pytest.mark.parametrize("nameless", ["keep", "exclude"])
+def test_rows_called_by_a_bare_question_mark_are_nameless_and_never_one_gene(nameless, tmp_path):
+    (tmp_path / "m.tsv").write_text("g\tP1\n?\t1\nTP53\t2\n?\t5\n")
+    read = read_expression(config(tmp_path / "m.tsv", nameless_genes=nameless))
+    assert read.table.genes == ("TP53",)
+    assert [(entry.item, entry.reason) for entry in read.excluded] == [
+        ("(column 1)", "no name"),
+        ("(column 3)", "no name"),
+    ]
 
 
 def test_the_table_is_in_the_units_it_was_converted_to(tmp_path):

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import h5py
@@ -17,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.data import feature_store
-from mirror.data.feature_store import Bag, FeatureStore, find_bags, inspect_bag, write_bag
+from mirror.data.feature_file import write_bag
+from mirror.data.feature_store import Bag, FeatureStore, find_bags, inspect_bag
 from mirror.errors import DataError
 
 FEATURES = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float16).astype(np.float32)
@@ -154,64 +152,6 @@ def test_inspection_in_small_blocks_finds_what_one_block_finds(tmp_path, monkeyp
     monkeypatch.setattr(feature_store, "_BLOCK_BYTES", 4 * 6 * 7)
     assert inspect_bag(tmp_path / "a.pt") == whole
     assert (whole.bad_rows, whole.first_bad_row) == (2, 13)
-
-
-def test_our_file_survives_a_round_trip(tmp_path):
-    coords = np.arange(100).reshape(50, 2)
-    path = tmp_path / "slide.1.h5"
-    write_bag(path, FEATURES, coords=coords, encoder="uni", encoder_revision="r2", mpp=0.5, tile_px=512)
-    bag = Bag(path)
-    np.testing.assert_array_equal(bag.read(), FEATURES)
-    np.testing.assert_array_equal(bag.coords(), coords)
-    assert bag.encoder == "uni"
-    with h5py.File(path) as file:
-        assert file["features"].chunks is None and file["features"].dtype == np.float16
-        assert dict(file.attrs) == {
-            "mirror_schema": 1,
-            "encoder": "uni",
-            "encoder_revision": "r2",
-            "mpp": 0.5,
-            "tile_px": 512,
-        }
-
-
-def test_our_file_is_the_same_bytes_every_time(tmp_path):
-    write_bag(tmp_path / "a.h5", FEATURES, encoder="uni")
-    write_bag(tmp_path / "b.h5", FEATURES, encoder="uni")
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
-
-
-@pytest.mark.parametrize("value", [70_000.0, -1e6, np.nan, np.inf])
-def test_what_float16_cannot_hold_is_refused_with_its_row_and_nothing_is_written(value, tmp_path):
-    features = FEATURES.copy()
-    features[17, 1] = value
-    with pytest.raises(DataError, match=r"a\.h5: 1 rows \(the first is 17\)"):
-        write_bag(tmp_path / "a.h5", features)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_coordinates_must_be_one_a_tile(tmp_path):
-    with pytest.raises(DataError, match="do not fit 50 tiles"):
-        write_bag(tmp_path / "a.h5", FEATURES, coords=np.zeros((49, 2), dtype=int))
-
-
-def test_a_full_disk_is_a_clear_error_and_leaves_no_half_file(tmp_path):
-    # In a process of its own, because the limit on file sizes cannot be taken back from the test's.
-    script = f"""
-        import resource, signal, numpy as np
-        from pathlib import Path
-        from mirror.data.feature_store import write_bag
-        from mirror.errors import MirrorError
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-        try:
-            write_bag(Path({str(tmp_path)!r}) / "a.h5", np.ones((200, 100), dtype=np.float32))
-        except MirrorError as error:
-            print(error)
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"could not write {tmp_path / 'a.h5'}: File too large")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_encoder_is_found_where_other_tools_write_it(tmp_path):

@@ -7,11 +7,9 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from mirror.config import ExpressionConfig
-from mirror.data.expression import ExpressionTable, ReadExpression, read_expression
-from mirror.data.inspection import group_floors, guess_units, inspect_expression, library_sizes, principal_components
+from mirror.data.expression import ExpressionTable, ReadExpression
+from mirror.data.inspection import guess_units, inspect_expression, library_sizes, principal_components
 from mirror.data.ledger import Excluded
-from mirror.data.tables import read_text_table
 
 RNG = np.random.default_rng(0)
 LINEAR = RNG.gamma(0.5, 80, size=(30, 400)) * (RNG.random((30, 400)) > 0.1)
@@ -64,19 +62,6 @@ def test_the_share_between_groups_is_all_where_the_groups_are_all_there_is():
     assert principal_components(values.astype(np.float32), groups).between[0] == pytest.approx(1)
 
 
-def test_a_gene_with_a_floor_of_its_own_in_each_group_is_found_and_named():
-    groups = ["a"] * 15 + ["b"] * 15
-    values = RNG.normal(size=(30, 6))
-    values[:6, 2], values[15:22, 2] = -5, -4  # both have a floor: not the same
-    values[:6, 3], values[15:22, 3] = -5, -5  # the same floor, as zeros are before any transformation
-    values[:6, 4] = -5  # one group alone
-    values[:2, 5], values[15:17, 5] = -5, -4  # too few to be a floor
-    floors = group_floors(table(values), groups)
-    assert [floor.gene for floor in floors] == ["G2"]
-    assert floors[0].by_group == {"a": -5.0, "b": -4.0}
-    assert floors[0].share == pytest.approx({"a": 6 / 15, "b": 7 / 15})
-
-
 def test_gaps_copies_and_constant_genes_are_counted():
     values = np.log2(LINEAR + 1)
     values[3, 5] = values[4, 5] = values[:, 6] = np.nan
@@ -90,12 +75,10 @@ def test_gaps_copies_and_constant_genes_are_counted():
     assert np.isfinite(found.components.scores).all()
 
 
-@pytest.mark.parametrize(("cohort", "by_artefact"), [("rcc", True), ("brca", False), ("coadread", False)])
-def test_of_the_real_cohorts_the_one_standardised_study_by_study_is_told_apart_by_artefact(cohort, by_artefact, shared):
-    folder = shared / "cohorts" / cohort
-    settings = ExpressionConfig(path=folder / "expression.csv.gz", orientation="patients_in_rows", units="as given")
-    clinical = read_text_table(folder / "clinical.csv", ["case_id", "oncotree_code"]).dropna()
-    groups = dict(zip(clinical["case_id"], clinical["oncotree_code"], strict=True))
-    floors = inspect_expression(read_expression(settings), groups).floors
-    assert (len(floors) > 100) is by_artefact
-    assert bool(floors) is by_artefact
+def test_an_inspection_names_the_genes_whose_floors_tell_groups_apart():
+    values = RNG.normal(size=(60, 4))
+    values[:20, 2], values[30:48, 2] = -5, -4
+    read = ReadExpression(table(values), (), 60, 4)
+    groups = {f"P{n}": "a" if n < 30 else "b" for n in range(60)}
+    assert [floor.gene for floor in inspect_expression(read, groups).floors] == ["G2"]
+    assert inspect_expression(read).floors == ()

@@ -211,6 +211,34 @@ def test_survival_classes_leave_out_those_whose_interval_is_not_known():
     }
 
 
+def test_without_an_event_there_is_nothing_to_choose_by_and_the_remedy_is_named():
+    table, endpoints = cohort()
+    endpoints["event"] = pd.array([False] * 48, dtype="boolean")
+    with pytest.raises(
+        DataError, match=r"none of the 36 patients .* had the event.*`clinical\.event_convention`, or cho"
+    ):
+        refine(table, endpoints, criterion="survival")
+
+
+def test_too_few_events_for_the_intervals_are_counted_and_the_keys_to_change_are_named():
+    table, endpoints = cohort()
+    endpoints["event"] = pd.array([number < 7 for number in range(48)], dtype="boolean")
+    with pytest.raises(DataError) as raised:
+        refine(table, endpoints, criterion="survival")
+    said = str(raised.value)
+    assert "cuts the time of 7 events into 4 intervals" in said
+    assert "lower `refinement.intervals` or `refinement.folds`, or choose by `variance`" in said
+    assert "interval 1 has 2" in said
+    assert refine(table, endpoints, criterion="survival", intervals=2, folds=2).selection is not None
+
+
+def test_events_at_one_time_make_no_intervals():
+    table, endpoints = cohort()
+    endpoints["time"], endpoints["event"] = 0.0, pd.array([True] * 48, dtype="boolean")
+    with pytest.raises(DataError, match=r"all 36 are in interval \d: the events share one time"):
+        refine(table, endpoints, criterion="survival")
+
+
 def write_list(path: Path) -> CuratedGenesConfig:
     path.write_text("gene,cancer_type\nG00,BRCA\nG39,BRCA\nG39,LUAD\nTP53,BRCA\nG20,LUAD\n")
     return CuratedGenesConfig(path=path, cancer_type="cancer_type", cancer_types=("BRCA",))

@@ -120,3 +120,45 @@ def test_the_most_that_a_logarithm_can_be_follows_its_base():
     check_units(values, "log2(TPM + 1)", rows=["a", "b"], genes=["x", "y", "z"], source="table.csv")
     with pytest.raises(DataError, match="'b', gene 'z'"):
         check_units(values, "log10(TPM + 1)", rows=["a", "b"], genes=["x", "y", "z"], source="table.csv")
+
+
+@pytest.mark.parametrize(
+    ("units", "value", "below"),
+    [
+        ("log2(TPM + 0.001)", -10.5, "below -10"),
+        ("log2(TPM + 1)", -0.25, "below 0,"),
+        ("log10(FPKM + 0.1)", -1.2, "below -1"),
+        ("RSEM", -0.5, "negative values"),
+    ],
+)
+def test_what_no_measurement_gives_is_refused_in_a_table_of_any_size(units, value, below):
+    values = np.array([[1.0, 2.0], [0.5, value]], np.float32)
+    with pytest.raises(DataError, match=rf"(?s)has 1 .*({below}).*in 1 of 2 samples.*sample 'S1', gene 'G1': {value}"):
+        check(values, units)
+    check(values, "z-score")
+    check(values, f"batch-corrected {units}")
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 3, 4, 6])
+def test_a_floor_that_was_rounded_when_it_was_printed_is_the_floor(decimals):
+    check(np.full((1, 2), np.round(np.log2(0.001), decimals), np.float32), "log2(TPM + 0.001)")
+
+
+@pytest.mark.parametrize("units", ["TPM", "log2(TPM + 1)"])
+def test_one_logarithm_more_than_the_units_say_is_refused_from_fifty_genes_on(units):
+    values = np.log2(LINEAR + 1)
+    values = values if units == "TPM" else np.log2(values + 1)
+    with pytest.raises(DataError, match=r"no value is above .* a log of a log means nothing; correct `units`"):
+        check(values[:, :50], units)
+    check(values[:, :49], units)
+
+
+def test_low_values_that_are_skewed_or_whole_are_no_logarithms():
+    check(LINEAR / 80, "TPM")
+    check(np.random.default_rng(0).poisson(4, size=(4, 1200)).astype(np.float32), "counts")
+
+
+def test_samples_of_low_counts_are_not_taken_for_another_scale():
+    values = np.random.default_rng(0).negative_binomial(0.3, 0.01, size=(4, 1200)).astype(np.float32)
+    values[3] = np.random.default_rng(1).poisson(3, 1200)
+    check(values, "counts")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,3 +45,17 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_table_of_a_sweep_goes_between_its_markers(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("update_readme", ROOT / "docs" / "update_readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "table.md").write_text("| a\\1 |\n|---|\n")
+    before, after = "above\n<!-- sweep:small -->\n", "<!-- /sweep -->\nbelow\n"
+    assert script.with_table(f"{before}old\n{after}", "small", tmp_path) == f"{before}| a\\1 |\n|---|\n{after}"
+    with pytest.raises(SystemExit, match="sweep:other"):
+        script.with_table(f"{before}{after}", "other", tmp_path)

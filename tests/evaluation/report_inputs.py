@@ -74,6 +74,7 @@ def make_inputs(*, patients: int = 60, folds: int = 3, classes: int = 2, seed: i
         excluded=excluded,
         patients=people,
         notes=["One is an event."],
+        warnings=["Do not trust this."],
         scores=pd.DataFrame(parts, columns=list(COLUMNS)),
         predictions=predictions,
         histories={(0, fold): history for fold in range(folds)},

@@ -30,6 +30,7 @@ def cohort(*, patients: int = 120, seed: int = 0, signal: float = 1.0) -> Patien
         name: np.outer(hidden, rng.normal(size=width)) / 2 + rng.normal(size=(patients, width))
         for name, width in (("slide", 8), ("expression", 8), ("raw_slide", 12), ("raw_expression", 150))
     }
+    views["fused"] = np.hstack([views["slide"], views["expression"]])
     return PatientTable(
         patients=tuple(f"P{row:03d}" for row in range(patients)),
         views=views,
@@ -188,7 +189,7 @@ def test_shuffled_labels_and_survival_end_at_chance() -> None:
 
 def test_everybody_is_counted_and_the_incomplete_are_told_apart() -> None:
     table = cohort()
-    for view in ("expression", "raw_expression"):
+    for view in ("expression", "fused", "raw_expression"):
         table.views[view][[3, 4, 90]] = np.nan
     labels = tuple(None if row in (4, 5, 91) else label for row, label in enumerate(table.labels))
     time = table.time.copy()

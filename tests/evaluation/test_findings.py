@@ -9,22 +9,26 @@ from lifelines.statistics import logrank_test
 from made_predictions import survival
 from report_inputs import make_inputs, scores_of
 
+from mirror.data.selection import Criterion, Scope, Selection
 from mirror.evaluation.findings import (
     Opening,
     Verdict,
     chance,
     headline_intervals,
     headlines,
+    is_learned,
     median_follow_up,
     opening,
     place_points,
     representation_label,
     risk_groups,
+    rows_by_choice,
     split_by_risk,
     verdicts,
 )
 from mirror.evaluation.pictures import signed
 from mirror.evaluation.report import ReportInputs
+from mirror.evaluation.representations import recipes
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +161,33 @@ def test_map_spreads_training_points_as_their_principal_components(inputs: Repor
 def test_representations_have_names_for_people():
     named = {name: representation_label(name) for name in ("fused", "raw_slide", "raw_fused", "pca32_fused", "abmil")}
     assert list(named.values()) == ["Both", "Mean tile", "Both as given", "PCA 32, both", "abmil"]
+
+
+def test_rows_of_chosen_genes_are_baselines_with_names_for_people():
+    named = {name: representation_label(name) for name in ("panel_expression", "panel_fused")}
+    assert list(named.values()) == ["Expression, chosen genes", "Both, chosen genes"]
+    assert not any(map(is_learned, named))
+
+
+ROWS = tuple(recipes((4,), panel=True))
+
+
+def choice(scope: Scope, criterion: Criterion = "label") -> Selection:
+    return Selection(scope, criterion, (), (), (), (), (), (), "")
+
+
+@pytest.mark.parametrize("scope", ["fold", "cohort"])
+def test_every_row_is_spoken_of_once_where_genes_were_chosen(scope: Scope):
+    said = rows_by_choice(ROWS, choice(scope))
+    assert all(said.count(f"'{representation_label(name)}'") == 1 for name in ROWS)
+
+
+def test_the_sentence_on_rows_says_what_the_choice_saw():
+    assert "values and labels of test patients" in rows_by_choice(ROWS, choice("cohort"))
+    assert "values and survival of test patients" in rows_by_choice(ROWS, choice("cohort", "survival"))
+    by_variance = rows_by_choice(ROWS, choice("cohort", "variance"))
+    assert "values of test patients" in by_variance and "optimistic" not in by_variance
+    assert "no row saw anything of patients it is judged on" in rows_by_choice(ROWS, choice("fold"))
 
 
 def test_follow_up_of_patients_without_events_is_their_median_time():

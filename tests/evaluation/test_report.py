@@ -70,6 +70,14 @@ def test_nothing_is_loaded_from_anywhere(page: str):
     assert not re.search(r"https?://|@import|url\((?!#)", page)
 
 
+def test_warnings_stand_above_everything_else_and_are_text(inputs: ReportInputs):
+    page = render_report(replace(inputs, warnings=["First.", EVIL]))
+    above = page.split("</header>")[0]
+    assert "<li>First.</li><li>&lt;script&gt;alert" in above
+    assert above.index("First.") < above.index("<nav")
+    assert 'aria-label="Warnings"' not in render_report(replace(inputs, warnings=[]))
+
+
 def test_equal_inputs_give_equal_bytes(page: str):
     assert render_report(make_inputs()) == page
 

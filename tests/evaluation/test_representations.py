@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from mirror.errors import DataError
 from mirror.evaluation.representations import PatientTable, fit_representation, recipes, row_space
 
-NAMES = tuple(recipes((4, 8)))
+NAMES = tuple(recipes((4, 8), panel=True))
 
 
 def table(*, patients: int = 40, genes: int = 60, seed: int = 0) -> PatientTable:
@@ -22,6 +22,8 @@ def table(*, patients: int = 40, genes: int = 60, seed: int = 0) -> PatientTable
         "raw_slide": rng.normal(3.0, 5.0, size=(patients, 10)),
         "raw_expression": rng.normal(size=(patients, genes)) * rng.gamma(2.0, size=genes),
     }
+    views["fused"] = np.hstack([views["slide"], views["expression"]])
+    views["panel_expression"] = views["raw_expression"][:, :5].copy()
     return PatientTable(
         patients=tuple(f"P{row:03d}" for row in range(patients)),
         views=views,
@@ -37,6 +39,10 @@ def test_there_are_ten_representations_with_the_default_components() -> None:
         *("slide", "expression", "fused", "raw_slide", "raw_expression", "raw_fused"),
         *("pca8_fused", "pca16_fused", "pca32_fused", "pca64_fused"),
     ]
+
+
+def test_rows_of_chosen_genes_are_asked_for_by_name() -> None:
+    assert set(recipes((8,), panel=True)) - set(recipes((8,))) == {"panel_expression", "panel_fused"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -86,10 +92,10 @@ def test_components_end_at_the_rank() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_patient_without_a_needed_modality_is_a_row_of_nan_and_no_other_is(name: str) -> None:
     cohort = table()
-    for view in ("expression", "raw_expression"):
+    for view in ("expression", "fused", "raw_expression", "panel_expression"):
         cohort.views[view][[2, 35]] = np.nan
     x = fit_representation(name, cohort, np.arange(30)).transform(cohort, np.arange(40))
-    needs_expression = any("expression" in view for view in recipes((4, 8))[name].views)
+    needs_expression = any("expression" in view or view == "fused" for view in recipes((4, 8), panel=True)[name].views)
     missing = np.isnan(x).all(axis=1)
     np.testing.assert_array_equal(np.flatnonzero(missing), [2, 35] if needs_expression else [])
     assert np.isfinite(x[~missing]).all()
@@ -136,8 +142,8 @@ def test_an_unknown_name_is_refused() -> None:
 
 def test_a_view_that_no_training_patient_has_is_refused() -> None:
     cohort = table()
-    cohort.views["expression"][:30] = np.nan
-    with pytest.raises(DataError, match="none of 30 training patients has the view 'expression'"):
+    cohort.views["fused"][:30] = np.nan
+    with pytest.raises(DataError, match="none of 30 training patients has the view 'fused'"):
         fit_representation("fused", cohort, np.arange(30))
 
 

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
-from mirror.config import Config, changes_from_preset, dump_config, load_config, preset_names, read_preset, resolve
+from mirror.config import (
+    CanonicalModelConfig,
+    Config,
+    changes_from_preset,
+    dump_config,
+    load_config,
+    preset_names,
+    read_preset,
+    resolve,
+)
 from mirror.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -41,11 +50,17 @@ def test_paths_are_relative_to_the_file_they_stand_in(tmp_path: Path) -> None:
 
 
 def test_what_a_file_says_wins_over_its_preset_and_the_rest_is_the_presets() -> None:
-    config = resolve(changed(model={"width": 96}), where=Path("x.yaml"))
-    published = read_preset("published")
-    assert config.model.width == 96
-    assert config.model.prototypes == published["model"]["prototypes"]
-    assert config.pretraining.learning_rate == published["pretraining"]["learning_rate"]
+    config = resolve(changed(model={"components": 8}), where=Path("x.yaml"))
+    mirror = read_preset("mirror")
+    assert config.model == CanonicalModelConfig.model_validate({**mirror["model"], "components": 8})
+    assert config.pretraining.learning_rate == mirror["pretraining"]["learning_rate"]
+
+
+def test_a_key_of_the_other_kind_of_model_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key `model\.width`"):
+        resolve(changed(model={"width": 96}), where=Path("x.yaml"))
+    with pytest.raises(ConfigError, match=r"unknown key `model\.components`"):
+        resolve(changed(preset="published", model={"components": 8}), where=Path("x.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +88,7 @@ def test_numbers_that_yaml_takes_for_words_are_numbers() -> None:
 @pytest.mark.parametrize(
     ("section", "says"),
     [
-        ({"model": {"width": 100}}, "multiple of `slide_heads`"),
+        ({"preset": "published", "model": {"width": 100}}, "multiple of `slide_heads`"),
         ({"pretraining": {"batch": 1}}, "greater than or equal to 2"),
         ({"pretraining": {"learning_rate": -1}}, "greater than 0"),
         (
@@ -105,7 +120,7 @@ def test_each_preset_fills_in_every_section_it_must() -> None:
 
 
 def test_what_is_set_otherwise_than_the_preset_is_known() -> None:
-    sections = {"model": {"width": 96}, "pretraining": {"weights": {"style": 0.3}}}
+    sections = {"model": {"components": 8}, "pretraining": {"weights": {"style": 0.3}}}
     found = changes_from_preset(resolve(changed(**sections), where=Path("x.yaml")))
-    assert found == {"model.width": 96, "pretraining.weights.style": 0.3}
+    assert found == {"model.components": 8, "pretraining.weights.style": 0.3}
     assert changes_from_preset(resolve(MINIMAL, where=Path("x.yaml"))) == {}

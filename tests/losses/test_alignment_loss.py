@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from mirror.losses.alignment import alignment_loss
+from mirror.losses.alignment import alignment_loss, patient_alignment_loss
 
 
 @pytest.mark.parametrize("pairs", [1, 2, 7, 64])
@@ -32,3 +32,21 @@ def test_slides_and_expression_may_change_places() -> None:
 
 def test_it_vanishes_when_every_pair_finds_itself() -> None:
     assert float(alignment_loss(1e4 * torch.eye(4))) == 0.0
+
+
+def test_other_slides_of_a_patient_are_no_negatives() -> None:
+    logits = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    changed = logits.clone()
+    changed[0, 1] = changed[1, 0] = 50.0
+    patients = torch.tensor([0, 0, 1, 2])
+    torch.testing.assert_close(patient_alignment_loss(logits, patients), patient_alignment_loss(changed, patients))
+    assert patient_alignment_loss(changed, torch.arange(4)) > patient_alignment_loss(logits, torch.arange(4)) + 10
+
+
+def test_with_one_slide_a_patient_it_is_the_published_loss() -> None:
+    logits = torch.randn(5, 5, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(patient_alignment_loss(logits, torch.arange(5)), alignment_loss(logits))
+
+
+def test_a_batch_without_pairs_has_no_alignment_loss() -> None:
+    assert patient_alignment_loss(torch.zeros(0, 0), torch.zeros(0, dtype=torch.long)) == 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, Normal, kl_divergence
 
-from mirror.losses.style import cluster_divergence, prior_divergence
+from mirror.losses.style import balanced_agreement, balanced_assignment, cluster_divergence, prior_divergence
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -40,3 +40,32 @@ def test_the_cluster_term_stays_finite_for_certain_scores() -> None:
     assert torch.isfinite(term)
     assert scores.grad is not None
     assert torch.isfinite(scores.grad).all()
+
+
+def test_a_balanced_assignment_uses_every_prototype_alike() -> None:
+    scores = torch.randn(60, 6, generator=GENERATOR) + torch.tensor([4.0, 0, 0, 0, 0, 0])
+    assigned = balanced_assignment(scores, rounds=50)
+    torch.testing.assert_close(assigned.sum(dim=1), torch.ones(60))
+    torch.testing.assert_close(assigned.sum(dim=0), torch.full((6,), 10.0), rtol=1e-3, atol=1e-3)
+
+
+def test_sharing_one_prototype_is_no_minimum_of_the_agreement() -> None:
+    together = torch.zeros(6, 3)
+    together[:, 0] = 10.0
+    apart = 10.0 * torch.eye(3).repeat(2, 1)
+    pairs = torch.ones(6, dtype=torch.bool)
+    assert balanced_agreement(apart, apart, pairs) < balanced_agreement(together, together, pairs) - 1
+
+
+def test_the_scores_of_an_absent_expression_have_no_part() -> None:
+    slide, expression = torch.randn(2, 6, 3, generator=GENERATOR).unbind()
+    pairs = torch.tensor([True, True, False, True, False, True])
+    other = torch.where(pairs.unsqueeze(1), expression, expression + 100 * torch.randn(6, 3, generator=GENERATOR))
+    torch.testing.assert_close(balanced_agreement(slide, expression, pairs), balanced_agreement(slide, other, pairs))
+
+
+def test_without_any_pair_slides_agree_with_their_own_assignment() -> None:
+    slide = torch.randn(6, 3, generator=GENERATOR)
+    nobody = torch.zeros(6, dtype=torch.bool)
+    expected = -(balanced_assignment(slide) * slide.log_softmax(dim=1)).sum(dim=1).mean()
+    torch.testing.assert_close(balanced_agreement(slide, torch.zeros(6, 3), nobody), expected)

@@ -11,10 +11,32 @@ import yaml
 from mirror.training.checkpoint import load_weights
 
 SMALL: dict[str, Any] = {
-    "model": {"width": 24, "style_hidden": 16, "style_out": 12, "style_latent": 8, "prototypes": 10},
-    "pretraining": {"tiles": 12, "epochs": 3, "batch": 8, "checkpoint_seconds": 0},
+    "preset": "published",
+    "model": {
+        "attention": "exact",
+        "width": 24,
+        "style_hidden": 16,
+        "style_out": 12,
+        "style_latent": 8,
+        "prototypes": 10,
+    },
+    "pretraining": {
+        "tiles": 12,
+        "epochs": 3,
+        "batch": 8,
+        "checkpoint_seconds": 0,
+        "learning_rate": 2e-4,
+        "expression_transform": "standardise",
+    },
     "evaluation": {"components": [4], "shots": 3, "draws": 2, "inner_folds": 2},
 }
+
+CANONICAL: dict[str, Any] = {
+    "preset": "mirror",
+    "model": {"components": 6, "hidden": 12, "prototypes": 5},
+    "pretraining": {"tiles": 12, "epochs": 3, "batch": 16, "checkpoint_seconds": 0},
+}
+"""Sections that make the small job one of the default preset."""
 
 
 def same_weights(first: Path, second: Path) -> bool:
@@ -23,14 +45,17 @@ def same_weights(first: Path, second: Path) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def write_config(simulated: Path, output: Path, **changes: Any) -> Path:
-    """A configuration file for the simulated cohort, small enough for a test; `changes` replace whole sections."""
+def write_config(simulated: Path, output: Path, *, form: dict[str, Any] | None = None, **changes: Any) -> Path:
+    """A configuration file for the simulated cohort, small enough for a test, of the published model or of `form`.
+
+    `changes` are merged over its sections.
+    """
     content = yaml.safe_load((simulated / "demo.yaml").read_text())
     for section in ("features", "slides", "expression", "clinical"):
         content["cohort"][section]["path"] = str(simulated / content["cohort"][section]["path"])
     content["cohort"]["folds"] = {"count": 2}
     content["output"] = str(output)
-    content.update({name: {**content.get(name, {}), **section} for name, section in SMALL.items()})
+    content.update({**SMALL, **(form or {})})
     for name, value in changes.items():
         content[name] = {**content[name], **value} if isinstance(value, dict) else value
     output.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from mirror.data.panel import GenePanel
 from mirror.errors import ArtefactError, ConfigError
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.pretrain import pretrain_fold
-from mirror.workflow.refine import refine_cohort
+from mirror.workflow.refine import refine_cohort, refuse_other_scope
 
 REFINEMENT = {"size": 6, "folds": 2, "step": 0.2}
 
@@ -67,15 +67,67 @@ def test_the_command_writes_a_panel_a_fold_and_the_table_of_their_genes(refined_
     table = ExpressionTable.load(folder / "refined.h5ad")
     assert table.genes == tuple(sorted({gene for panel in panels for gene in panel.genes}))
     assert "training patients of fold 1 only" in " ".join(done.output.split())
+    assert "before `mirror run`" not in " ".join(done.output.split())
 
 
 def test_the_scope_on_the_command_line_stands_before_the_configuration(refined_job):
     done = CliRunner().invoke(app, ["expression", "refine", str(refined_job), "--scope", "cohort", "--fold", "1"])
     assert done.exit_code == 0, done.output
     assert "the whole cohort, as published" in " ".join(done.output.split())
+    assert "write `refinement: {scope: cohort}` into job.yaml" in " ".join(done.output.split())
     folder = refined_job.parent / "expression"
-    assert sorted(path.name for path in folder.iterdir()) == ["fold1.curve.svg", "fold1.panel.json", "refined.h5ad"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("fold1.curve.svg", "fold1.panel.json", "refined.h5ad", "refinement.json")
+    ]
     assert read_json(folder / "fold1.panel.json")["selection"]["scope"] == "cohort"
+
+
+def refine(path, *options):
+    return CliRunner().invoke(app, ["expression", "refine", str(path), *options])
+
+
+def test_one_fold_at_a_time_ends_in_the_folder_that_all_at_once_leave(refined_job, tmp_path):
+    folder = refined_job.parent / "expression"
+    refine(refined_job)
+    at_once = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".h5ad"}
+    genes = ExpressionTable.load(folder / "refined.h5ad").genes
+    folder.rename(tmp_path / "before")
+    for number in ("1", "0"):
+        assert refine(refined_job, "--fold", number).exit_code == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".h5ad"} == at_once
+    assert ExpressionTable.load(folder / "refined.h5ad").genes == genes
+
+
+@pytest.mark.parametrize("options", [("--scope", "cohort"), ()], ids=["another scope", "another size"])
+def test_panels_of_two_choices_never_stand_in_one_folder(refined_job, options):
+    folder = refined_job.parent / "expression"
+    refine(refined_job)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    if not options:
+        refined_job.write_text(refined_job.read_text().replace("'size': 6", "'size': 12"))
+    done = refine(refined_job, *options, "--fold", "1")
+    assert done.exit_code == 1
+    said = " ".join(done.output.split())
+    assert "choose all folds anew (without --fold)" in said
+    assert "fold 0, scope fold" in said
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert refine(refined_job, *options).exit_code == 0
+    scopes = {read_json(folder / f"fold{number}.panel.json")["selection"]["scope"] for number in range(2)}
+    assert scopes == {read_json(folder / "refinement.json")["scope"]} == {"cohort" if options else "fold"}
+
+
+def test_a_run_stops_where_genes_were_chosen_with_a_scope_that_its_configuration_does_not_name(refined_job):
+    refine(refined_job, "--scope", "cohort")
+    done = CliRunner().invoke(app, ["pretrain", str(refined_job)])
+    assert done.exit_code == 1
+    said = " ".join(done.output.split())
+    assert "chose with scope 'cohort', but the configuration says `scope: fold`" in said
+    assert "write `refinement: {scope: cohort}` into it" in said
+    refined_job.write_text(refined_job.read_text().replace("'size'", "'scope': cohort, 'size'"))
+    refuse_other_scope(load_config(refined_job))
+    refined_job.write_text(refined_job.read_text().split("refinement:")[0])
+    with pytest.raises(ConfigError, match="has no section `refinement`"):
+        refuse_other_scope(load_config(refined_job))
 
 
 def test_without_a_section_the_command_says_which_one_to_write(job):

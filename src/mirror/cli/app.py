@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 
 import mirror
-from mirror.cli import expression
+from mirror.cli import expression, sweep
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.slides import slides
 from mirror.cli.tables import comparison_tables, score_table
 from mirror.config import Config, load_config
 from mirror.errors import ConfigError
@@ -26,6 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(expression.app, name="expression")
+app.command()(sweep.sweep)
+app.command()(slides)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
@@ -198,6 +201,8 @@ def _prepared(config: Config) -> Cohort:
 
 
 def _cohort(config: Config) -> None:
+    from mirror.data.floors import artefact_sentences
+
     made = _prepared(config)
     patients = made.patients
     console.print(
@@ -206,6 +211,8 @@ def _cohort(config: Config) -> None:
         f"{len(made.folds)} folds",
         highlight=False,
     )
+    for sentence in artefact_sentences(made.facts):
+        console.print(f"[bold red]warning[/]   {sentence}", highlight=False)
 
 
 def _pretrain(config: Config, *, fold: int | None = None, seed: int | None = None, overwrite: bool = False) -> None:

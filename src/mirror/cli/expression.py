@@ -33,7 +33,8 @@ def refine(
     from mirror.workflow.pretrain import wanted_runs
     from mirror.workflow.refine import refine_cohort
 
-    config = with_scope(load_config(config_file), scope)
+    given = load_config(config_file)
+    config = with_scope(given, scope)
     with progress_bar(console, "cohort") as progress:
         made = prepare_cohort(config, progress=progress)
     folds = list(dict.fromkeys(one for _, one in wanted_runs(config, made, fold=fold, seed=None)))
@@ -52,6 +53,12 @@ def refine(
             shown = f"{', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}"
             console.print(f"          {len(missing)} curated genes are not in the table: {shown}", highlight=False)
     console.print(f"[bold]refine[/]    {refined.genes} genes in {refined.table}", highlight=False, soft_wrap=True)
+    if given.refinement is None or config.refinement != given.refinement:
+        console.print(
+            f"[bold]refine[/]    before `mirror run`, write `refinement: {{scope: {scope}}}` into {config_file.name}: "
+            "a run chooses its genes by the configuration, and refuses to be of another scope than these",
+            highlight=False,
+        )
 
 
 @app.command()
@@ -60,13 +67,17 @@ def inspect(
     config_file: ConfigFile,
     by: Annotated[
         str | None,
-        typer.Option("--by", help="Column of the clinical table with batch or cohort (default: the label)."),
+        typer.Option(
+            "--by",
+            help="Column of the clinical table with batch or cohort (default: the label, or the first of `groups`).",
+        ),
     ] = None,
 ) -> None:
     """Say what is in the expression table before anything is fitted, with pictures."""
+    from mirror.data.floors import floors_sentence
     from mirror.workflow.inspect import inspect_config
 
-    found, files = inspect_config(load_config(config_file), by=by)
+    found, files, column = inspect_config(load_config(config_file), by=by)
     lines = [
         f"{len(found.patients)} patients, {found.genes} genes from {found.source}",
         f"units given: {found.units}; they look like {found.guess.units}: {found.guess.reason}",
@@ -80,15 +91,8 @@ def inspect(
         lines.append(f"{first:.0%} of component 1 and {second:.0%} of component 2 lie between groups")
     else:
         lines.append("no groups are named, so floor values that tell groups apart were not looked for; name them: --by")
-    if found.floors:
-        floor = found.floors[0]
-        values = ", ".join(
-            f"{group} {value:.4g} in {floor.share[group]:.0%}" for group, value in floor.by_group.items()
-        )
-        lines.append(
-            f"{len(found.floors)} genes tell groups apart by artefact: each group has its own floor value, as where "
-            f"z-scores were made study by study ({floor.gene}: {values}). Do not classify these groups by expression."
-        )
+    if column is not None and found.floors:
+        lines.append(floors_sentence(column, found.floors, genes=found.genes))
     for line in lines:
         console.print(f"[bold]inspect[/]   {line}", highlight=False, soft_wrap=True)
     console.print(f"[bold]inspect[/]   {', '.join(map(str, files))}", highlight=False, soft_wrap=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mirror.evaluation.comparison import Compared, Comparison
+    from mirror.evaluation.sweep_table import Block
 
 SHOWN = {"auroc": "AUROC", "c_index": "c-index"}
 """One metric a task; scores.parquet and the report have them all."""
@@ -68,6 +69,17 @@ def _comparison_table(first: str, second: str, rows: Sequence[Compared]) -> Tabl
             "undefined" if math.isnan(row.p_holm) else "<0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}",
             f"[bold]{escape(row.ahead)}[/]" if row.verdict == "sure" else row.verdict,
         )
+    return table
+
+
+def block_table(block: Block) -> Table:
+    """One block of a sweep's table."""
+    table = Table(title=block.title, title_justify="left", padding=(0, 1), pad_edge=False, show_lines=True)
+    table.add_column("row", no_wrap=True)
+    for name in block.columns:
+        table.add_column(name, justify="right")
+    for row in block.rows:
+        table.add_row(*row)
     return table
 
 

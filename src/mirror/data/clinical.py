@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -14,15 +15,17 @@ from mirror.errors import DataError, raise_together
 
 
 class ReadClinical(NamedTuple):
-    """One row a patient, the rows left out, and how many rows the file had.
+    """One row a patient, the rows left out, how many rows the file had, and `groups` of patients that may be artefacts.
 
     `patients` (index: patient) has `label` (str or None), `class_outside` (a label that is none of the classes, or
     None), `time` (months, NaN where there is no survival endpoint) and `event` (nullable boolean, True = happened).
+    `groups`: column -> patient -> group, of the label (whatever class) and of the columns named in `groups`.
     """
 
     patients: pd.DataFrame
     excluded: tuple[Excluded, ...]
     rows_given: int
+    groups: Mapping[str, Mapping[str, str]]
 
 
 def read_clinical(config: ClinicalConfig) -> ReadClinical:
@@ -33,15 +36,16 @@ def read_clinical(config: ClinicalConfig) -> ReadClinical:
     """
     named = {"patient": config.patient, "label": config.label, "time": config.time, "event": config.event}
     columns = {ours: theirs for ours, theirs in named.items() if theirs is not None}
-    table = read_text_table(config.path, columns.values())
-    table = pd.DataFrame(
-        {ours: table[columns[ours]] if ours in columns else None for ours in named}, index=table.index, dtype=object
-    )
+    table = read_text_table(config.path, [*columns.values(), *config.grouped_by])
+    parts = {ours: table[columns[ours]] if ours in columns else None for ours in named}
+    parts |= {f"group {name}": table[name] for name in config.grouped_by}
+    table = pd.DataFrame(parts, index=table.index, dtype=object)
     kept, excluded = _one_row_a_patient(table, str(config.path))
     endpoints = _endpoints(kept, config)
     if config.classes is not None:
         endpoints = _within_classes(endpoints, config, config.classes)
-    return ReadClinical(endpoints, tuple(excluded), len(table))
+    groups = {name: _told(kept, f"group {name}") for name in config.grouped_by}
+    return ReadClinical(endpoints, tuple(excluded), len(table), groups)
 
 
 def _one_row_a_patient(table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, list[Excluded]]:
@@ -94,6 +98,12 @@ def _within_classes(endpoints: pd.DataFrame, config: ClinicalConfig, classes: tu
     return endpoints.assign(
         class_outside=endpoints["label"].where(outside, None), label=endpoints["label"].where(~outside, None)
     )
+
+
+def _told(table: pd.DataFrame, column: str) -> dict[str, str]:
+    """Patient -> cell, of those who have one."""
+    known = table[table[column].notna()]
+    return dict(zip(known["patient"].astype(str), known[column].astype(str), strict=True))
 
 
 def _where(mask: pd.Series) -> list[int]:

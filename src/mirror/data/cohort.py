@@ -15,6 +15,7 @@ from mirror.config import CohortConfig
 from mirror.data.clinical import ReadClinical, read_clinical
 from mirror.data.cohort_facts import describe, describe_folds
 from mirror.data.expression import ExpressionTable, ReadExpression, read_expression
+from mirror.data.floors import describe_floors
 from mirror.data.ledger import Count, Excluded, Kind, as_frame, balance
 from mirror.data.slide_table import ReadOwners, ReadSlides, SlideRow, read_owners, read_slides
 from mirror.data.splits import load_folds, make_folds, read_folds, save_folds
@@ -175,6 +176,8 @@ def _join(config: CohortConfig, tables: _Tables, slides: ReadSlides, *, with_fol
         kept["clinical"] = len(set(patients) & set(clinical.patients.index))
     frame = _slide_frame(slides.slides, table, clinical)
     facts = describe(config, frame, slides.slides, clinical)
+    if table is not None and clinical is not None:
+        facts["floors"] = [describe_floors(table, by, groups) for by, groups in clinical.groups.items()]
     folds: tuple[Fold, ...] = ()
     if with_folds:
         folds, facts["folds"] = _folds(config, frame)

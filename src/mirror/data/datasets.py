@@ -5,7 +5,7 @@ Legend: B pairs, T tiles, D tile-feature width, G genes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mirror.data.feature_store import FeatureStore
+from mirror.data.mapped import draw_blocks
 from mirror.data.panel import AppliedPanel
 from mirror.errors import DataError
 from mirror.seeding import generator_for
@@ -21,14 +22,21 @@ from mirror.types import PairedBatch
 
 
 class BatchKey(NamedTuple):
-    """Names a batch completely: the pairs at `positions`, as the epoch `epoch` sees them."""
+    """Names a batch completely: the pairs at `positions` of the cohort `part`, as the epoch `epoch` sees them."""
 
     epoch: int
     positions: tuple[int, ...]
+    part: int = 0
 
 
-def draw_tiles(available: int, wanted: int, *, generator: torch.Generator) -> NDArray[np.intp]:
-    """Rows of `wanted` tiles in random order, with replacement only where the slide has fewer (METHOD section 6)."""
+def draw_tiles(available: int, wanted: int, *, generator: torch.Generator, block: int = 1) -> NDArray[np.intp]:
+    """Rows of `wanted` tiles in random order, with replacement only where the slide has fewer (METHOD section 6).
+
+    A `block` larger than 1 says that the file has its rows in random order, of which `block` neighbours are read
+    together.
+    """
+    if available >= wanted and block > 1:
+        return draw_blocks(available, wanted, block=block, generator=generator)
     if available >= wanted:
         drawn = torch.randperm(available, generator=generator)[:wanted]
     else:
@@ -50,27 +58,45 @@ def batches_of_epoch(pairs: int, batch: int, *, seed: int, epoch: int) -> tuple[
     return tuple(BatchKey(epoch, tuple(order[start:end])) for start, end in zip(starts, ends, strict=True))
 
 
+class Affine(NamedTuple):
+    """`x * scale + shift`, both float32 of the columns' number: one cohort's features in another's units."""
+
+    scale: NDArray[np.float32]
+    shift: NDArray[np.float32]
+
+
 class PairedSlides(Dataset[PairedBatch]):
     """Slides with the expression of their patients; asked for whole batches, which it reads into one tensor.
 
-    `owners` gives each slide its patient, `profiles` the patients' expression as the panel gives it. Raises `DataError`
-    when there are fewer than two pairs or a patient has no profile.
+    `owners` gives each slide its patient, `profiles` the patients' expression as the panel gives it. A slide whose
+    patient has none gets a row of NaN where `lone` allows it. `tile_units` takes the features to other units. Raises
+    `DataError` when there are fewer than two slides, or a patient has no profile and `lone` is False.
     """
 
     def __init__(
-        self, store: FeatureStore, owners: Mapping[str, str], profiles: AppliedPanel, *, tiles: int, seed: int
+        self,
+        store: FeatureStore,
+        owners: Mapping[str, str],
+        profiles: AppliedPanel,
+        *,
+        tiles: int,
+        seed: int,
+        lone: bool = False,
+        tile_units: Affine | None = None,
     ) -> None:
         self.slides, self.patients = tuple(owners), tuple(owners.values())
         if len(self.slides) < 2:
             raise DataError(f"{len(self.slides)} slides have expression; training needs two pairs at least")
         place = {patient: row for row, patient in enumerate(profiles.patients)}
         absent = sorted(set(self.patients) - set(place))
-        if absent:
+        if absent and not lone:
             raise DataError(
                 f"{len(absent)} patients have no expression ({', '.join(absent[:5])}); leave their slides out"
             )
-        self._profile = np.array([place[patient] for patient in self.patients])
-        self._values_PG = profiles.values
+        nobody = np.full((1, profiles.values.shape[1]), np.nan, dtype=profiles.values.dtype)
+        self._profile = np.array([place.get(patient, len(place)) for patient in self.patients])
+        self._values_PG = np.concatenate([profiles.values, nobody]) if absent else profiles.values
+        self._tile_units = tile_units
         self._store, self._tiles, self._seed = store, tiles, seed
 
     def __len__(self) -> int:
@@ -82,23 +108,37 @@ class PairedSlides(Dataset[PairedBatch]):
         tiles_BTD = torch.empty(len(slides), self._tiles, width)
         for place, slide in enumerate(slides):
             bag = self._store.bag(slide)
-            rows = draw_tiles(bag.tiles, self._tiles, generator=generator_for(self._seed, "tiles", slide, key.epoch))
+            generator = generator_for(self._seed, "tiles", slide, key.epoch)
+            rows = draw_tiles(bag.tiles, self._tiles, generator=generator, block=bag.block)
             tiles_BTD[place] = torch.from_numpy(bag.read(rows))
+        if self._tile_units is not None:
+            tiles_BTD = tiles_BTD * torch.from_numpy(self._tile_units.scale) + torch.from_numpy(self._tile_units.shift)
         expression_BG = torch.from_numpy(self._values_PG[self._profile[list(key.positions)]])
         return PairedBatch(
             slides, tuple(self.patients[position] for position in key.positions), tiles_BTD, expression_BG
         )
 
 
+class PooledSlides(Dataset[PairedBatch]):
+    """The slides of several cohorts; a batch is of one of them, so that negatives are of the same disease."""
+
+    def __init__(self, parts: Sequence[PairedSlides]) -> None:
+        self.parts = tuple(parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, key: BatchKey) -> PairedBatch:
+        return self.parts[key.part][key]
+
+
 class PairLoader:
     """Reads the batches of one epoch after another, in `workers` processes that stay alive between them."""
 
-    def __init__(
-        self, pairs: PairedSlides, *, batch: int, seed: int, workers: int = 0, pin_memory: bool = False
-    ) -> None:
-        self._order = _EpochOrder(len(pairs), batch, seed)
+    def __init__(self, *parts: PairedSlides, batch: int, seed: int, workers: int = 0, pin_memory: bool = False) -> None:
+        self._order = _EpochOrder(tuple(map(len, parts)), batch, seed)
         self._loader = DataLoader(
-            pairs,
+            PooledSlides(parts),
             batch_size=None,  # the sampler names whole batches
             sampler=self._order,
             collate_fn=_as_it_is,  # pyright: ignore[reportArgumentType] (typed for lists of items only)
@@ -121,15 +161,23 @@ class PairLoader:
 
 
 class _EpochOrder(Sampler[BatchKey]):
-    def __init__(self, pairs: int, batch: int, seed: int) -> None:
+    def __init__(self, parts: tuple[int, ...], batch: int, seed: int) -> None:
         self.epoch = 0
-        self._pairs, self._batch, self._seed = pairs, batch, seed
+        self._parts, self._batch, self._seed = parts, batch, seed
 
     def __len__(self) -> int:
-        return len(batches_of_epoch(self._pairs, self._batch, seed=self._seed, epoch=0))
+        return sum(len(batches_of_epoch(pairs, self._batch, seed=self._seed, epoch=0)) for pairs in self._parts)
 
     def __iter__(self) -> Iterator[BatchKey]:
-        return iter(batches_of_epoch(self._pairs, self._batch, seed=self._seed, epoch=self.epoch))
+        keys = [
+            key._replace(part=part)
+            for part, pairs in enumerate(self._parts)
+            for key in batches_of_epoch(pairs, self._batch, seed=self._seed, epoch=self.epoch)
+        ]
+        if len(self._parts) == 1:
+            return iter(keys)
+        order = torch.randperm(len(keys), generator=generator_for(self._seed, "cohorts", self.epoch)).tolist()
+        return iter([keys[place] for place in order])
 
 
 def _as_it_is(batch: PairedBatch) -> PairedBatch:

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mirror.artefacts import SCHEMA, hash_bytes
-from mirror.data.hdf5 import gather, hdf5_aside, open_features, read_coords
+from mirror.artefacts import hash_bytes
+from mirror.data.hdf5 import gather, open_features, read_coords
+from mirror.data.mapped import MappedRows
 from mirror.errors import DataError, first_line, raise_together
 from mirror.ids import SlideId
 
 ENDINGS = (".pt", ".h5")
 _BLOCK_BYTES = 8 << 20  # what `inspect_bag` holds in memory at a time
-_FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 def find_bags(folder: Path) -> dict[SlideId, Path]:
@@ -53,7 +53,8 @@ def find_bags(folder: Path) -> dict[SlideId, Path]:
 class Bag:
     """The tile features of one slide, opened but not read.
 
-    Attributes: `path`; `tiles` T; `width` D; `encoder`, the tile encoder's name, or None where the file does not say.
+    Attributes: `path`; `tiles` T; `width` D; `encoder`, the tile encoder's name, or None where the file does not say;
+    `block`, how many neighbouring rows are best read together: 1 unless the rows are stored in a random order.
     Raises `DataError` when the file is unreadable, is empty, or holds no (T, D) or (1, T, D) features.
     """
 
@@ -71,6 +72,7 @@ class Bag:
         if shape[0] == 0:
             raise DataError(f"{path} is an empty bag (0 tiles); extract its features again or leave the slide out")
         self.tiles, self.width = int(shape[0]), int(shape[1])
+        self.block = self._source.block if isinstance(self._source, MappedRows) else 1
 
     def read(self, rows: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
         """Features (n, D) of the `rows` asked for, in that order, repeats and all; of all tiles when None."""
@@ -80,6 +82,8 @@ class Bag:
         if len(rows) and (rows.min() < 0 or rows.max() >= self.tiles):
             raise IndexError(f"{self.path} has {self.tiles} tiles; row {int(rows.max())} was asked for")
         match self._source:
+            case MappedRows():
+                return _as_float32(self._source.take(rows))
             case np.ndarray():
                 return _as_float32(self._source[rows])
             case torch.Tensor():
@@ -155,45 +159,6 @@ def inspect_bag(path: Path) -> BagSummary:
 
     digest = hash_bytes(blocks())
     return BagSummary(bag.tiles, bag.width, digest, len(bad), int(bad[0]) if bad else None, bag.encoder)
-
-
-def write_bag(
-    path: Path,
-    features: NDArray[np.floating[Any]],
-    *,
-    coords: NDArray[np.integer[Any]] | None = None,
-    encoder: str | None = None,
-    encoder_revision: str | None = None,
-    mpp: float | None = None,
-    tile_px: int | None = None,
-) -> None:
-    """Write our own bag: HDF5 with contiguous float16 `features` (T, D) and `coords` (T, 2), level-0 pixels.
-
-    `mpp` is the resolution the tiles were read at in um/px, `tile_px` their side there. Raises `DataError` for an empty
-    bag, for NaN, and for values beyond float16 (65,504), which would silently become infinite.
-    """
-    if path.suffix != ".h5":
-        raise DataError(f"{path}: our feature files end in .h5")
-    if features.ndim != 2 or 0 in features.shape:
-        raise DataError(f"{path}: features of shape {features.shape} cannot be written; expected (tiles, width)")
-    # Negated, so that NaN is caught too.
-    wrong = ~(np.abs(features) <= _FLOAT16_MAX).all(axis=1)
-    if wrong.any():
-        raise DataError(
-            f"{path}: {int(wrong.sum())} rows (the first is {int(wrong.argmax())}) have NaN or values beyond "
-            f"{_FLOAT16_MAX:.0f}, the most float16 can hold; scale the features or leave these tiles out"
-        )
-    if coords is not None and coords.shape != (len(features), 2):
-        raise DataError(f"{path}: coords of shape {coords.shape} do not fit {len(features)} tiles")
-    origin = {"encoder": encoder, "encoder_revision": encoder_revision, "mpp": mpp, "tile_px": tile_px}
-    with hdf5_aside(path) as file:
-        file.attrs["mirror_schema"] = SCHEMA
-        file.attrs.update({name: value for name, value in origin.items() if value is not None})
-        file.create_dataset("features", data=features.astype(np.float16))
-        if coords is not None:
-            dataset = file.create_dataset("coords", data=coords.astype(np.int64))
-            # TRIDENT's names, which other tools look for.
-            dataset.attrs.update({"name": path.stem, **({} if tile_px is None else {"patch_size": tile_px})})
 
 
 def _open_pt(path: Path) -> torch.Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirror.config import ExpressionConfig
-from mirror.data.identifiers import is_nameless, read_gene_map, without_version
+from mirror.data.identifiers import is_anonymous, is_nameless, read_gene_map, without_version
 from mirror.data.ledger import Excluded
 from mirror.data.tables import Matrix
 from mirror.data.units import from_linear, parse_units, to_linear
@@ -37,7 +37,8 @@ def one_column_a_gene(matrix: Matrix, config: ExpressionConfig) -> Columns:
     for column, given in enumerate(matrix.columns):
         name, reason = _named(given.strip(), config, symbols)
         if reason:
-            excluded.append(Excluded("gene", given.strip() or f"(column {column + 1})", reason, source))
+            item = f"(column {column + 1})" if is_anonymous(given) else given.strip()
+            excluded.append(Excluded("gene", item, reason, source))
         else:
             places[name].append(column)
     if not places:
@@ -61,7 +62,7 @@ def one_column_a_gene(matrix: Matrix, config: ExpressionConfig) -> Columns:
 
 def _named(given: str, config: ExpressionConfig, symbols: Mapping[str, str] | None) -> tuple[str, str]:
     """What the column is called afterwards, or why it leaves."""
-    if not given:
+    if is_anonymous(given):
         return "", "no name"
     if config.nameless_genes == "exclude" and is_nameless(given):
         return "", "no symbol (`?|id`)"

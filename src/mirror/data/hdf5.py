@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirror.artefacts import SCHEMA, write_aside
+from mirror.data.mapped import MappedRows
 from mirror.errors import DataError, first_line
 
 
@@ -36,7 +37,7 @@ def hdf5_aside(path: Path) -> Generator[h5py.File]:
 class OpenedFeatures(NamedTuple):
     """Features (T, D) or (1, T, D) not read yet, and the tile encoder's name where the file says it."""
 
-    features: NDArray[Any] | h5py.Dataset
+    features: NDArray[Any] | MappedRows | h5py.Dataset
     encoder: str | None
 
 
@@ -82,6 +83,17 @@ def read_coords(path: Path, tiles: int) -> NDArray[Any] | None:
     return coords.reshape(tiles, -1)[:, :2]
 
 
+def read_attributes(path: Path) -> dict[str, Any]:
+    """The file's own attributes as plain Python values. Raises `DataError` when the file is unreadable."""
+    try:
+        with h5py.File(path, "r") as file:
+            return {
+                name: value.item() if isinstance(value, np.generic) else value for name, value in file.attrs.items()
+            }
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is unreadable or truncated ({first_line(error)}); copy or extract it again") from error
+
+
 def _features_of(file: h5py.File, path: Path) -> OpenedFeatures:
     schema = file.attrs.get("mirror_schema", SCHEMA)
     if schema != SCHEMA:
@@ -95,12 +107,14 @@ def _features_of(file: h5py.File, path: Path) -> OpenedFeatures:
     return OpenedFeatures(_mapped(file, dataset), _encoder(file, dataset))
 
 
-def _mapped(file: h5py.File, dataset: h5py.Dataset) -> NDArray[Any] | h5py.Dataset:
-    """The dataset as an array mapped straight from the file, where it lies there in one piece."""
+def _mapped(file: h5py.File, dataset: h5py.Dataset) -> NDArray[Any] | MappedRows | h5py.Dataset:
+    """The dataset mapped straight from the file, where it lies there in one piece."""
     offset = dataset.id.get_offset()
     in_one_piece = dataset.chunks is None and dataset.external is None and not file.userblock_size
     if offset is None or not in_one_piece:
         return dataset
+    if "order_seed" in file.attrs and len(dataset.shape) == 2 and 0 not in dataset.shape:
+        return MappedRows(Path(file.filename), dataset.dtype, dataset.shape, offset=offset)
     return np.memmap(file.filename, dtype=dataset.dtype, mode="r", offset=offset, shape=dataset.shape)
 
 

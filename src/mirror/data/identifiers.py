@@ -8,8 +8,9 @@ from mirror.config import GeneMapConfig
 from mirror.data.tables import read_text_table, row_name
 from mirror.errors import DataError, raise_together
 
-# The pseudo-autosomal copies on Y (`ENSG00000182378.15_PAR_Y`) are genes of their own and keep their ending.
-_ENSEMBL = re.compile(r"^(ENS[A-Z]*[GT]\d{11})(?:\.\d+)?(_PAR_Y)?$")
+# The pseudo-autosomal copies on Y are genes of their own: `ENSG00000182378.15_PAR_Y` keeps its ending, and
+# `ENSGR0000182378.10`, as GENCODE wrote it up to release 24, its R.
+_ENSEMBL = re.compile(r"^(ENS[A-Z]*[GT](?:\d{11}|R\d{10}))(?:\.\d+)?(_PAR_Y)?$")
 _NAMELESS = re.compile(r"^\?(\|\d+)?$")
 
 
@@ -22,6 +23,11 @@ def without_version(identifier: str) -> str:
 def is_nameless(identifier: str) -> bool:
     """True for what the TCGA pipeline calls a gene that had no symbol: `?`, `?|100130426`."""
     return _NAMELESS.match(identifier) is not None
+
+
+def is_anonymous(identifier: str) -> bool:
+    """True for a name that tells its row apart from no other: empty, or a bare `?` without a number."""
+    return identifier.strip() in ("", "?")
 
 
 def symbol_of(identifier: str) -> str | None:

@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirror.data.expression import ExpressionTable, ReadExpression
+from mirror.data.floors import Floor, group_floors
 from mirror.data.units import HIGHEST_LOG, parse_units
 
 Array = NDArray[np.float64]
-
-# A floor counts where at least this share of a group, and this many of its patients, have exactly the same minimum.
-_FLOOR_SHARE, _FLOOR_PATIENTS = 0.1, 5
 
 
 class Guess(NamedTuple):
@@ -27,14 +25,6 @@ class Guess(NamedTuple):
 
     units: str
     reason: str
-
-
-class Floor(NamedTuple):
-    """A gene whose lowest value is shared inside groups and differs between them: it tells them apart by artefact."""
-
-    gene: str
-    by_group: Mapping[str, float]
-    share: Mapping[str, float]
 
 
 class Components(NamedTuple):
@@ -105,7 +95,7 @@ def inspect_expression(read: ReadExpression, groups: Mapping[str, str] | None = 
         sizes=library_sizes(table),
         groups=named,
         components=principal_components(table.values, named),
-        floors=() if named is None else group_floors(table, named),
+        floors=() if groups is None else group_floors(table, [groups.get(patient) for patient in table.patients]),
     )
 
 
@@ -171,28 +161,6 @@ def principal_components(values: NDArray[np.float32], groups: Sequence[str] | No
     scores = scores * np.where(scores[np.abs(scores).argmax(axis=0), range(scores.shape[1])] < 0, -1.0, 1.0)
     between = np.array([np.nan if groups is None else _between(score, groups) for score in scores.T])
     return Components(scores, strength / max(float(np.trace(gram)), np.finfo(np.float64).tiny), between)
-
-
-def group_floors(table: ExpressionTable, groups: Sequence[str]) -> tuple[Floor, ...]:
-    """Genes by which groups are told apart without any biology: each group's own floor value, most shared first.
-
-    A group has a floor where a tenth of its patients (and five) have exactly its lowest value, as zeros do before a
-    transformation; where the values were then standardised study by study, the same zero became another number in each.
-    """
-    names = np.array(groups, dtype=object)
-    floors: list[Floor] = []
-    lowest: dict[str, NDArray[np.float32]] = {}
-    shares: dict[str, Array] = {}
-    for group in sorted(set(groups)):
-        values = table.values[names == group]
-        lowest[group] = _by_gene(values, np.nanmin)
-        same = (values == lowest[group]).sum(axis=0)
-        shares[group] = np.where(same >= _FLOOR_PATIENTS, same / len(values), 0.0)
-    for column, gene in enumerate(table.genes):
-        of_gene = {group: float(lowest[group][column]) for group in lowest if shares[group][column] >= _FLOOR_SHARE}
-        if len(set(of_gene.values())) > 1:
-            floors.append(Floor(gene, of_gene, {group: float(shares[group][column]) for group in of_gene}))
-    return tuple(sorted(floors, key=lambda floor: (-min(floor.share.values()), floor.gene)))
 
 
 def _by_gene(values: NDArray[np.float32], how: Any) -> NDArray[np.float32]:

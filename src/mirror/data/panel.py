@@ -6,7 +6,7 @@ Legend: N patients, G genes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -18,18 +18,21 @@ from mirror.data.expression import ExpressionTable
 from mirror.data.selection import Selection
 from mirror.errors import ArtefactError, DataError
 
-Transform = Literal["none", "standardise"]
+Transform = Literal["none", "standardise", "squash"]
 
 # Below this share of its mean's size, a gene's deviation is rounding: dividing by it would make noise of it.
 _CONSTANT = 1e-6
+_LEAST_SPREAD = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GenePanel:
     """Ordered genes and their transform `(x - mean) / scale`, `mean` and `scale` float64 (G,).
 
-    Transform `none` has mean 0 and scale 1. A missing value becomes 0 after the transform: the mean of the training
-    patients under `standardise`, the value 0 under `none`, as published (METHOD section 9 says why that is weak).
+    Transform `none` has mean 0 and scale 1; `squash` has the median and the quartiles' distance over 1.35 (that of a
+    normal of deviation one) in their place, and takes asinh of it: even z-scores have tails beyond 1,000. A missing
+    value becomes 0 after the transform: the mean or median of the training patients, or under `none` the value 0, as
+    published (METHOD section 9 says why that is weak).
     """
 
     genes: tuple[str, ...]
@@ -75,6 +78,20 @@ class GenePanel:
             raise ArtefactError(f"{path} is damaged ({error!r}); run the stage that writes it again") from error
 
 
+def panel_of(panel: GenePanel, genes: Sequence[str]) -> GenePanel:
+    """The panel with `genes` alone, all of which it has. Raises `DataError` where that would leave out chosen genes."""
+    if tuple(genes) == panel.genes:
+        return panel
+    if panel.selection is not None:
+        raise DataError(
+            f"{len(panel.genes) - len(genes)} of the chosen genes are in no table of the pooled cohorts; choose genes "
+            "that all cohorts have, or pool without `refinement`"
+        )
+    place = {gene: position for position, gene in enumerate(panel.genes)}
+    kept = [place[gene] for gene in genes]
+    return replace(panel, genes=tuple(genes), mean=panel.mean[kept], scale=panel.scale[kept])
+
+
 class AppliedPanel(NamedTuple):
     """`values` float32 (N, G), row i of `patients[i]`, finite; and what of it the table did not have."""
 
@@ -104,7 +121,20 @@ def fit_panel(
         mean = np.nansum(values, axis=0) / present
         deviation = np.sqrt(np.nansum((values - mean) ** 2, axis=0) / present)
         scale = np.where(deviation > _CONSTANT * np.maximum(np.abs(mean), 1.0), deviation, 1.0)
+    if transform == "squash":
+        mean, scale = _quartiles(table, fitted_on, named)
     return GenePanel(named, table.units, transform, mean, scale, tuple(fitted_on))
+
+
+def _quartiles(
+    table: ExpressionTable, patients: Sequence[str], genes: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    values = table.rows(patients)[:, table.columns(genes)].astype(np.float64)
+    some = ~np.isnan(values).all(axis=0)
+    low, median, high = (np.zeros(len(genes)) for _ in range(3))
+    low[some], median[some], high[some] = np.nanquantile(values[:, some], (0.25, 0.5, 0.75), axis=0)
+    # A gene that most patients do not express has quartiles that meet; its few values must not become huge.
+    return median, np.maximum((high - low) / 1.35, _LEAST_SPREAD)
 
 
 def apply(panel: GenePanel, table: ExpressionTable, patients: Sequence[str]) -> AppliedPanel:
@@ -127,6 +157,8 @@ def apply(panel: GenePanel, table: ExpressionTable, patients: Sequence[str]) -> 
     values = np.full((len(patients), len(panel.genes)), np.nan)
     values[:, shared] = table.rows(patients)[:, [column[panel.genes[position]] for position in shared]]
     values = (values - panel.mean) / panel.scale
+    if panel.transform == "squash":
+        values = np.arcsinh(values)
     missing = np.isnan(values)
     values[missing] = 0.0
     absent = tuple(gene for gene in panel.genes if gene not in column)

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from mirror.config import RefinementConfig
 from mirror.data.curated import CuratedGenes, find_curated
-from mirror.data.elimination import eliminate
+from mirror.data.elimination import Elimination, eliminate
 from mirror.data.endpoints import assign_intervals, interval_edges
 from mirror.data.expression import ExpressionTable
 from mirror.data.panel import GenePanel, Transform, fit_panel
 from mirror.data.selection import Origin, Selection
-from mirror.errors import ConfigError, DataError
+from mirror.errors import ConfigError, DataError, raise_together
 from mirror.types import Fold, Progress, silent
 
 # Genes that are copied at once: a whole transcriptome is never held more often than it must be.
@@ -70,12 +70,46 @@ class _Choice(NamedTuple):
     std_score: tuple[float, ...] = ()
 
 
+class Eliminated(NamedTuple):
+    """An elimination on named patients: `found` speaks of `genes`, those that could be judged, in order of name."""
+
+    genes: tuple[str, ...]
+    patients: tuple[str, ...]
+    found: Elimination
+
+    def kept(self, size: int | None = None) -> tuple[str, ...]:
+        """The genes of the nearest round that has `size` of them or more; of the best cross-validated score without.
+
+        Raises `ConfigError` when there are not as many.
+        """
+        found = self.found
+        columns = found.kept if size is None else found.kept_at(_round_of(found.sizes, size))
+        return tuple(self.genes[column] for column in columns)
+
+
 def _choose(table: ExpressionTable, endpoints: pd.DataFrame, config: RefinementConfig, progress: Progress) -> _Choice:
     if config.criterion == "variance":
         assert config.size is not None  # checked with the configuration
         patients = [str(patient) for patient in endpoints.index]
         return _Choice(_most_variable(table, patients, config.size), tuple(patients))
-    classes = endpoints["label"].dropna() if config.criterion == "label" else survival_classes(endpoints, config)
+    done = eliminate_genes(table, endpoints, config, progress=progress)
+    sizes = tuple(int(size) for size in done.found.sizes)
+    curves = [tuple(float(value) for value in curve) for curve in (done.found.mean_score, done.found.std_score)]
+    return _Choice(done.kept(config.size), done.patients, sizes, *curves)
+
+
+def eliminate_genes(
+    table: ExpressionTable, endpoints: pd.DataFrame, config: RefinementConfig, *, progress: Progress = silent
+) -> Eliminated:
+    """The elimination behind a panel, on those of `endpoints` (sorted by patient) who have the criterion's endpoint.
+
+    Raises `DataError` where nobody has it, or a class or interval has fewer patients than the elimination has folds.
+    """
+    if config.criterion == "label":
+        classes = endpoints["label"].dropna()
+    else:
+        classes = survival_classes(endpoints, config)
+        _refuse_few_events(classes, endpoints, config)
     if classes.empty:
         raise DataError(
             f"no patient to choose genes on has a {config.criterion}; name it in `clinical`, or choose by `variance`"
@@ -91,10 +125,7 @@ def _choose(table: ExpressionTable, endpoints: pd.DataFrame, config: RefinementC
         cost=config.cost,
         progress=progress,
     )
-    kept = found.kept if config.size is None else found.kept_at(_round_of(found.sizes, config.size))
-    sizes = tuple(int(size) for size in found.sizes)
-    curves = [tuple(float(value) for value in curve) for curve in (found.mean_score, found.std_score)]
-    return _Choice(tuple(genes[column] for column in kept), patients, sizes, *curves)
+    return Eliminated(genes, patients, found)
 
 
 def survival_classes(endpoints: pd.DataFrame, config: RefinementConfig) -> pd.Series:
@@ -105,10 +136,31 @@ def survival_classes(endpoints: pd.DataFrame, config: RefinementConfig) -> pd.Se
     """
     known = endpoints[endpoints["time"].notna() & endpoints["event"].notna()]
     time, event = known["time"].to_numpy(dtype=np.float64), known["event"].to_numpy(dtype=bool)
+    if not event.any():
+        raise DataError(
+            f"none of the {len(endpoints)} patients to choose genes on had the event, so `refinement.criterion: "
+            "survival` has nothing to choose by; check `clinical.event_convention`, or choose by `label` or `variance`"
+        )
     edges = interval_edges(time, event, config.intervals)
     interval = assign_intervals(time, edges)
     told = event | (interval == len(edges))
     return pd.Series([f"interval {number + 1}" for number in interval[told]], index=known.index[told], dtype=object)
+
+
+def _refuse_few_events(classes: pd.Series, endpoints: pd.DataFrame, config: RefinementConfig) -> None:
+    """The elimination's own error speaks of classes; here they are intervals of time, and the remedy is another one."""
+    counts = classes.value_counts().sort_index()
+    few = [f"{name} has {count}" for name, count in counts.items() if count < config.folds]
+    if len(counts) < 2:
+        few = [f"all {len(classes)} are in {counts.index[0]}: the events share one time"]
+    events = int(endpoints["event"].astype("boolean").sum())
+    raise_together(
+        DataError,
+        f"`refinement.criterion: survival` cuts the time of {events} events into {config.intervals} intervals and "
+        f"needs two or more, each with {config.folds} patients (`refinement.folds`); lower `refinement.intervals` or "
+        "`refinement.folds`, or choose by `variance`, which needs no events:",
+        few,
+    )
 
 
 def _round_of(sizes: NDArray[np.intp], wanted: int) -> int:
@@ -168,7 +220,7 @@ def _note(config: RefinementConfig, fold: Fold, patients: Sequence[str]) -> str:
     if config.scope == "fold":
         return f"{how}: training patients of fold {fold.number} only."
     consequence = (
-        "so scores there that use expression are optimistic"
+        "so scores there of whatever reads these genes are optimistic"
         if config.criterion != "variance"
         else "though none of their endpoints was seen"
     )

@@ -39,26 +39,32 @@ def row_name(position: int) -> str:
     return f"row {position + 1}"
 
 
-def read_text_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
+def read_text_table(path: Path, columns: Iterable[str], *, optional: Iterable[str] = ()) -> pd.DataFrame:
     """The named columns as stripped strings, None where the cell is missing.
 
-    Raises `DataError` for a missing, unreadable or truncated file, a column that is absent or stands there twice.
+    A column of `optional` that the table has not got is missing in every row. Raises `DataError` for a missing,
+    unreadable or truncated file, a column that is absent or stands there twice.
     """
-    wanted = list(dict.fromkeys(columns))
+    required = list(dict.fromkeys(columns))
     if path.suffix == ".parquet":
         frame = _read_parquet(path)
+        wanted = required + [name for name in optional if name in frame.columns]
         _require_columns(path, [str(name) for name in frame.columns], wanted)
-        return frame[wanted].map(lambda cell: None if pd.isna(cell) else _text(str(cell))).astype(object)
-    header = _read_header(path, least=1)  # a list of names is a table of one column
-    _require_columns(path, header.names, wanted)
-    places = {name: header.names.index(name) for name in wanted}
-    texts: dict[str, list[str | None]] = {name: [] for name in wanted}
-    for batch in _batches(path, header, dict.fromkeys(places.values(), pa.string())):
-        for name, place in places.items():
-            texts[name] += batch.column(str(place)).to_pylist()
-    return pd.DataFrame(
-        {name: [None if cell is None else _text(cell) for cell in cells] for name, cells in texts.items()}, dtype=object
-    )
+        texts = frame[wanted].map(lambda cell: None if pd.isna(cell) else _text(str(cell))).astype(object)
+    else:
+        header = _read_header(path, least=1)  # a list of names is a table of one column
+        wanted = required + [name for name in optional if name in header.names]
+        _require_columns(path, header.names, wanted)
+        places = {name: header.names.index(name) for name in wanted}
+        cells: dict[str, list[str | None]] = {name: [] for name in wanted}
+        for batch in _batches(path, header, dict.fromkeys(places.values(), pa.string())):
+            for name, place in places.items():
+                cells[name] += batch.column(str(place)).to_pylist()
+        texts = pd.DataFrame(
+            {name: [None if cell is None else _text(cell) for cell in column] for name, column in cells.items()},
+            dtype=object,
+        )
+    return texts.assign(**{name: None for name in optional if name not in wanted})
 
 
 def read_matrix(

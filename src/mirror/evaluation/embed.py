@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, Self
 
 import anndata
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mirror.artefacts import SCHEMA
 from mirror.data.feature_store import FeatureStore
 from mirror.data.hdf5 import hdf5_aside
 from mirror.errors import ArtefactError
-from mirror.nn.mirror import Mirror
 from mirror.types import Progress, silent
 
-VIEWS = ("X_slide", "X_expression", "X_fused", "X_raw_slide")
+
+class Model(Protocol):
+    """What either kind of model offers."""
+
+    def to(self, device: torch.device, /) -> Self: ...
+    def eval(self) -> Self: ...
+    def embed_slide(self, tiles_BTD: Tensor, /) -> Tensor: ...
+    def embed_expression(self, expression_BG: Tensor, /) -> Tensor: ...
+    def views(self, slide_NE: Tensor, expression_NE: Tensor, /) -> dict[str, Tensor]: ...
 
 
 class Embeddings(NamedTuple):
     """Row i of every view is `slides[i]`; rows of a modality that the patient lacks are NaN.
 
-    `X_slide`, `X_expression` (N, E) float32; `X_fused` (N, 2E), both side by side; `X_raw_slide` (N, D), the mean tile.
+    `X_slide`, `X_expression`, `X_fused` float32 as the model's `views` says, with what else it has to say; and
+    `X_raw_slide` (N, D), the mean tile.
     """
 
     slides: tuple[str, ...]
@@ -35,7 +44,7 @@ class Embeddings(NamedTuple):
 
 @torch.inference_mode()
 def embed_slides(
-    model: Mirror,
+    model: Model,
     store: FeatureStore,
     slides: pd.DataFrame,
     expression: Mapping[str, NDArray[np.float32]],
@@ -54,34 +63,26 @@ def embed_slides(
         progress(number, len(slides), "embedding slides")
         tiles = store.bag(slide).read()
         raw.append(tiles.mean(axis=0))
-        tokens_BSE = model.encode_slide(torch.from_numpy(tiles)[None].to(device))
-        by_slide.append(tokens_BSE[0, 0].float().cpu().numpy())
+        by_slide.append(model.embed_slide(torch.from_numpy(tiles)[None].to(device))[0].float().cpu().numpy())
     progress(len(slides), len(slides))
     x_slide = np.stack(by_slide)
     by_patient = _embed_expression(model, expression, device=device)
     absent = np.full(x_slide.shape[1], np.nan, dtype=np.float32)
     x_expression = np.stack([by_patient.get(patient, absent) for patient in slides["patient"]])
-    views = {
-        "X_slide": x_slide,
-        "X_expression": x_expression,
-        # A fused row is complete or absent: half a representation would be read as a whole one.
-        "X_fused": np.where(
-            np.isnan(x_expression).any(axis=1, keepdims=True), np.nan, np.concatenate([x_slide, x_expression], axis=1)
-        ).astype(np.float32),
-        "X_raw_slide": np.stack(raw),
-    }
-    return Embeddings(tuple(slides["slide"]), tuple(slides["patient"]), views)
+    views = model.views(torch.from_numpy(x_slide).to(device), torch.from_numpy(x_expression).to(device))
+    named = {name: view.float().cpu().numpy() for name, view in views.items()}
+    return Embeddings(tuple(slides["slide"]), tuple(slides["patient"]), {**named, "X_raw_slide": np.stack(raw)})
 
 
 def _embed_expression(
-    model: Mirror, expression: Mapping[str, NDArray[np.float32]], *, device: torch.device, at_once: int = 256
+    model: Model, expression: Mapping[str, NDArray[np.float32]], *, device: torch.device, at_once: int = 256
 ) -> dict[str, NDArray[np.float32]]:
     patients = list(expression)
     result: dict[str, NDArray[np.float32]] = {}
     for start in range(0, len(patients), at_once):
         some = patients[start : start + at_once]
         values_BG = torch.from_numpy(np.stack([expression[patient] for patient in some])).to(device)
-        embedded = model.encode_expression(values_BG).float().cpu().numpy()
+        embedded = model.embed_expression(values_BG).float().cpu().numpy()
         result.update(zip(some, embedded, strict=True))
     return result
 

@@ -15,6 +15,7 @@ import pandas as pd
 from lifelines import KaplanMeierFitter
 from lifelines.statistics import logrank_test
 
+from mirror.data.selection import Selection
 from mirror.evaluation.bootstrap import RESAMPLES, Interval, paired_difference, shared_patients
 from mirror.evaluation.metrics import LOWER_IS_BETTER
 from mirror.evaluation.pictures import Survivors, signed
@@ -35,6 +36,10 @@ METRICS = {
 PROTOCOLS = {"linear": "linear probe", "cox": "Cox model", "discrete": "discrete-time hazards"}
 TASKS = {"subtyping": "subtype", "survival": "survival"}
 MODALITIES = {"slide": "Slide", "expression": "Expression", "fused": "Both"}
+
+
+READING_CHOSEN_GENES = ("expression", "fused", "panel_expression", "panel_fused")
+"""Representations that read the genes of a run's panel; the others read all genes of the table, or slides alone."""
 
 
 class Verdict(NamedTuple):
@@ -101,7 +106,7 @@ class RiskSplit(NamedTuple):
 
 def is_learned(representation: str) -> bool:
     """True for representations of a trained model, False for the baselines that cost no training."""
-    return not representation.startswith(("raw_", "pca"))
+    return not representation.startswith(("raw_", "panel_", "pca"))
 
 
 def representation_label(name: str) -> str:
@@ -109,9 +114,37 @@ def representation_label(name: str) -> str:
     kind, _, modality = name.rpartition("_")
     if kind == "raw":
         return {"slide": "Mean tile", "expression": "Expression as given"}.get(modality, "Both as given")
+    if kind == "panel":
+        return f"{MODALITIES.get(modality, modality)}, chosen genes"
     if kind.startswith("pca"):
         return f"PCA {kind[3:]}, {MODALITIES.get(modality, modality).lower()}"
     return MODALITIES.get(name, name)
+
+
+def rows_by_choice(representations: Sequence[str], selection: Selection) -> str:
+    """Which of the rows `representations` read the genes of `selection`, and so what each row saw of test patients."""
+    reading = [name for name in representations if name in READING_CHOSEN_GENES]
+    others = [name for name in representations if name not in READING_CHOSEN_GENES]
+    if selection.scope == "fold":
+        return (
+            f"Genes were chosen inside each fold, on its training patients. {_rows(reading)} read the chosen genes, "
+            f"{_rows(others)} all genes of the table or slides alone; no row saw anything of patients it is judged on."
+        )
+    seen = {"label": "values and labels", "survival": "values and survival", "variance": "values"}[selection.criterion]
+    leak = "" if selection.criterion == "variance" else " and are optimistic by what that leak is worth"
+    taught = [name for name in others if is_learned(name)]
+    free = [name for name in others if not is_learned(name)]
+    return (
+        f"Genes were chosen once, on the whole cohort, as published: {seen} of test patients had a part in the choice. "
+        f"{_rows(reading)} read the chosen genes{leak}. "
+        + (f"{_rows(taught)} reads slides alone, but its training was shown these genes. " if taught else "")
+        + f"{_rows(free)} read all genes of the table or slides alone, and saw nothing of test patients."
+    )
+
+
+def _rows(names: Sequence[str]) -> str:
+    quoted = [f"'{representation_label(name)}'" for name in names]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
 
 
 def protocol_label(name: str) -> str:

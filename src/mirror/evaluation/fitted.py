@@ -67,7 +67,7 @@ def fit_on_fold(name: str, table: PatientTable, fold: Fold, config: EvaluationCo
     if basis is not None:
         parts = [x @ basis for x in parts]
     train, test = (Half(half, x, there) for half, x, there in zip(rows, parts, has, strict=True))
-    wanted = recipes(config.components)[name].components or 0
+    wanted = recipes(config.components, panel=True)[name].components or 0
     found = {block.view: block.axes.shape[1] for block in representation.blocks if block.axes is not None}
     notes = [
         f"{view} has no more than {components} components in its training patients"

@@ -86,7 +86,7 @@ def _tasks(table: PatientTable) -> tuple[tuple[str, ...], list[str]]:
 
 
 def _names(table: PatientTable, config: EvaluationConfig, wanted: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    known = recipes(config.components)
+    known = recipes(config.components, panel="panel_expression" in table.views)
     unknown = [f"'{name}'" for name in wanted or () if name not in known]
     raise_together(DataError, f"no such representation; there are {', '.join(known)}:", unknown)
     names, notes = [], []

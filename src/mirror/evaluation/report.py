@@ -62,10 +62,11 @@ class ReportInputs:
     """Everything the page shows.
 
     `counts` kind -> given, kept, excluded. `excluded` kind, item, reason, source. `patients` one row a kept patient:
-    patient, label, time (months), event (nullable), slides, has_expression. `notes` sentences of the earlier stages.
-    `scores` and `predictions` as `mirror evaluate` writes them. `histories` (seed, fold) -> a mapping an epoch: `epoch`
-    and named terms. `embedding` one row a point of one run: patient, modality (slide | expression), label, role, and
-    either x and y or vector columns. `facts` what was run, a line each, `Finished` also on top: the page has no clock.
+    patient, label, time (months), event (nullable), slides, has_expression. `notes` sentences of the earlier stages,
+    `warnings` those without which the scores would be misread: they stand on top. `scores` and `predictions` as
+    `mirror evaluate` writes them. `histories` (seed, fold) -> a mapping an epoch: `epoch` and named terms. `embedding`
+    one row a point of one run: patient, modality (slide | expression), label, role, and either x and y or vector
+    columns. `facts` what was run, a line each, `Finished` also on top: the page has no clock.
     `intervals` as `mirror evaluate` writes them, `differences` as `headline_intervals` gives them; both may be empty.
     """
 
@@ -76,6 +77,7 @@ class ReportInputs:
     excluded: pd.DataFrame
     patients: pd.DataFrame
     notes: Sequence[str]
+    warnings: Sequence[str]
     scores: pd.DataFrame
     predictions: pd.DataFrame
     histories: Mapping[tuple[int, int], Sequence[Mapping[str, float]]]

@@ -1,8 +1,9 @@
 """What a patient is described by: learned embeddings and the baselines that cost nothing, fitted on training patients.
 
 The baselines are the mean tile feature, the expression profile, both side by side, and the whitened PCA of each: a
-serious opponent (METHOD section 9). Every representation leaves here standardised by its training patients, so that one
-penalty means the same for all. N patients, D columns.
+serious opponent (METHOD section 9). Where a run's genes were chosen, the profile of those genes stands beside that of
+all: it shows what the choice is worth, or its leak, without any network. Every representation leaves here standardised
+by its training patients, so that one penalty means the same for all. N patients, D columns.
 """
 
 from __future__ import annotations
@@ -17,19 +18,21 @@ from numpy.typing import NDArray
 from mirror.errors import DataError, raise_together
 from mirror.evaluation.metrics import Flags, Floats
 
-MODALITIES = ("slide", "expression")
-VIEWS = ("slide", "expression", "raw_slide", "raw_expression")
-SINGLE_GAPS = "raw_expression"
-"""The view in which a patient may lack single cells; they count as the mean of the training patients."""
+VIEWS = ("slide", "expression", "fused", "raw_slide", "raw_expression", "panel_expression")
+LEARNED = ("slide", "expression", "fused")
+"""Representations that a trained model gives; all others are free baselines, which need none."""
+SINGLE_GAPS = ("raw_expression", "panel_expression")
+"""Views in which a patient may lack single cells; they count as the mean of the training patients."""
 
 
 @dataclass(frozen=True, slots=True)
 class PatientTable:
     """Everything the evaluation may see of a cohort, row i of every part being `patients[i]`.
 
-    `views` name -> float64 (N, D): of `VIEWS`, a row of NaN where the patient lacks the modality. `labels` a class, or
-    None or a name outside `classes` where the patient is not in the subtyping task. `time` months (N,), NaN unknown;
-    `event` (N,) True = happened. Raises `DataError` when the parts do not fit together.
+    `views` name -> float64 (N, D): of `VIEWS`, a row of NaN where the patient lacks the modality; `panel_expression`,
+    the columns of `raw_expression` that were chosen for a run, is absent where none were. `labels` a class, or None or
+    a name outside `classes` where the patient is not in the subtyping task. `time` months (N,), NaN unknown; `event`
+    (N,) True = happened. Raises `DataError` when the parts do not fit together.
     """
 
     patients: tuple[str, ...]
@@ -91,18 +94,27 @@ class Representation:
         return joined
 
 
-def recipes(components: tuple[int, ...]) -> dict[str, Recipe]:
-    """Name -> recipe of every representation, in the order of the score table."""
-    raw = ("raw_slide", "raw_expression")
+def recipes(components: tuple[int, ...], *, panel: bool = False) -> dict[str, Recipe]:
+    """Name -> recipe of every representation, in the order of the score table; with `panel` those of chosen genes too.
+
+    Of all genes are `raw_expression`, `raw_fused` and the PCA, of the run's genes `panel_expression` and `panel_fused`.
+    """
+    raw, chosen = ("raw_slide", "raw_expression"), ("raw_slide", "panel_expression")
     return {
         "slide": Recipe(("slide",)),
         "expression": Recipe(("expression",)),
-        "fused": Recipe(MODALITIES),
+        "fused": Recipe(("fused",)),
         "raw_slide": Recipe(raw[:1]),
         "raw_expression": Recipe(raw[1:]),
         "raw_fused": Recipe(raw),
+        **({"panel_expression": Recipe(chosen[1:]), "panel_fused": Recipe(chosen)} if panel else {}),
         **{f"pca{count}_fused": Recipe(raw, count) for count in components},
     }
+
+
+def free_baselines(components: tuple[int, ...]) -> tuple[str, ...]:
+    """Names of the representations that need no trained model, in the order of the score table."""
+    return tuple(name for name in recipes(components) if name not in LEARNED)
 
 
 def fit_representation(name: str, table: PatientTable, train_rows: NDArray[np.intp]) -> Representation:
@@ -111,7 +123,7 @@ def fit_representation(name: str, table: PatientTable, train_rows: NDArray[np.in
     Raises `DataError` for a name that does not exist or a view that no training patient has.
     """
     pca = name.removeprefix("pca").removesuffix("_fused")
-    known = recipes((int(pca),) if pca.isdecimal() and int(pca) > 0 else ())
+    known = recipes((int(pca),) if pca.isdecimal() and int(pca) > 0 else (), panel=True)
     if name not in known:
         raise DataError(f"there is no representation '{name}'; there are {', '.join(known)} and pcaN_fused")
     recipe = known[name]
@@ -172,6 +184,6 @@ def _problems(table: PatientTable) -> Iterable[str]:
             continue
         gap = np.isnan(x)
         broken = np.isinf(x).any(axis=1)
-        if name != SINGLE_GAPS:
+        if name not in SINGLE_GAPS:
             broken |= gap.any(axis=1) & ~gap.all(axis=1)
         yield from (f"view '{name}' of patient {table.patients[row]} is not finite" for row in np.flatnonzero(broken))

@@ -1,10 +1,11 @@
 """Prior of the style code and agreement of the modalities' prototypes (METHOD section 5).
 
-Legend: B pairs, Z style latent width, K prototypes.
+Legend: B pairs, Z style latent width, K (or P) prototypes.
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,3 +22,33 @@ def cluster_divergence(scores_BK: Tensor, other_BK: Tensor) -> Tensor:
     """`(KL(p || q) + KL(q || p)) / 2` of the softmaxes of both scores, batch mean. A scalar >= 0, symmetric."""
     log_p, log_q = F.log_softmax(scores_BK, dim=1), F.log_softmax(other_BK, dim=1)
     return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=1).mean() / 2
+
+
+@torch.no_grad()
+def balanced_assignment(scores_BP: Tensor, *, rounds: int = 3) -> Tensor:
+    """Soft assignment of rows to prototypes that uses all prototypes equally (Sinkhorn-Knopp; Caron et al., 2020).
+
+    Rows sum to one; columns to about B / P, closer with every round. No gradient. (B, P) to (B, P).
+    """
+    q_BP = (scores_BP.float() - scores_BP.max()).exp()
+    for _ in range(rounds):
+        q_BP = q_BP / q_BP.sum(dim=0, keepdim=True).clamp(min=1e-12)
+        q_BP = q_BP / q_BP.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    return q_BP
+
+
+def balanced_agreement(slide_BP: Tensor, expression_BP: Tensor, pair_B: Tensor) -> Tensor:
+    """Cross-entropy of either modality's prototypes against the balanced assignment of the other. A scalar >= 0.
+
+    Of pairs each modality predicts the other's assignment; a slide without expression (`pair_B` False) predicts that
+    of its own. No term has a minimum where all rows share one prototype, because assignments are balanced.
+    """
+    own_BP, other_BP = balanced_assignment(slide_BP), torch.zeros_like(slide_BP, dtype=torch.float)
+    if pair_B.any():
+        other_BP[pair_B] = balanced_assignment(expression_BP[pair_B])
+    target_BP = torch.where(pair_B.unsqueeze(1), other_BP, own_BP)
+    loss = -(target_BP * F.log_softmax(slide_BP.float(), dim=1)).sum(dim=1).mean()
+    if pair_B.any():
+        back = -(own_BP[pair_B] * F.log_softmax(expression_BP[pair_B].float(), dim=1)).sum(dim=1).mean()
+        loss = (loss + back) / 2
+    return loss

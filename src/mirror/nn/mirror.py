@@ -116,6 +116,23 @@ class Mirror(nn.Module):
         """Profiles (B, G) to embeddings (B, E)."""
         return self.expression_encoder(expression_BG)
 
+    def embed_slide(self, tiles_BTD: Tensor) -> Tensor:
+        """Class tokens (B, E) of slides."""
+        return self.encode_slide(tiles_BTD)[:, 0]
+
+    def embed_expression(self, expression_BG: Tensor) -> Tensor:
+        """Embeddings (B, E) of profiles."""
+        return self.encode_expression(expression_BG)
+
+    def views(self, slide_NE: Tensor, expression_NE: Tensor) -> dict[str, Tensor]:
+        """What a patient is described by: either embedding (N, E) and both side by side (N, 2 E).
+
+        A row of NaN in one modality is one in the fused view: half a representation would be read as a whole one.
+        """
+        fused = torch.cat([slide_NE, expression_NE], dim=1)
+        fused = fused.masked_fill(fused.isnan().any(dim=1, keepdim=True), float("nan"))
+        return {"X_slide": slide_NE, "X_expression": expression_NE, "X_fused": fused}
+
     def draw(self, batch: int, tiles: int, *, generator: torch.Generator, device: torch.device | str) -> Draws:
         """Masks and style noise for one forward, drawn on the generator's device and handed over on `device`."""
         width, latent, ratio = self.sizes.width, self.sizes.style_latent, self.sizes.mask_ratio

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mirror.artefacts import write_aside, write_text
-from mirror.data.feature_store import write_bag
+from mirror.data.feature_file import BagFacts, write_bag
 from mirror.seeding import rng_for
 from mirror.types import Progress, silent
 
@@ -25,6 +25,8 @@ FACTORS = ("shared", "slide", "expression")
 TILE_PX = 512
 MPP = 0.5
 """Tiles of 512 px at 20x; the slides were scanned at 40x, so a tile is 1,024 px wide at level 0."""
+
+FACTS = BagFacts(encoder="simulated", mpp=MPP, tile_px=TILE_PX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def _write_features(
 
     def write(slide: str, signal: NDArray[np.float64]) -> None:
         features, coords = _draw_slide(signal, tissues, sizes, rng)
-        write_bag(folder / f"{slide}.h5", features, coords=coords, mpp=MPP, tile_px=TILE_PX, encoder="simulated")
+        write_bag(folder / f"{slide}.h5", features, coords=coords, facts=FACTS)
 
     for number, patient in enumerate(truth.patients):
         progress(number, len(truth.patients), "simulating slides")
@@ -178,7 +180,7 @@ cohort:
     path: expression.csv.gz
     orientation: patients_in_rows
     id: case_id
-    units: log2(TPM + 1), simulated
+    units: log2(TPM), simulated
   clinical:
     path: clinical.csv
     patient: case_id
@@ -189,7 +191,7 @@ cohort:
     event: event
     event_convention: one_is_event
   folds: {count: 3}
-# A small form of the published model: it trains in seconds a fold.
-model: {width: 96, attention: exact, style_hidden: 64, style_out: 48, style_latent: 32, prototypes: 64}
-pretraining: {tiles: 48, epochs: 30, learning_rate: 2.0e-4, expression_transform: standardise}
+# The default preset; the simulated tiles have 48 features only, so fewer components.
+model: {components: 16}
+pretraining: {tiles: 48}
 """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from mirror.config import ModelConfig, ObjectiveWeights
+from mirror.config import ObjectiveWeights, PublishedModelConfig
 from mirror.losses.alignment import alignment_loss
 from mirror.losses.retention import retention_loss
 from mirror.losses.style import cluster_divergence, prior_divergence
@@ -57,6 +57,6 @@ def total_loss(output: MirrorOutput, weights: Mapping[str, float]) -> dict[str, 
     return {**terms, "total": torch.stack([weights[name] * term for name, term in terms.items()]).sum()}
 
 
-def mirror_sizes(config: ModelConfig, *, tile_dim: int, genes: int, tiles: int) -> MirrorSizes:
+def mirror_sizes(config: PublishedModelConfig, *, tile_dim: int, genes: int, tiles: int) -> MirrorSizes:
     """The sizes of a model from its configuration and from what the data decides."""
     return MirrorSizes(tile_dim=tile_dim, genes=genes, tiles=tiles, **config.model_dump())

@@ -8,6 +8,7 @@ from typing import Any
 from mirror.data.cohort import Cohort
 from mirror.data.panel import AppliedPanel, GenePanel, apply
 from mirror.errors import ArtefactError, DataError
+from mirror.nn.canonical import CanonicalMirror, CanonicalSizes
 from mirror.nn.mirror import Mirror, MirrorSizes
 from mirror.training.checkpoint import load_weights
 from mirror.training.runs import RunFolder
@@ -18,7 +19,7 @@ class TrainedModel:
     """`panel` is None in a run imported without a gene list: it embeds slides, not expression."""
 
     run: RunFolder
-    model: Mirror
+    model: Mirror | CanonicalMirror
     panel: GenePanel | None
     record: dict[str, Any]
 
@@ -52,7 +53,9 @@ def load_trained(run: RunFolder) -> TrainedModel:
     record = run.read_record()
     weights = load_weights(run.weights)
     try:
-        model = Mirror(MirrorSizes(**weights.sizes))
+        sizes = dict(weights.sizes)
+        canonical = sizes.pop("kind", "published") == "canonical"
+        model = CanonicalMirror(CanonicalSizes(**sizes)) if canonical else Mirror(MirrorSizes(**sizes))
         model.load_state_dict(weights.tensors)
     except (TypeError, RuntimeError) as error:
         raise ArtefactError(f"{run.weights} does not hold a model of this version: {error}") from error

@@ -96,6 +96,8 @@ def train(
             state = TrainingState(epoch + 1, task.model.state_dict(), optimiser.state_dict())
             save_state(records.state, state, fingerprint=records.fingerprint)
             written = time.monotonic()
+    if not schedule.epochs:
+        write_text(records.metrics, "")
     progress(total_steps, total_steps)
     return history
 

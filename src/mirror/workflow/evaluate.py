@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from mirror.artefacts import fingerprint, read_json, write_json
 from mirror.config import Config
 from mirror.data.cohort import Cohort
+from mirror.data.panel import GenePanel
 from mirror.errors import ArtefactError
 from mirror.evaluation import metrics
 from mirror.evaluation.embed import load_embeddings
@@ -32,8 +34,8 @@ from mirror.evaluation.scores import (
     write_predictions,
     write_scores,
 )
-from mirror.training.runs import run_folder
-from mirror.types import Progress, silent
+from mirror.training.runs import RunFolder, run_folder
+from mirror.types import Fold, Progress, silent
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.pretrain import wanted_runs
 
@@ -58,17 +60,25 @@ def account_file(config: Config) -> Path:
     return config.output / "evaluation.json"
 
 
-def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent) -> pd.DataFrame:
-    """Score every run of the configuration and write scores, intervals, predictions and the account of who took part.
+def evaluate_runs(
+    config: Config,
+    *,
+    representations: Sequence[str] | None = None,
+    jobs: int = 1,
+    progress: Progress = silent,
+) -> pd.DataFrame:
+    """Score every run of the configuration and write scores, intervals, predictions and the account.
 
-    Scores that are there already and were made from these embeddings with these settings are left as they are. Returns
-    the scores. Raises `ArtefactError` when a run has not been embedded.
+    All representations, or only `representations`. Scores that are there already and were made from these embeddings
+    with these settings are left as they are. Returns the scores. Raises `ArtefactError` when a run has not been
+    embedded.
     """
     cohort = prepare_cohort(config, progress=progress)
     runs = wanted_runs(config, cohort, fold=None, seed=None)
     embedded = [
         load_embeddings(run_folder(config.output, seed=seed, fold=fold.number).embeddings) for seed, fold in runs
     ]
+    panels = [chosen_genes(config, run_folder(config.output, seed=seed, fold=fold.number)) for seed, fold in runs]
     mark = fingerprint(
         (config.name, config.preset, metrics.VERSION),
         config.evaluation.model_dump(mode="json"),
@@ -76,20 +86,48 @@ def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent)
         cohort.patients.astype(str).reset_index().to_numpy().tolist(),
         [list(fold) for fold in cohort.folds],
     )
-    provenance = {"fingerprint": mark, "config": config.name}
-    current = _current_scores(config, mark)
+    if any(panels):
+        mark = fingerprint(mark, panels)
+    if representations is not None:
+        mark = fingerprint(mark, list(representations))
+    current = current_scores(config, mark)
     if current is not None:
         return current
+    tables = (patient_table(cohort, table, genes=genes) for table, genes in zip(embedded, panels, strict=True))
+    return score_tables(config, mark, runs, tables, representations=representations, jobs=jobs, progress=progress)
+
+
+def score_tables(
+    config: Config,
+    mark: str,
+    runs: Sequence[tuple[int, Fold]],
+    tables: Iterable[PatientTable],
+    *,
+    representations: Sequence[str] | None = None,
+    jobs: int = 1,
+    progress: Progress = silent,
+) -> pd.DataFrame:
+    """Judge the patients as each of `tables` describes them on the (seed, fold) of `runs`, and write the four files.
+
+    `mark` is the fingerprint of everything that went in. Returns the scores.
+    """
+    provenance = {"fingerprint": mark, "config": config.name}
     scores: list[pd.DataFrame] = []
     predictions: list[pd.DataFrame] = []
     account: list[dict[str, Any]] = []
-    for number, ((seed, fold), table) in enumerate(zip(runs, embedded, strict=True)):
+    for number, ((seed, fold), table) in enumerate(zip(runs, tables, strict=True)):
 
         def report(done: int, total: int, note: str = "", *, before: int = number) -> None:
             progress(before * total + done, len(runs) * total, note)
 
         result = evaluate_fold(
-            patient_table(cohort, table), fold, config.evaluation, seed=seed, progress=report, n_jobs=jobs
+            table,
+            fold,
+            config.evaluation,
+            seed=seed,
+            progress=report,
+            n_jobs=jobs,
+            representations=representations,
         )
         origin = RunOrigin(config.name, fold.number, seed, config.preset)
         scores.append(score_table(result.scores, origin))
@@ -105,22 +143,50 @@ def evaluate_runs(config: Config, *, jobs: int = 1, progress: Progress = silent)
     return joined
 
 
-def patient_table(cohort: Cohort, embeddings: anndata.AnnData) -> PatientTable:
-    """One row a patient: slide views are means over the patient's slides, expression is the patient's own."""
+def chosen_genes(config: Config, run: RunFolder) -> tuple[str, ...] | None:
+    """The genes that were chosen for a run; None where it reads all of the table's.
+
+    Raises `ArtefactError` when they were chosen under another scope than the configuration's.
+    """
+    selection, genes = None, None
+    if run.panel.exists():  # an imported run may have none
+        panel = GenePanel.load(run.panel)
+        selection, genes = panel.selection, panel.genes
+    found = None if selection is None else selection.scope
+    wanted = None if config.refinement is None else config.refinement.scope
+    if found != wanted:
+        raise ArtefactError(
+            f"{run.path} was trained with genes of {_scope(found)}, the configuration is of {_scope(wanted)}; correct "
+            "`refinement`, or train again with `mirror pretrain --overwrite`"
+        )
+    return None if selection is None else genes
+
+
+def _scope(scope: str | None) -> str:
+    return "no refinement" if scope is None else f"scope '{scope}'"
+
+
+def patient_table(cohort: Cohort, embeddings: anndata.AnnData, *, genes: Sequence[str] | None = None) -> PatientTable:
+    """One row a patient: slide views are means over the patient's slides, expression is the patient's own.
+
+    Views that `embeddings` does not have are left out; with `genes`, the profile of those alone is a view too.
+    """
     patients = cohort.patients
     names = tuple(str(name) for name in patients.index)
     owner = pd.Series(embeddings.obs["patient"].to_numpy(), dtype=object)
     views: dict[str, NDArray[np.float64]] = {}
-    for name, view in (("slide", "X_slide"), ("expression", "X_expression"), ("raw_slide", "X_raw_slide")):
-        rows = pd.DataFrame(np.asarray(embeddings.obsm[view], dtype=np.float64))
-        views[name] = rows.groupby(owner.to_numpy()).mean().reindex(list(names)).to_numpy()
-    if cohort.expression is None:
-        del views["expression"]
-    else:
+    for name in ("slide", "expression", "fused", "raw_slide"):
+        view = f"X_{name}"
+        if view in embeddings.obsm and (name in ("slide", "raw_slide") or cohort.expression is not None):
+            rows = pd.DataFrame(np.asarray(embeddings.obsm[view], dtype=np.float64))
+            views[name] = rows.groupby(owner.to_numpy()).mean().reindex(list(names)).to_numpy()
+    if cohort.expression is not None:
         raw = np.full((len(names), len(cohort.expression.genes)), np.nan)
         place = {name: row for row, name in enumerate(names)}
         raw[[place[patient] for patient in cohort.expression.patients]] = cohort.expression.values
         views["raw_expression"] = raw
+        if genes is not None:
+            views["panel_expression"] = raw[:, cohort.expression.columns(genes)]
     labels = patients["label"].astype(object)
     classes = tuple(sorted(set(labels.dropna().astype(str))))
     event = patients["event"].to_numpy(dtype=bool, na_value=False)  # unknown only where the time is
@@ -138,7 +204,7 @@ def _account(result: FoldResult) -> dict[str, Any]:
     return {"counts": [count._asdict() for count in result.counts], "notes": result.notes}
 
 
-def _current_scores(config: Config, mark: str) -> pd.DataFrame | None:
+def current_scores(config: Config, mark: str) -> pd.DataFrame | None:
     """The scores that are there, if all four files are whole and of this fingerprint."""
     files = (scores_file(config), predictions_file(config), intervals_file(config))
     with suppress(ArtefactError):  # missing, damaged or of another version: they are made (again)

@@ -15,17 +15,19 @@ from mirror.evaluation.expression_report import write_components, write_library_
 
 
 class Inspected(NamedTuple):
-    """What was found, and the files that say it."""
+    """What was found, the files that say it, and the column of the groups, None without any."""
 
     inspection: Inspection
     files: tuple[Path, ...]
+    by: str | None
 
 
 def inspect_config(config: Config, *, by: str | None = None) -> Inspected:
     """Write `expression/inspection.json` and its pictures under `output`.
 
-    `by` is a column of the clinical table that says each patient's batch or cohort; the label column when not given.
-    Raises `ConfigError` without an expression table, or when `by` is given without a clinical table.
+    `by` is a column of the clinical table that says each patient's batch or cohort; the label column, or the first of
+    `groups`, when not given. Raises `ConfigError` without an expression table, or when `by` is given without a clinical
+    table.
     """
     expression, clinical = config.cohort.expression, config.cohort.clinical
     if expression is None:
@@ -33,7 +35,7 @@ def inspect_config(config: Config, *, by: str | None = None) -> Inspected:
     if by is not None and clinical is None:
         raise ConfigError(f"column '{by}' should stand in a clinical table; name the table in `cohort.clinical`")
     groups = None
-    column = by or (None if clinical is None else clinical.label)
+    column = by or (None if clinical is None else next(iter(clinical.grouped_by), None))
     if clinical is not None and column is not None:
         table = read_text_table(clinical.path, [clinical.patient, column])
         told = table.dropna()
@@ -47,4 +49,4 @@ def inspect_config(config: Config, *, by: str | None = None) -> Inspected:
         write_library_sizes(files[-1], inspection)
     files.append(folder / "inspection.json")
     write_json(files[-1], {**inspection.as_json(), "grouped_by": column})
-    return Inspected(inspection, tuple(files))
+    return Inspected(inspection, tuple(files), column)

@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 
 from mirror.artefacts import fingerprint, write_text
-from mirror.config import Config, changes_from_preset, dump_config
-from mirror.data.cohort import Cohort
+from mirror.config import (
+    CanonicalModelConfig,
+    CohortConfig,
+    Config,
+    PublishedModelConfig,
+    changes_from_preset,
+    dump_config,
+)
+from mirror.data.cohort import Cohort, build_cohort
 from mirror.data.datasets import PairedSlides, PairLoader
 from mirror.data.feature_store import FeatureStore
-from mirror.data.panel import apply
+from mirror.data.panel import GenePanel, apply, fit_panel, panel_of
 from mirror.errors import ArtefactError, ConfigError, DataError
 from mirror.nn.mirror import Mirror, build_mirror
 from mirror.seeding import generator_for
+from mirror.tasks.canonical_pretraining import CanonicalPretraining
 from mirror.tasks.pretraining import Pretraining, mirror_sizes
 from mirror.training.checkpoint import load_state, save_weights
 from mirror.training.device import choose_device
 from mirror.training.loop import Records, Schedule, train
 from mirror.training.runs import RunFolder, run_folder
 from mirror.types import Fold, Progress, silent
-from mirror.workflow.refine import fold_panel, refinement_mark
+from mirror.workflow.canonical import (
+    common_genes,
+    finish,
+    paired_slides,
+    same_fold,
+    sizes_record,
+    started_model,
+    training_cohort,
+)
+from mirror.workflow.refine import fold_panel, refinement_mark, refuse_other_scope
 
 # What changes how fast a run is, but not what it is.
 _INDIFFERENT = {"workers", "checkpoint_seconds"}
@@ -36,11 +56,13 @@ def pretrain_fold(
     """Train one run, go on with an interrupted one, or leave a finished one as it is.
 
     A run of other settings or data in the folder is removed when `overwrite` says so, else `ArtefactError` is raised.
-    Raises `DataError` when the fold has fewer than two training slides with expression.
+    Raises `DataError` when the fold has fewer than two training slides with expression, `ConfigError` when genes were
+    chosen for this output under another scope.
     """
+    refuse_other_scope(config)
     run = run_folder(config.output, seed=seed, fold=fold.number)
-    pairs = training_pairs(cohort, fold)
-    mark = run_fingerprint(config, cohort, pairs, seed)
+    slides = training_slides(config, cohort, fold)
+    mark = run_fingerprint(config, cohort, slides, seed)
     refined = refinement_mark(config, cohort, fold)
     mark = mark if refined is None else fingerprint(mark, refined)
     try:
@@ -52,38 +74,14 @@ def pretrain_fold(
             raise
         run.clear()
     began = time.monotonic()
-    device = choose_device(config.device)
-    settings = config.pretraining
-    assert cohort.expression is not None  # there are pairs
     panel = fold_panel(config, cohort, fold)
+    pool = pooled_cohorts(config)
+    if pool:
+        panel = panel_of(panel, common_genes(panel, pool))
     write_text(run.config, dump_config(config))
     panel.save(run.panel)
-    batches = PairLoader(
-        PairedSlides(
-            FeatureStore(dict(zip(pairs["slide"], pairs["path"], strict=True))),
-            dict(zip(pairs["slide"], pairs["patient"], strict=True)),
-            apply(panel, cohort.expression, panel.fitted_on),
-            tiles=settings.tiles,
-            seed=seed,
-        ),
-        batch=settings.batch,
-        seed=seed,
-        workers=settings.workers,
-        pin_memory=device.type == "cuda",
-    )
-    model = first_model(config, cohort, genes=len(panel.genes), seed=seed).to(device)
-    optimiser = torch.optim.Adam(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-    history = train(
-        Pretraining(model, settings.weights),
-        batches,
-        optimiser,
-        schedule=Schedule(settings.epochs, seed, device, settings.precision, settings.checkpoint_seconds),
-        records=Records(run.metrics, run.state, mark),
-        progress=progress,
-    )
-    save_weights(run.weights, model.state_dict(), sizes=asdict(model.sizes))
+    train_run = _train_canonical if isinstance(config.model, CanonicalModelConfig) else _train_published
+    facts = train_run(config, cohort, fold, seed, _Work(run, mark, slides, panel, pool), progress)
     train_slides = cohort.slides["patient"].isin(fold.train)
     run.finish(
         fingerprint=mark,
@@ -93,16 +91,117 @@ def pretrain_fold(
         inputs=cohort.facts["inputs"],
         seed=seed,
         fold=fold.number,
-        pairs=len(pairs),
-        patients=list(panel.fitted_on),
+        pairs=int(slides["has_expression"].sum()),
+        patients=sorted({*panel.fitted_on, *slides["patient"]}),
         slides_without_expression=int((train_slides & ~cohort.slides["has_expression"]).sum()),
         encoder=cohort.encoder,
-        device=str(device),
         seconds=round(time.monotonic() - began, 1),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        last_epoch=history[-1],
+        **facts,
     )
     return run
+
+
+class _Work(NamedTuple):
+    """A run to be trained: where, under which fingerprint, on which slides and genes, with which pooled cohorts."""
+
+    run: RunFolder
+    mark: str
+    slides: pd.DataFrame
+    panel: GenePanel
+    pool: tuple[Cohort, ...]
+
+
+def _train_published(
+    config: Config, cohort: Cohort, fold: Fold, seed: int, work: _Work, progress: Progress
+) -> dict[str, Any]:
+    del fold
+    assert cohort.expression is not None  # there are pairs
+    panel, slides = work.panel, work.slides
+    part = PairedSlides(
+        FeatureStore(dict(zip(slides["slide"], slides["path"], strict=True))),
+        dict(zip(slides["slide"], slides["patient"], strict=True)),
+        apply(panel, cohort.expression, panel.fitted_on),
+        tiles=config.pretraining.tiles,
+        seed=seed,
+    )
+    device = choose_device(config.device)
+    model = first_model(config, cohort, genes=len(panel.genes), seed=seed).to(device)
+    history = _train(config, Pretraining(model, config.pretraining.weights), [part], work, seed, progress)
+    save_weights(work.run.weights, model.state_dict(), sizes=asdict(model.sizes))
+    return {"device": str(device), "last_epoch": history[-1]}
+
+
+def _train_canonical(
+    config: Config, cohort: Cohort, fold: Fold, seed: int, work: _Work, progress: Progress
+) -> dict[str, Any]:
+    own = training_cohort(cohort, work.slides, work.panel, progress=progress)
+    parts = [own]
+    for other in work.pool:
+        assert other.expression is not None  # `common_genes` has seen to it
+        there = same_fold(other, fold)
+        panel = fit_panel(other.expression, there.train, transform=work.panel.transform, genes=work.panel.genes)
+        parts.append(training_cohort(other, training_slides(config, other, there), panel, progress=progress))
+    device = choose_device(config.device)
+    model = started_model(config, parts, seed=seed).to(device)
+    loaded = [paired_slides(part, config, seed, like=None if part is own else own) for part in parts]
+    task = CanonicalPretraining(model, config.pretraining.weights)
+    history = _train(config, task, loaded, work, seed, progress)
+    finish(model, own, device=device)
+    save_weights(work.run.weights, model.state_dict(), sizes=sizes_record(model))
+    pooled = [{"patients": len(part.patients), "pairs": part.pairs} for part in parts[1:]]
+    return {
+        "device": str(device),
+        "last_epoch": history[-1] if history else {},
+        "correlations": [round(float(rho), 4) for rho in model.correlations],
+        "genes": len(work.panel.genes),
+        "pool": pooled,
+    }
+
+
+def _train(
+    config: Config,
+    task: Pretraining | CanonicalPretraining,
+    parts: Sequence[PairedSlides],
+    work: _Work,
+    seed: int,
+    progress: Progress,
+) -> list[dict[str, float]]:
+    """The loop on the batches of `parts`, from the state left behind if there is one; each epoch's mean terms."""
+    settings, device = config.pretraining, choose_device(config.device)
+    batches = PairLoader(
+        *parts, batch=settings.batch, seed=seed, workers=settings.workers, pin_memory=device.type == "cuda"
+    )
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimiser]
+    optimiser = kind(task.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    return train(
+        task,
+        batches,
+        optimiser,
+        schedule=Schedule(settings.epochs, seed, device, settings.precision, settings.checkpoint_seconds),
+        records=Records(work.run.metrics, work.run.state, work.mark),
+        progress=progress,
+    )
+
+
+def pooled_cohorts(config: Config) -> tuple[Cohort, ...]:
+    """The cohorts of `pool`, read and joined. Raises `ConfigError` where the kind of model cannot use them."""
+    if config.pool and not isinstance(config.model, CanonicalModelConfig):
+        raise ConfigError("`pool` needs a model of `kind: canonical`, as `preset: mirror` has; remove it, or use that")
+    return tuple(_pooled(section.model_dump_json()) for section in config.pool)
+
+
+@lru_cache(maxsize=16)
+def _pooled(section: str) -> Cohort:  # every fold of every seed asks for it again
+    return build_cohort(CohortConfig.model_validate_json(section))
+
+
+def training_slides(config: Config, cohort: Cohort, fold: Fold) -> pd.DataFrame:
+    """The rows of `cohort.slides` that a fold trains on: its pairs, and slides without expression where wanted."""
+    pairs = training_pairs(cohort, fold)
+    if config.pretraining.one_modality == "leave_out":
+        return pairs
+    return cohort.slides[cohort.slides["patient"].isin(fold.train)].sort_values("slide")
 
 
 def training_pairs(cohort: Cohort, fold: Fold) -> pd.DataFrame:
@@ -118,21 +217,28 @@ def training_pairs(cohort: Cohort, fold: Fold) -> pd.DataFrame:
     return pairs
 
 
-def run_fingerprint(config: Config, cohort: Cohort, pairs: pd.DataFrame, seed: int) -> str:
+def run_fingerprint(config: Config, cohort: Cohort, slides: pd.DataFrame, seed: int) -> str:
     """What a run is made from: settings, seed, and the very features and expression it is trained on."""
     assert cohort.expression is not None
-    values = cohort.expression.of(sorted(set(pairs["patient"])))
-    return fingerprint(
+    values = cohort.expression.of(sorted(set(slides["patient"]) & set(cohort.expression.patients)))
+    mark = fingerprint(
         config.model.model_dump(mode="json"),
-        config.pretraining.model_dump(mode="json", exclude=_INDIFFERENT),
+        # A switch at its published setting is no part of the mark: runs from before there was one stay what they are.
+        config.pretraining.model_dump(mode="json", exclude=_INDIFFERENT, exclude_defaults=True),
         seed,
-        pairs[["slide", "patient", "feature_hash"]].to_numpy().tolist(),
+        slides[["slide", "patient", "feature_hash"]].to_numpy().tolist(),
         values.content_hash(),
     )
+    for other in pooled_cohorts(config):
+        held = [list(fold) for fold in other.folds]
+        table = "" if other.expression is None else other.expression.content_hash()
+        mark = fingerprint(mark, other.slides[["slide", "patient", "feature_hash"]].to_numpy().tolist(), table, held)
+    return mark
 
 
 def first_model(config: Config, cohort: Cohort, *, genes: int, seed: int) -> Mirror:
-    """The untrained model of a configuration, on the CPU."""
+    """The untrained published model of a configuration, on the CPU."""
+    assert isinstance(config.model, PublishedModelConfig)
     sizes = mirror_sizes(config.model, tile_dim=cohort.feature_dim, genes=genes, tiles=config.pretraining.tiles)
     return build_mirror(sizes, generator=generator_for(seed, "weights"))
 

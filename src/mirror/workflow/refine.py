@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mirror.artefacts import fingerprint, hash_file
+from mirror.artefacts import fingerprint, hash_file, read_json, write_json
 from mirror.config import Config
 from mirror.data.cohort import Cohort
 from mirror.data.expression import ExpressionTable
 from mirror.data.panel import GenePanel, fit_panel
 from mirror.data.refinement import refine_panel
-from mirror.errors import ConfigError
+from mirror.errors import ArtefactError, ConfigError, raise_together
 from mirror.types import Fold, Progress, silent
 
 
@@ -54,24 +54,92 @@ def refinement_mark(config: Config, cohort: Cohort, fold: Fold) -> str | None:
 def refine_cohort(config: Config, cohort: Cohort, folds: Sequence[Fold], *, progress: Progress = silent) -> Refined:
     """Write `expression/fold<F>.panel.json` and its curve for each of `folds`, then `expression/refined.h5ad`.
 
-    Raises `ConfigError` without `refinement` or expression in the configuration, `DataError` as `refine_panel` does.
+    The folder has one choice: panels of other folds stay where the same settings and data made them, else
+    `ArtefactError` is raised; with all folds of the cohort, whatever was there goes. Raises `ConfigError` without
+    `refinement` or expression in the configuration, `DataError` as `refine_panel` does.
     """
     if config.refinement is None:
         raise ConfigError("there is no section `refinement`; `refinement: {}` chooses by label, inside each fold")
-    folder = config.output / "expression"
+    folder = refinement_folder(config)
     panels: dict[int, GenePanel] = {}
+    others = [fold for fold in cohort.folds if fold not in folds]
+    kept = _kept_panels(config, cohort, others)
     for number, fold in enumerate(folds):
 
         def report(done: int, total: int, note: str = "", *, before: int = number, which: int = fold.number) -> None:
             progress(before * total + done, len(folds) * total, note or f"fold {which}")
 
         panels[fold.number] = fold_panel(config, cohort, fold, progress=report)
-        panels[fold.number].save(folder / f"fold{fold.number}.panel.json")
-        _draw_curve(folder / f"fold{fold.number}.curve.svg", panels[fold.number])
-    union = sorted({gene for panel in panels.values() for gene in panel.genes})
+    if not others:
+        _clear(folder)
+    for number, panel in panels.items():
+        panel.save(folder / f"fold{number}.panel.json")
+        _draw_curve(folder / f"fold{number}.curve.svg", panel)
+    union = sorted({gene for panel in (kept | panels).values() for gene in panel.genes})
     refined: ExpressionTable = _expression(cohort).with_genes(union)
     refined.save(folder / "refined.h5ad")
+    present = [one for one in cohort.folds if one.number in kept | panels]
+    marks = {str(one.number): _panel_mark(config, cohort, one) for one in present}
+    write_json(folder / "refinement.json", {"kind": "refinement", "scope": config.refinement.scope, "folds": marks})
     return Refined(panels, len(union), folder / "refined.h5ad")
+
+
+def refinement_folder(config: Config) -> Path:
+    """Where `refine_cohort` leaves its files."""
+    return config.output / "expression"
+
+
+def refuse_other_scope(config: Config) -> None:
+    """Raise `ConfigError` where `refine_cohort` chose genes under another scope than the configuration's.
+
+    A run chooses its genes by the configuration alone; whoever asked for the published scope on the command line
+    would else have a leak-free run, and take its scores for those of the other.
+    """
+    folder = refinement_folder(config)
+    if not (folder / "refinement.json").exists():
+        return
+    chosen = read_json(folder / "refinement.json").get("scope")
+    given = None if config.refinement is None else config.refinement.scope
+    if chosen != given:
+        says = "has no section `refinement`" if given is None else f"says `scope: {given}`"
+        raise ConfigError(
+            f"{folder} holds genes that `mirror expression refine` chose with scope '{chosen}', but the configuration "
+            f"{says}: write `refinement: {{scope: {chosen}}}` into it, so that the run uses it and the report says so, "
+            "or delete the folder"
+        )
+
+
+def _kept_panels(config: Config, cohort: Cohort, others: Sequence[Fold]) -> dict[int, GenePanel]:
+    """The panels in the folder of folds that are not chosen anew; they must be of the same choice."""
+    if not others:
+        return {}
+    folder = refinement_folder(config)
+    marks = read_json(folder / "refinement.json")["folds"] if (folder / "refinement.json").exists() else {}
+    files = {fold: folder / f"fold{fold.number}.panel.json" for fold in others}
+    kept = {fold: GenePanel.load(path) for fold, path in files.items() if path.exists()}
+    raise_together(
+        ArtefactError,
+        f"{folder} has panels chosen with another scope, other settings or other data, and a folder has one choice; "
+        "choose all folds anew (without --fold), or name another `output`:",
+        [
+            f"fold {fold.number}, scope {panel.selection.scope if panel.selection else 'unknown'}"
+            for fold, panel in kept.items()
+            if marks.get(str(fold.number)) != _panel_mark(config, cohort, fold)
+        ],
+    )
+    return {fold.number: panel for fold, panel in kept.items()}
+
+
+def _panel_mark(config: Config, cohort: Cohort, fold: Fold) -> str:
+    """A hash of all that a panel is made from: what its genes are chosen by, and whom its moments are fitted on."""
+    return fingerprint(refinement_mark(config, cohort, fold), fold.train, config.pretraining.expression_transform)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier choice left; the record first, so that nothing half removed passes for a choice."""
+    for pattern in ("refinement.json", "fold*.panel.json", "fold*.curve.svg", "refined.h5ad"):
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def _draw_curve(path: Path, panel: GenePanel) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,9 +13,10 @@ import pandas as pd
 from mirror.artefacts import read_json, write_text
 from mirror.config import Config, Section, changes_from_preset, dump_config
 from mirror.data.cohort import Cohort
+from mirror.data.floors import artefact_sentences
 from mirror.data.panel import GenePanel
 from mirror.evaluation.embed import load_embeddings
-from mirror.evaluation.findings import headline_intervals
+from mirror.evaluation.findings import headline_intervals, rows_by_choice
 from mirror.evaluation.report import ReportInputs, render_report
 from mirror.evaluation.scores import read_intervals, read_predictions, read_scores
 from mirror.training.loop import read_metrics
@@ -44,6 +44,9 @@ def write_report(config: Config) -> Path:
         (seed, fold.number): run_folder(config.output, seed=seed, fold=fold.number)
         for seed, fold in wanted_runs(config, cohort, fold=None, seed=None)
     }
+    selections = [selection for run in runs.values() if (selection := GenePanel.load(run.panel).selection) is not None]
+    leaks = any(selection.scope == "cohort" for selection in selections)
+    choice = [rows_by_choice(scores["representation"].unique().tolist(), selections[0])] if selections else []
     inputs = ReportInputs(
         name=config.name,
         preset=config.preset,
@@ -51,7 +54,8 @@ def write_report(config: Config) -> Path:
         counts={kind: count._asdict() for kind, count in cohort.counts.items()},
         excluded=_excluded(cohort),
         patients=_patients(cohort),
-        notes=_notes(config, cohort, list(runs.values())),
+        notes=[*_notes(config, cohort), *([] if leaks else choice), *dict.fromkeys(one.note for one in selections)],
+        warnings=[*artefact_sentences(cohort.facts), *(choice if leaks else [])],
         scores=scores,
         predictions=predictions,
         histories={key: read_metrics(run.metrics) for key, run in runs.items()},
@@ -90,7 +94,7 @@ def _patients(cohort: Cohort) -> pd.DataFrame:
     return cohort.patients.join(slides).reset_index()
 
 
-def _notes(config: Config, cohort: Cohort, runs: Sequence[RunFolder]) -> list[str]:
+def _notes(config: Config, cohort: Cohort) -> list[str]:
     """What the stages before want the reader to know."""
     facts = cohort.facts
     notes = [str(facts["survival"]["sentence"])] if facts.get("survival") else []
@@ -99,8 +103,6 @@ def _notes(config: Config, cohort: Cohort, runs: Sequence[RunFolder]) -> list[st
         notes.append(f"Slides with the very same features under different names: {pairs}.")
     account = read_json(account_file(config))["runs"]
     notes += sorted({note for run in account for note in run["notes"]})
-    selections = [GenePanel.load(run.panel).selection for run in runs]
-    notes += dict.fromkeys(selection.note for selection in selections if selection is not None)
     return notes
 
 

@@ -1,0 +1,241 @@
+"""The canonical model: what both modalities say of a patient, and what only one of them does, told apart.
+
+Each encoder is a linear path onto canonical directions, fitted in closed form on the training patients
+(`tasks/canonical_start.py`), plus a network that starts at zero. Along direction j the two modalities correlate by
+rho_j: the model of probabilistic canonical correlation (Bach and Jordan, 2005), `u = sqrt(rho) z + noise`, `v`
+likewise, one shared z for both, which says what a patient's z is given both modalities or either one.
+
+Legend: B pairs, T tiles, D tile-feature width, G genes, K components, P prototypes, F width of the fused view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mirror.nn.draws import draw_mask
+from mirror.nn.initialise import initialise_layers
+from mirror.nn.layers import Mlp
+from mirror.nn.readout import Readout
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalSizes:
+    """Sizes and switches of the model; `tile_dim` and `genes` come from the data. See `CanonicalModelConfig`."""
+
+    tile_dim: int
+    genes: int
+    components: int
+    hidden: int
+    dropout: float
+    prototypes: int
+    mask_ratio: float
+    temperature: float
+    style_temperature: float
+    private: float
+    start: Literal["canonical", "none"]
+
+
+class CanonicalDraws(NamedTuple):
+    """True = hidden: tiles (B, T), genes (B, G)."""
+
+    tiles_BT: Tensor
+    genes_BG: Tensor
+
+
+class Rebuilt(NamedTuple):
+    """What was hidden as the decoder sees it: `prediction`, `target` and `mask` (True = hidden) of one shape."""
+
+    prediction: Tensor
+    target: Tensor
+    mask: Tensor
+
+
+class CanonicalOutput(NamedTuple):
+    """What the objectives need. Cosines of pairs over the temperature (B, B), scores of either modality against the
+    prototypes over theirs (B, P), and what either decoder rebuilt: the mean hidden tile (B, D), the genes (B, G)."""
+
+    logits_BB: Tensor
+    slide_scores_BP: Tensor
+    expression_scores_BP: Tensor
+    slide_retention: Rebuilt
+    expression_retention: Rebuilt
+
+
+class TilePooling(nn.Module):
+    """Gated attention over tiles (Ilse et al., 2018): (B, T, D), and which of them are visible (B, T), to (B, K)."""
+
+    def __init__(self, tile_dim: int, hidden: int, out: int, *, dropout: float) -> None:
+        super().__init__()
+        self.embed = nn.Linear(tile_dim, hidden)
+        self.gate = nn.Linear(hidden, hidden)
+        self.score = nn.Linear(hidden, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(hidden, out)
+
+    def forward(self, tiles_BTD: Tensor, visible_BT: Tensor) -> Tensor:
+        h_BTH = F.gelu(self.embed(tiles_BTD))
+        score_BT = self.score(h_BTH.tanh() * self.gate(h_BTH).sigmoid()).squeeze(2)
+        weight_BT = score_BT.masked_fill(~visible_BT, float("-inf")).softmax(dim=1)
+        return self.out(self.dropout((weight_BT.unsqueeze(1) @ h_BTH).squeeze(1)))
+
+
+class CanonicalMirror(nn.Module):
+    """Structure only: the closed form and the readout are buffers that `tasks/canonical_start.py` fits.
+
+    Standardisation, directions and correlations are not trained; both networks' last layers start at zero, so an
+    untrained model is the closed form.
+    """
+
+    slide_mean: Tensor
+    slide_scale: Tensor
+    slide_axes: Tensor
+    gene_mean: Tensor
+    gene_scale: Tensor
+    gene_axes: Tensor
+    correlations: Tensor
+
+    def __init__(self, sizes: CanonicalSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        k, hidden = sizes.components, sizes.hidden
+        for name, width in (("slide", sizes.tile_dim), ("gene", sizes.genes)):
+            self.register_buffer(f"{name}_mean", torch.zeros(width))
+            self.register_buffer(f"{name}_scale", torch.ones(width))
+            self.register_buffer(f"{name}_axes", torch.zeros(width, k))
+        self.register_buffer("correlations", torch.ones(k))
+        self.slide_network = TilePooling(sizes.tile_dim, hidden, k, dropout=sizes.dropout)
+        self.expression_network = Mlp(sizes.genes, hidden, k, dropout=sizes.dropout)
+        self.slide_decoder = nn.Linear(k, sizes.tile_dim)
+        self.expression_decoder = nn.Linear(k, sizes.genes)
+        self.prototypes = nn.Linear(k, sizes.prototypes, bias=False)
+        self.slide_readout, self.expression_readout = Readout(k), Readout(k)
+        self.fused_readout = Readout(3 * k)
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """First weights of what is trained; what the closed form and the readout fit is left at the identity."""
+        initialise_layers(self, linear="fan_in", generator=generator)
+        networks = (self.slide_network.out, self.expression_network.fc2) if self.sizes.start == "canonical" else ()
+        for last in (*networks, self.slide_decoder, self.expression_decoder):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+        nn.init.orthogonal_(self.prototypes.weight, generator=generator)
+        for name in ("slide", "gene"):
+            getattr(self, f"{name}_mean").zero_()
+            getattr(self, f"{name}_scale").fill_(1.0)
+            getattr(self, f"{name}_axes").zero_()
+        self.correlations.fill_(1.0)
+        for readout in (self.slide_readout, self.expression_readout, self.fused_readout):
+            readout.reset()
+
+    def embed_slide(self, tiles_BTD: Tensor, hidden_BT: Tensor | None = None) -> Tensor:
+        """Canonical components u (B, K) of slides of any number of tiles, of the visible ones where some are hidden."""
+        return self._slide(self._standard_tiles(tiles_BTD), hidden_BT)
+
+    def embed_expression(self, expression_BG: Tensor, hidden_BG: Tensor | None = None) -> Tensor:
+        """Canonical components v (B, K) of profiles as the panel gives them."""
+        return self._expression(self._standard_genes(expression_BG), hidden_BG)
+
+    def draw(self, batch: int, tiles: int, *, generator: torch.Generator, device: torch.device | str) -> CanonicalDraws:
+        """Which inputs one forward hides."""
+        ratio = self.sizes.mask_ratio
+        tiles_BT = draw_mask(batch, tiles, mask_ratio=ratio, generator=generator)
+        genes_BG = draw_mask(batch, self.sizes.genes, mask_ratio=ratio, generator=generator)
+        return CanonicalDraws(tiles_BT.to(device), genes_BG.to(device))
+
+    @torch.no_grad()
+    def before_forward(self) -> None:
+        """To be called before every training forward: prototypes back to length one, in place."""
+        self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
+
+    def forward(self, tiles_BTD: Tensor, expression_BG: Tensor, draws: CanonicalDraws) -> CanonicalOutput:
+        """Encode what is visible of both modalities and run every head on it."""
+        tiles_BTD, genes_BG = self._standard_tiles(tiles_BTD), self._standard_genes(expression_BG)
+        u_BK, v_BK = self._slide(tiles_BTD, draws.tiles_BT), self._expression(genes_BG, draws.genes_BG)
+        slide_BK = F.normalize(self.correlations * u_BK, dim=1)
+        expression_BK = F.normalize(self.correlations * v_BK, dim=1)
+        hidden_BT1 = draws.tiles_BT.unsqueeze(2)
+        # Tiles have no order, so all hidden ones have the same best prediction: that of their mean.
+        mean_BD = (tiles_BTD * hidden_BT1).sum(dim=1) / hidden_BT1.sum(dim=1).clamp(min=1)
+        some_BD = hidden_BT1.any(dim=1).expand_as(mean_BD)
+        sharpness = 1 / self.sizes.style_temperature
+        return CanonicalOutput(
+            slide_BK @ expression_BK.mT / self.sizes.temperature,
+            self.prototypes(slide_BK) * sharpness,
+            self.prototypes(expression_BK) * sharpness,
+            Rebuilt(self.slide_decoder(u_BK), mean_BD, some_BD),
+            Rebuilt(self.expression_decoder(v_BK), genes_BG, draws.genes_BG),
+        )
+
+    def views(self, slide_NK: Tensor, expression_NK: Tensor) -> dict[str, Tensor]:
+        """What a patient is described by, from the components u and v (N, K), a row of NaN where there are none.
+
+        `X_slide`, `X_expression` and `X_fused` are for probes (`Readout`); `X_fused` needs both. `X_align_slide` and
+        `X_align_expression` (N, K) are compared by their cosine. `X_shared` (N, K) is the expected z given what the
+        patient has; `X_slide_private` and `X_expression_private` (N, K) are what z leaves of u and of v: nothing linear
+        of them can be predicted from the other modality.
+        """
+        rho = self.correlations
+        shared = self.shared(slide_NK, expression_NK)
+        own = slide_NK - rho.sqrt() * shared, expression_NK - rho.sqrt() * shared
+        return {
+            "X_slide": self.slide_readout(rho * slide_NK),
+            "X_expression": self.expression_readout(rho * expression_NK),
+            "X_fused": self.fused_readout(self.fused(slide_NK, expression_NK)),
+            "X_align_slide": rho * slide_NK,
+            "X_align_expression": rho * expression_NK,
+            "X_shared": shared,
+            "X_slide_private": own[0],
+            "X_expression_private": own[1],
+        }
+
+    def shared(self, slide_NK: Tensor, expression_NK: Tensor) -> Tensor:
+        """Expected z (N, K): `sqrt(rho) (u + v) / (1 + rho)` given both, `sqrt(rho) u` or `sqrt(rho) v` given one."""
+        rho = self.correlations
+        both = (slide_NK + expression_NK) / (1 + rho)
+        one = torch.where(slide_NK.isnan(), expression_NK, slide_NK)
+        return rho.sqrt() * torch.where(both.isnan(), one, both)
+
+    def fused(self, slide_NK: Tensor, expression_NK: Tensor) -> Tensor:
+        """Shared and private parts side by side (N, 3 K) before the readout; NaN where a modality is missing.
+
+        The shared columns weigh `rho (u + v)`, the private ones `private (u - rho v)` and `private (v - rho u)`.
+        """
+        rho, private = self.correlations, self.sizes.private
+        parts = (
+            rho * (slide_NK + expression_NK),
+            private * (slide_NK - rho * expression_NK),
+            private * (expression_NK - rho * slide_NK),
+        )
+        return torch.cat(parts, dim=1)
+
+    def _standard_tiles(self, tiles_BTD: Tensor) -> Tensor:
+        return (tiles_BTD - self.slide_mean) / self.slide_scale
+
+    def _standard_genes(self, expression_BG: Tensor) -> Tensor:
+        return (expression_BG - self.gene_mean) / self.gene_scale
+
+    def _slide(self, tiles_BTD: Tensor, hidden_BT: Tensor | None) -> Tensor:
+        visible_BT = torch.ones_like(tiles_BTD[..., 0], dtype=torch.bool) if hidden_BT is None else ~hidden_BT
+        mean_BD = (tiles_BTD * visible_BT.unsqueeze(2)).sum(dim=1) / visible_BT.sum(dim=1, keepdim=True)
+        return mean_BD @ self.slide_axes + self.slide_network(tiles_BTD, visible_BT)
+
+    def _expression(self, genes_BG: Tensor, hidden_BG: Tensor | None) -> Tensor:
+        if hidden_BG is not None:
+            # As dropout does it: what stays is scaled up, so that sums over genes keep their size.
+            genes_BG = genes_BG.masked_fill(hidden_BG, 0.0) / (~hidden_BG).float().mean(dim=1, keepdim=True)
+        return genes_BG @ self.gene_axes + self.expression_network(genes_BG)
+
+
+def build_canonical(sizes: CanonicalSizes, *, generator: torch.Generator) -> CanonicalMirror:
+    """A model with first weights, on the generator's device; torch's global random state is not touched."""
+    with torch.device("meta"):
+        model = CanonicalMirror(sizes)
+    model.to_empty(device=generator.device)
+    model.initialise(generator)
+    return model

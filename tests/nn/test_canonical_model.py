@@ -1,0 +1,139 @@
+"""The canonical model: what it hides, what it says of a patient with either modality alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mirror.nn.canonical import CanonicalMirror, CanonicalSizes, build_canonical
+
+SIZES = CanonicalSizes(
+    tile_dim=7,
+    genes=11,
+    components=4,
+    hidden=6,
+    dropout=0.0,
+    prototypes=5,
+    mask_ratio=0.5,
+    temperature=0.2,
+    style_temperature=0.1,
+    private=0.3,
+    start="canonical",
+)
+NAN = float("nan")
+
+
+def model(sizes: CanonicalSizes = SIZES, *, trained: bool = False) -> CanonicalMirror:
+    generator = torch.Generator().manual_seed(0)
+    built = build_canonical(sizes, generator=generator)
+    with torch.no_grad():
+        built.slide_axes.normal_(generator=generator)
+        built.gene_axes.normal_(generator=generator)
+        built.correlations.copy_(torch.tensor([0.9, 0.5, 0.2, 0.0]))
+        if trained:
+            for parameter in built.parameters():
+                parameter.normal_(generator=generator)
+    return built.eval()
+
+
+def pairs(batch: int = 3, tiles: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(batch, tiles, 7, generator=generator), torch.randn(batch, 11, generator=generator)
+
+
+def test_an_untrained_model_is_its_closed_form() -> None:
+    tiles, genes = pairs()
+    mine = model()
+    torch.testing.assert_close(mine.embed_slide(tiles), tiles.mean(dim=1) @ mine.slide_axes)
+    torch.testing.assert_close(mine.embed_expression(genes), genes @ mine.gene_axes)
+
+
+def test_without_a_start_the_networks_say_something_from_the_first_step() -> None:
+    mine = build_canonical(replace(SIZES, start="none"), generator=torch.Generator().manual_seed(0)).eval()
+    tiles, genes = pairs()
+    assert mine.embed_slide(tiles).abs().min() > 0
+    assert mine.embed_expression(genes).abs().min() > 0
+
+
+def test_hidden_tiles_and_genes_do_not_change_what_is_encoded() -> None:
+    mine, (tiles, genes) = model(trained=True), pairs()
+    draws = mine.draw(3, 8, generator=torch.Generator().manual_seed(2), device="cpu")
+    noise = torch.Generator().manual_seed(3)
+    other_tiles = torch.where(draws.tiles_BT.unsqueeze(2), torch.randn(tiles.shape, generator=noise), tiles)
+    other_genes = torch.where(draws.genes_BG, torch.randn(genes.shape, generator=noise), genes)
+    torch.testing.assert_close(mine.embed_slide(tiles, draws.tiles_BT), mine.embed_slide(other_tiles, draws.tiles_BT))
+    one, other = mine(tiles, genes, draws), mine(other_tiles, other_genes, draws)
+    torch.testing.assert_close(one.logits_BB, other.logits_BB)
+    torch.testing.assert_close(one.slide_retention.prediction, other.slide_retention.prediction)
+    torch.testing.assert_close(one.expression_retention.prediction, other.expression_retention.prediction)
+
+
+def test_what_is_to_be_rebuilt_is_the_mean_hidden_tile_and_the_hidden_genes() -> None:
+    mine, (tiles, genes) = model(), pairs()
+    draws = mine.draw(3, 8, generator=torch.Generator().manual_seed(2), device="cpu")
+    out = mine(tiles, genes, draws)
+    slow = torch.stack([tile[hidden].mean(dim=0) for tile, hidden in zip(tiles, draws.tiles_BT, strict=True)])
+    torch.testing.assert_close(out.slide_retention.target, slow)
+    assert torch.equal(out.expression_retention.mask, draws.genes_BG)
+    torch.testing.assert_close(out.expression_retention.target, genes)
+
+
+def test_a_slide_is_encoded_the_same_alone_and_in_company() -> None:
+    mine, (tiles, _) = model(trained=True), pairs()
+    alone = torch.cat([mine.embed_slide(one[None]) for one in tiles])
+    torch.testing.assert_close(mine.embed_slide(tiles), alone)
+
+
+def test_the_order_of_tiles_does_not_matter() -> None:
+    mine, (tiles, _) = model(trained=True), pairs()
+    torch.testing.assert_close(mine.embed_slide(tiles), mine.embed_slide(tiles.flip(1)))
+
+
+def test_a_patient_with_one_modality_has_a_shared_part_and_that_modalitys_own() -> None:
+    mine = model()
+    u, gap = torch.randn(2, 4, generator=torch.Generator().manual_seed(4)), torch.full((2, 4), NAN)
+    slide_only, expression_only = mine.views(u, gap), mine.views(gap, u)
+    rho = mine.correlations
+    for views, own, other in (
+        (slide_only, "X_slide_private", "X_expression_private"),
+        (expression_only, "X_expression_private", "X_slide_private"),
+    ):
+        torch.testing.assert_close(views["X_shared"], rho.sqrt() * u)
+        torch.testing.assert_close(views[own], (1 - rho) * u)
+        assert views[other].isnan().all()
+        assert views["X_fused"].isnan().all()
+    assert not slide_only["X_slide"].isnan().any()
+    assert not expression_only["X_expression"].isnan().any()
+
+
+def test_the_shared_part_is_the_posterior_mean_of_probabilistic_canonical_correlation() -> None:
+    # One direction: z ~ N(0, 1), u = sqrt(rho) z + noise of variance 1 - rho, v alike; E[z | u, v] by normal algebra.
+    mine = model()
+    u, v = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(5)).unbind()
+    shared = mine.views(u, v)["X_shared"]
+    for j, rho in enumerate(mine.correlations.tolist()):
+        covariance = torch.tensor([[1.0, rho], [rho, 1.0]])
+        weights = torch.linalg.solve(covariance, torch.full((2,), rho**0.5))
+        torch.testing.assert_close(shared[:, j], weights[0] * u[:, j] + weights[1] * v[:, j])
+
+
+def test_a_private_part_is_what_the_other_modality_cannot_predict() -> None:
+    mine = model()
+    generator = torch.Generator().manual_seed(6)
+    rho = mine.correlations
+    z, a, b = torch.randn(3, 200_000, 4, generator=generator).unbind()
+    u, v = rho.sqrt() * z + (1 - rho).sqrt() * a, rho.sqrt() * z + (1 - rho).sqrt() * b
+    views = mine.views(u, v)
+    for private, other in (("X_slide_private", v), ("X_expression_private", u)):
+        assert (other * views[private]).mean(dim=0).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("private", [0.0, 0.3])
+def test_without_a_private_weight_the_fused_view_is_the_shared_part_alone(private: float) -> None:
+    mine = model(replace(SIZES, private=private))
+    u, v = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(5)).unbind()
+    fused = mine.fused(u, v)
+    torch.testing.assert_close(fused[:, :4], mine.correlations * (u + v))
+    assert bool((fused[:, 4:] == 0).all()) == (private == 0.0)

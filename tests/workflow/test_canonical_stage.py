@@ -1,0 +1,165 @@
+"""The stages with the default preset: resumed, leak-free, pooled, and with patients who have one modality."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_job import CANONICAL, same_weights, write_config
+
+from mirror.config import Config, load_config
+from mirror.data.cohort import Cohort
+from mirror.errors import ConfigError
+from mirror.evaluation.embed import load_embeddings
+from mirror.tasks.trained import load_trained
+from mirror.types import Fold
+from mirror.workflow.cohort import prepare_cohort
+from mirror.workflow.embed import embed_run
+from mirror.workflow.pretrain import pretrain_fold, training_slides
+
+GENERAL_VIEWS = {"X_slide", "X_expression", "X_fused", "X_raw_slide"}
+
+
+@pytest.fixture
+def job(simulated: Path, tmp_path: Path) -> Config:
+    return load_config(write_config(simulated, tmp_path / "out", form=CANONICAL))
+
+
+def moved(config: Config, output: Path, **pretraining: object) -> Config:
+    return config.model_copy(
+        update={"output": output, "pretraining": config.pretraining.model_copy(update=pretraining)}
+    )
+
+
+def with_noise_for(cohort: Cohort, patients: tuple[str, ...]) -> Cohort:
+    """The cohort with other labels, other slides and noise for profiles of `patients`."""
+    slides, table = cohort.slides.copy(), cohort.expression
+    assert table is not None
+    theirs = slides["patient"].isin(patients)
+    slides.loc[theirs, ["label", "time"]] = ["B", 1.0]
+    slides.loc[theirs, "path"] = slides.loc[theirs, "path"].iloc[0]
+    slides.loc[theirs, "feature_hash"] = "another"
+    values = table.values.copy()
+    values[np.isin(table.patients, patients)] = 1e3
+    return replace(cohort, slides=slides, expression=replace(table, values=values))
+
+
+def without_expression_of(cohort: Cohort, patients: tuple[str, ...]) -> Cohort:
+    assert cohort.expression is not None
+    kept = [patient for patient in cohort.expression.patients if patient not in patients]
+    has = cohort.slides["has_expression"] & ~cohort.slides["patient"].isin(patients)
+    return replace(cohort, slides=cohort.slides.assign(has_expression=has), expression=cohort.expression.of(kept))
+
+
+def test_an_interrupted_run_ends_with_the_numbers_of_one_that_was_not(job: Config, tmp_path: Path) -> None:
+    cohort = prepare_cohort(job)
+    whole = pretrain_fold(job, cohort, cohort.folds[0], 0)
+    other = moved(job, tmp_path / "other")
+
+    def stop(done: int, total: int, note: str = "") -> None:
+        del total
+        if done == 2 and note.startswith("epoch"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain_fold(other, cohort, cohort.folds[0], 0, progress=stop)
+    resumed = pretrain_fold(other, cohort, cohort.folds[0], 0)
+    assert same_weights(whole.weights, resumed.weights)
+
+
+def test_a_run_does_not_move_when_its_test_patients_change(job: Config, tmp_path: Path) -> None:
+    cohort = prepare_cohort(job)
+    fold = cohort.folds[0]
+    first = pretrain_fold(job, cohort, fold, 0)
+    second = pretrain_fold(moved(job, tmp_path / "other"), with_noise_for(cohort, fold.test), fold, 0)
+    assert same_weights(first.weights, second.weights)
+    assert first.panel.read_text() == second.panel.read_text()
+    third = pretrain_fold(moved(job, tmp_path / "third"), with_noise_for(cohort, fold.train[:5]), fold, 0)
+    assert not same_weights(first.weights, third.weights)
+
+
+def test_slides_without_expression_train_too_and_only_where_wanted(job: Config, tmp_path: Path) -> None:
+    cohort = prepare_cohort(job)
+    fold = cohort.folds[0]
+    lone = fold.train[:4]
+    fewer = without_expression_of(cohort, lone)
+    without = moved(job, tmp_path / "without", one_modality="leave_out")
+    assert set(lone) <= set(training_slides(job, fewer, fold)["patient"])
+    assert not set(lone) & set(training_slides(without, fewer, fold)["patient"])
+    one, other = pretrain_fold(job, fewer, fold, 0), pretrain_fold(without, fewer, fold, 0)
+    assert not same_weights(one.weights, other.weights)
+    assert set(lone) <= set(one.read_record()["patients"])
+    assert not set(lone) & set(other.read_record()["patients"])
+
+
+def test_a_finished_model_answers_for_a_patient_with_either_modality(job: Config) -> None:
+    whole = prepare_cohort(job)
+    fold = whole.folds[0]
+    cohort = without_expression_of(whole, (*fold.train[:2], *fold.test[:2]))
+    run = pretrain_fold(job, cohort, fold, 0)
+    embed_run(run, cohort, fold=fold, path=run.embeddings)
+    table = load_embeddings(run.embeddings)
+    has = cohort.slides.set_index("slide").loc[table.obs_names, "has_expression"].to_numpy()
+    assert (~has).any()
+    extra = {"X_align_slide", "X_align_expression", "X_shared", "X_slide_private", "X_expression_private"}
+    assert set(table.obsm) == GENERAL_VIEWS | extra
+    for view in ("X_slide", "X_shared", "X_slide_private"):
+        assert np.isfinite(table.obsm[view]).all()
+    for view in ("X_expression", "X_fused", "X_expression_private"):
+        assert np.isfinite(table.obsm[view][has]).all()
+        assert np.isnan(table.obsm[view][~has]).all()
+
+
+def test_columns_for_probes_vary_alike_on_training_patients(job: Config) -> None:
+    cohort = prepare_cohort(job)
+    fold = cohort.folds[0]
+    run = pretrain_fold(job, cohort, fold, 0)
+    embed_run(run, cohort, fold=fold, path=run.embeddings)
+    table = load_embeddings(run.embeddings)
+    frame = cohort.slides.set_index("slide").loc[table.obs_names]
+    train = (frame["patient"].isin(fold.train) & frame["has_expression"]).to_numpy()
+    owners = frame["patient"].to_numpy()[train]
+    rows = np.stack([table.obsm["X_fused"][train][owners == patient].mean(axis=0) for patient in sorted(set(owners))])
+    np.testing.assert_allclose(rows.var(axis=0), rows.var(axis=0).mean(), rtol=1e-3)
+
+
+def test_no_epoch_leaves_the_closed_form(job: Config, tmp_path: Path) -> None:
+    cohort = prepare_cohort(job)
+    run = pretrain_fold(moved(job, tmp_path / "start", epochs=0), cohort, cohort.folds[0], 0)
+    assert run.is_complete(run.read_record()["fingerprint"])
+    model = load_trained(run).model
+    assert not model.state_dict()["slide_network.out.weight"].any()
+
+
+def test_a_pooled_cohort_helps_with_its_training_patients_alone(job: Config, tmp_path: Path) -> None:
+    cohort = prepare_cohort(job)
+    fold = cohort.folds[0]
+    alone = pretrain_fold(job, cohort, fold, 0)
+    pooled_job = moved(job, tmp_path / "pooled").model_copy(update={"pool": (job.cohort,)})
+    pooled = pretrain_fold(pooled_job, cohort, fold, 0)
+    assert pooled.read_record()["pool"][0]["patients"] == len(set(fold.train))
+    assert not same_weights(alone.weights, pooled.weights)
+    assert set(pooled.read_record()["patients"]) == set(alone.read_record()["patients"])
+
+
+def test_pooling_with_the_published_model_is_refused(simulated: Path, tmp_path: Path) -> None:
+    job = load_config(write_config(simulated, tmp_path / "out"))
+    cohort = prepare_cohort(job)
+    with pytest.raises(ConfigError, match="kind: canonical"):
+        pretrain_fold(job.model_copy(update={"pool": (job.cohort,)}), cohort, cohort.folds[0], 0)
+
+
+def test_a_pooled_cohort_without_the_fold_is_named(job: Config, tmp_path: Path) -> None:
+    cohort = prepare_cohort(job)
+    two_folds = cohort.folds[1]
+    three = job.model_copy(update={"output": tmp_path / "three", "pool": (job.cohort,)})
+    with pytest.raises(ConfigError, match="no fold 7"):
+        pretrain_fold(three, cohort, Fold(7, two_folds.train, two_folds.test), 0)
+
+
+def test_a_pooled_cohort_may_be_named_by_its_configuration(simulated: Path, tmp_path: Path) -> None:
+    other = write_config(simulated, tmp_path / "other", form=CANONICAL)
+    path = write_config(simulated, tmp_path / "out", form=CANONICAL, pool=[f"../other/{other.name}"])
+    assert load_config(path).pool == (load_config(other).cohort,)

@@ -24,6 +24,7 @@ ROOMS = {
     "cli": "the command line",
     "workflow": "the stages of `mirror run`, one file each",
     "evaluation": "representations, probes, survival, report",
+    "slides": "from scanner files to tile features, on LazySlide (extra)",
     "simulate": "a cohort with known truth",
     "tasks": "networks and losses wired together",
     "compat": "checkpoints of the authors' code",
@@ -71,11 +72,21 @@ def tree() -> str:
     lines = ["src/mirror/"]
     for room, note in ROOMS.items():
         lines.append(f"  {room + '/':<28}{note}")
-        files = sorted(path for path in (package / room).iterdir() if path.is_file() and path.name != "__init__.py")
-        lines += [f"    {path.name:<26}{_note(path)}".rstrip() for path in files]
+        lines += _files(package / room, "    ")
     modules = sorted(path for path in package.glob("*.py") if path.name != "__init__.py")
     lines += [f"  {path.name:<28}{_note(path)}" for path in modules]
     return "\n".join(lines + [f"{name + '/':<30}{note}" for name, note in BESIDE.items()])
+
+
+def _files(folder: Path, indent: str) -> list[str]:
+    """The files of a folder and then its folders, which have their note in `__init__.py`."""
+    paths = [path for path in sorted(folder.iterdir()) if path.name not in ("__init__.py", "__pycache__")]
+    width = 30 - len(indent)
+    lines = [f"{indent}{path.name:<{width}}{_note(path)}".rstrip() for path in paths if path.is_file()]
+    for inner in (path for path in paths if path.is_dir()):
+        lines.append(f"{indent}{inner.name + '/':<{width}}{_note(inner / '__init__.py')}".rstrip())
+        lines += _files(inner, indent + "  ")
+    return lines
 
 
 def _note(path: Path) -> str:

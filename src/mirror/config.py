@@ -70,8 +70,9 @@ class ExpressionConfig(Section):
 
     path: Path
     layout: Literal["matrix", "gdc_star", "cbioportal"] = "matrix"
-    """`matrix`: any table of numbers, as `orientation` says. `cbioportal`: genes in rows, named by `Hugo_Symbol` or
-    `Entrez_Gene_Id`. `gdc_star`: a folder with one file a sample, of which the column `value` is read."""
+    """`matrix`: any table of numbers, as `orientation` says. `cbioportal`: genes in rows, named by `Hugo_Symbol`,
+    or by `Entrez_Gene_Id` where that is empty or absent. `gdc_star`: a folder with one file a sample, of which the
+    column `value` is read."""
     orientation: Literal["patients_in_rows", "genes_in_rows"] | None = None
     """Needed for `layout: matrix`; the others have theirs."""
     id: str | None = None
@@ -83,7 +84,8 @@ class ExpressionConfig(Section):
     units: str
     """What the numbers are, in words kept with the table, such as `log2(TPM + 0.001)` or `z-score of one study`."""
     convert_to: str | None = None
-    """Units to take the numbers to before anything else; both must then be of the known form."""
+    """Units to take the numbers to before anything else; both must then be of the known form. Only FPKM becomes TPM
+    and counts CPM (by each sample's sum); logarithms change base and offset."""
     value: str | None = None
     """Column of a GDC STAR file, such as `tpm_unstranded`."""
     samples: SampleSheetConfig | None = None
@@ -91,7 +93,7 @@ class ExpressionConfig(Section):
     gene_ids: Literal["as_given", "without_version"] = "as_given"
     """`without_version`: Ensembl identifiers lose what follows their dot."""
     nameless_genes: Literal["keep", "exclude"] = "keep"
-    """Rows `?|id` of the TCGA pipeline, which have a number but no symbol."""
+    """Rows `?|id` of the TCGA pipeline, which have a number but no symbol. A bare `?` has no name and always leaves."""
     gene_map: GeneMapConfig | None = None
     """Takes identifiers (transcripts) to genes; those it does not know are left out and listed."""
     duplicates: Literal["mean", "sum"] = "mean"

@@ -35,8 +35,8 @@ class SweepRow(Section):
     """Keys of the section `cohort`, over those of each cohort's file; paths as in that file."""
     refinement: Mapping[str, Any] | None = None
     """Keys of the section `refinement`, over those of each cohort's file; null: all genes."""
-    pool: tuple[Mapping[str, Any], ...] = ()
-    """As the key `pool` of a configuration; paths as in the cohort's file."""
+    pool: tuple[str | Mapping[str, Any], ...] = ()
+    """As the key `pool` of a configuration, paths as in the cohort's file; a cohort is not pooled with itself."""
 
 
 class SweepConfig(Section):
@@ -116,5 +116,10 @@ def _resolve_row(sweep: SweepConfig, row: str, content: Mapping[str, Any], file:
     content = {key: value for key, value in content.items() if key not in _OF_THE_ROW}
     if row != BASELINES:
         content = merge(content, sweep.rows[row].model_dump(exclude_unset=True))
+        content["pool"] = [one for one in content.get("pool") or () if not _is_file(one, file)]
     output = sweep.output / str(content.get("name")) / row
     return resolve({**content, "output": str(output), "seeds": sweep.seeds}, where=file)
+
+
+def _is_file(pooled: object, file: Path) -> bool:
+    return isinstance(pooled, str) and Path(file.parent, pooled).resolve() == file

@@ -6,9 +6,11 @@ import gzip
 from collections import Counter
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 from pydantic import ValidationError
 
 from mirror.config import ExpressionConfig, GeneMapConfig, SampleSheetConfig
@@ -80,6 +82,15 @@ def test_a_table_of_strangers_is_refused_with_names_of_both(tmp_path):
         read_expression(config(tmp_path / "m.tsv"), patients=["P1"])
 
 
+def test_a_table_read_sideways_shows_what_its_rows_are_called(tmp_path):
+    (tmp_path / "m.tsv").write_text("gene\tTCGA-AA-0001-01\nTP53\t1\n")
+    settings = config(tmp_path / "m.tsv", orientation="patients_in_rows", identifiers="tcga")
+    with pytest.raises(
+        DataError, match=r"no row of .* is a patient's expression; check .* \(the rows are called TP53\)"
+    ):
+        read_expression(settings, patients=["TCGA-AA-0001"])
+
+
 def test_a_table_longer_than_a_block_is_put_together_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr("mirror.data.tables._BLOCK_BYTES", 4096)
     values = np.random.default_rng(0).normal(size=(3000, 4)).astype(np.float32)
@@ -101,11 +112,92 @@ def test_a_cbioportal_table_is_read_by_symbol_or_by_number(tmp_path):
     (tmp_path / "neither.txt").write_text("gene\tP1\n7157\t1\n")
     cbioportal = {"layout": "cbioportal", "orientation": None}
     both = read_expression(config(tmp_path / "both.txt", **cbioportal))
-    assert (both.table.genes, both.table.patients) == (("TP53",), ("P1", "P2"))
-    assert [entry.reason for entry in both.excluded] == ["no name"]
+    assert (both.table.genes, both.table.patients) == (("TP53", "999"), ("P1", "P2"))
+    np.testing.assert_array_equal(both.table.values, [[1, 3], [2, 4]])
+    assert both.excluded == ()
     assert read_expression(config(tmp_path / "number.txt", **cbioportal)).table.genes == ("7157",)
     with pytest.raises(DataError, match="none of the columns Hugo_Symbol, Entrez_Gene_Id; its first is 'gene'"):
         read_expression(config(tmp_path / "neither.txt", **cbioportal))
+
+
+@pytest.mark.parametrize("patients", [None, {"P2"}])
+def test_a_cbioportal_table_as_parquet_is_the_same_table(patients, tmp_path):
+    text = "Hugo_Symbol\tEntrez_Gene_Id\tP1\tP2\nTP53\t7157\t1\t2\n\t999\t3\t4\nORPHAN\t\t5\t6\n\t\t7\t8\n"
+    (tmp_path / "t.txt").write_text(text)
+    # The gap makes floats of the numbers: 7157.0.
+    pd.read_csv(tmp_path / "t.txt", sep="\t").to_parquet(tmp_path / "t.parquet")
+    cbioportal = {"layout": "cbioportal", "orientation": None}
+    read = [
+        read_expression(config(tmp_path / f"t.{end}", **cbioportal), patients=patients) for end in ("txt", "parquet")
+    ]
+    assert read[0].table.genes == ("TP53", "999", "ORPHAN")
+    assert read[0].table.content_hash() == read[1].table.content_hash()
+    assert [entry[:3] for entry in read[0].excluded] == [entry[:3] for entry in read[1].excluded]
+    assert [entry.reason for entry in read[0].excluded if entry.kind == "gene"] == ["no name"]
+
+
+def test_only_the_columns_that_are_asked_for_are_read_of_a_parquet_file(tmp_path):
+    # A column of another patient that is no number would be refused if it were opened.
+    frame = pd.DataFrame({"id": ["A", "B"], "P1": [1.0, 2.0], "P2": ["n.d.", "n.d."]})
+    frame.to_parquet(tmp_path / "m.parquet")
+    np.testing.assert_array_equal(
+        read_expression(config(tmp_path / "m.parquet"), patients={"P1"}).table.values, [[1, 2]]
+    )
+    with pytest.raises(DataError, match=r"(?s)not numbers; list them in `ignore_columns`.*'P2'"):
+        read_expression(config(tmp_path / "m.parquet"))
+
+
+@pytest.mark.parametrize("orientation", ["patients_in_rows", "genes_in_rows"])
+def test_only_the_samples_of_the_cohort_are_read_of_an_h5ad_file(orientation, tmp_path):
+    frame = pd.DataFrame(np.arange(12.0).reshape(4, 3), index=["P1", "P2", "P3", "P4"], columns=["A", "B", "C"])
+    frame = frame if orientation == "patients_in_rows" else frame.T
+    for ending, form in (("dense", np.asarray), ("sparse", scipy.sparse.csr_matrix)):
+        path = tmp_path / f"{ending}.h5ad"
+        anndata.AnnData(
+            X=form(frame.to_numpy()), obs=pd.DataFrame(index=frame.index), var=pd.DataFrame(index=frame.columns)
+        ).write_h5ad(path)
+        part = read_expression(config(path, orientation=orientation), patients={"P4", "P2"})
+        assert part.table.patients == ("P2", "P4")
+        np.testing.assert_array_equal(part.table.values, [[3, 4, 5], [9, 10, 11]])
+        assert [(entry.item, entry.reason) for entry in part.excluded] == [
+            ("P1", "not a patient of the cohort"),
+            ("P3", "not a patient of the cohort"),
+        ]
+        assert part.rows_given == 4
+        with pytest.raises(
+            DataError, match=r"no sample of .*h5ad belongs to a patient of the cohort: it has P1, P2, P3"
+        ):
+            read_expression(config(path, orientation=orientation), patients={"X"})
+
+
+@pytest.mark.parametrize("orientation", ["patients_in_rows", "genes_in_rows"])
+def test_samples_whose_name_is_no_barcode_are_listed_as_that(orientation, tmp_path):
+    frame = pd.DataFrame({"A": [1.0, 2, 3]}, index=["TCGA-AA-0001-01A", "GTEX-1117F-0226-SM", "TCGA-AA-0002-01"])
+    (frame if orientation == "patients_in_rows" else frame.T).rename_axis("id").to_csv(tmp_path / "m.tsv", sep="\t")
+    settings = config(tmp_path / "m.tsv", orientation=orientation, identifiers="tcga")
+    read = read_expression(settings, patients={"TCGA-AA-0001", "TCGA-AA-0002"})
+    assert read.table.patients == ("TCGA-AA-0001", "TCGA-AA-0002")
+    assert [(entry.item, entry.reason) for entry in read.excluded] == [("GTEX-1117F-0226-SM", "not a TCGA barcode")]
+    assert read.rows_given == 3
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)])
+def test_of_several_samples_of_one_barcode_the_fullest_then_the_largest_stands_in_any_order(order, tmp_path):
+    columns = [
+        ("TCGA-AA-0001-01", "1", "9"),
+        ("TCGA-AA-0001-01", "2", "9"),
+        ("TCGA-AA-0001-01", "", "99"),
+        ("TCGA-AA-0001-06", "3", "3"),
+    ]
+    table = zip(("gene", "A", "B"), *(columns[at] for at in order), strict=True)
+    (tmp_path / "m.tsv").write_text("".join("\t".join(row) + "\n" for row in table))
+    read = read_expression(config(tmp_path / "m.tsv", identifiers="tcga", units="RSEM"))
+    np.testing.assert_array_equal(read.table.values, [[2, 9]])
+    assert Counter(entry.reason for entry in read.excluded) == {
+        "another sample of this barcode has fewer gaps, or as few and a larger sum": 2,
+        "'TCGA-AA-0001-01' stands for patient TCGA-AA-0001": 1,
+    }
+    assert read.rows_given == 4
 
 
 STAR = """# gene-model: GENCODE v36
@@ -156,6 +248,46 @@ def test_a_folder_of_star_counts_is_read_with_its_sample_sheet(tmp_path):
     bare = read_expression(star_config(tmp_path, samples=None, identifiers="patient", value="unstranded"))
     assert bare.table.patients == ("aaa", "bbb")
     np.testing.assert_array_equal(bare.table.values, [[0, 7], [1, 7]])
+
+
+def add_aliquots(folder: Path) -> None:
+    """Two more files of the first sample, in folders that sort before and behind; one sample of nobody's."""
+    sheet = folder / "sheet.tsv"
+    for number, (name, under, sample) in enumerate(
+        [("bab", "0", "TCGA-AA-0001-01A"), ("000", "z", "TCGA-AA-0001-01A"), ("ccc", "1", "TCGA-ZZ-0001-01A")], start=5
+    ):
+        path = folder / "star" / under / f"{name}.rna_seq.augmented_star_gene_counts.tsv"
+        path.parent.mkdir()
+        path.write_text(STAR.format(number))
+        sheet.write_text(sheet.read_text() + f"{number}\t{path.name}\t{sample}\n")
+
+
+def test_of_several_files_of_a_sample_the_first_by_name_stands_and_the_others_are_counted(tmp_path):
+    star_folder(tmp_path)
+    add_aliquots(tmp_path)
+    read = read_expression(star_config(tmp_path), patients={"TCGA-AA-0001", "TCGA-AA-0002"})
+    assert read.table.patients == ("TCGA-AA-0001", "TCGA-AA-0002")
+    np.testing.assert_array_equal(read.table.values[:, 0], [6.5, 1.5])
+    name = "rna_seq.augmented_star_gene_counts.tsv"
+    assert [(entry.item, entry.reason) for entry in read.excluded] == [
+        ("TCGA-ZZ-0001-01A", "not a patient of the cohort"),
+        (f"TCGA-AA-0001-01A (aaa.{name})", f"'000.{name}' stands for sample TCGA-AA-0001-01A"),
+        (f"TCGA-AA-0001-01A (bab.{name})", f"'000.{name}' stands for sample TCGA-AA-0001-01A"),
+    ]
+    assert read.rows_given == 5
+
+
+def test_star_files_of_strangers_are_not_read(tmp_path):
+    star_folder(tmp_path)
+    add_aliquots(tmp_path)
+    next(tmp_path.rglob("ccc*")).write_text("")
+    read_expression(star_config(tmp_path), patients={"TCGA-AA-0001"})
+    with pytest.raises(DataError, match=r"ccc\.rna_seq.*cannot be read"):
+        read_expression(star_config(tmp_path))
+    with pytest.raises(
+        DataError, match=r"no sample of .*star belongs to a patient of the cohort.*or `samples`, the sample"
+    ):
+        read_expression(star_config(tmp_path, samples=None), patients={"TCGA-AA-0001"})
 
 
 @pytest.mark.parametrize(

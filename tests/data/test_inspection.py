@@ -8,8 +8,9 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from mirror.data.expression import ExpressionTable, ReadExpression
-from mirror.data.inspection import guess_units, inspect_expression, library_sizes, principal_components
+from mirror.data.inspection import inspect_expression, library_sizes, principal_components
 from mirror.data.ledger import Excluded
+from mirror.data.unit_checks import guess_units
 
 RNG = np.random.default_rng(0)
 LINEAR = RNG.gamma(0.5, 80, size=(30, 400)) * (RNG.random((30, 400)) > 0.1)
@@ -30,6 +31,7 @@ def table(values: np.ndarray, units: str = "log2(TPM + 1)") -> ExpressionTable:
         (np.log2(LINEAR + 1), "log2(x + 1)", "the lowest value 0 stands in 10"),
         (np.log2(LINEAR + 0.001), "log2(x + 0.001)", "the lowest value -9.966"),
         (RNG.normal(size=(30, 400)), "z-score", "around zero"),
+        (RNG.normal(size=(10, 30)), "z-score", "around zero"),
         (np.full((2, 2), np.nan), "unknown", "no value"),
     ],
 )
@@ -37,6 +39,16 @@ def test_units_are_guessed_with_the_reason(values, units, reason):
     guess = guess_units(values.astype(np.float32))
     assert guess.units == units
     assert reason in guess.reason
+
+
+def test_of_a_large_table_some_samples_are_looked_at_and_the_extremes_of_all(monkeypatch):
+    monkeypatch.setattr("mirror.data.unit_checks._CELLS_LOOKED_AT", 1)
+    values = np.tile(np.log2(LINEAR + 0.001), (4, 1)).astype(np.float32)
+    values[37, 5] = 22  # of a sample that is not looked at
+    guess = guess_units(values)
+    assert guess.units == "log2(x + 0.001)"
+    values[37, 5] = 300
+    assert guess_units(values).units != guess.units
 
 
 def test_library_sizes_are_sums_on_the_linear_scale():

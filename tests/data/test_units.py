@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.data.units import Units, check_units, convert, parse_units
+from mirror.data.unit_checks import check_units
+from mirror.data.units import Units, convert, parse_units
 from mirror.errors import ConfigError, DataError
 
 LINEAR = np.random.default_rng(0).gamma(0.5, 80, size=(4, 1200)).astype(np.float32)
@@ -139,18 +140,27 @@ def test_what_no_measurement_gives_is_refused_in_a_table_of_any_size(units, valu
     check(values, f"batch-corrected {units}")
 
 
+def test_a_table_that_fits_in_no_sample_is_refused_with_what_it_looks_like():
+    values = np.random.default_rng(0).normal(size=(6, 40)).astype(np.float32)
+    with pytest.raises(DataError, match=r"in 6 of 6 samples\)\. The values look like z-score: .* correct `units`"):
+        check(values, "log2(TPM + 1)")
+
+
 @pytest.mark.parametrize("decimals", [1, 2, 3, 4, 6])
 def test_a_floor_that_was_rounded_when_it_was_printed_is_the_floor(decimals):
     check(np.full((1, 2), np.round(np.log2(0.001), decimals), np.float32), "log2(TPM + 0.001)")
 
 
 @pytest.mark.parametrize("units", ["TPM", "log2(TPM + 1)"])
-def test_one_logarithm_more_than_the_units_say_is_refused_from_fifty_genes_on(units):
-    values = np.log2(LINEAR + 1)
+@pytest.mark.parametrize(("samples", "genes"), [(20, 50), (1, 200)])
+def test_one_logarithm_more_than_the_units_say_is_refused_from_fifty_genes_of_twenty_samples_on(units, samples, genes):
+    values = np.log2(LINEAR.reshape(24, 200) + 1)[:samples, :genes]
     values = values if units == "TPM" else np.log2(values + 1)
-    with pytest.raises(DataError, match=r"no value is above .* a log of a log means nothing; correct `units`"):
-        check(values[:, :50], units)
-    check(values[:, :49], units)
+    with pytest.raises(
+        DataError, match=r"no value is above .* a log of a log means nothing; correct `units`.* look like"
+    ):
+        check(values, units)
+    check(values[:, :-1], units)
 
 
 def test_low_values_that_are_skewed_or_whole_are_no_logarithms():

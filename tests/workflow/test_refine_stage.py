@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
+import yaml
 from small_job import write_config
 from typer.testing import CliRunner
 
@@ -154,3 +156,32 @@ def test_inspect_by_a_column_that_is_not_there_names_those_that_are(refined_job)
     done = CliRunner().invoke(app, ["expression", "inspect", str(refined_job), "--by", "batch"])
     assert done.exit_code == 1
     assert "there is no column 'batch'" in " ".join(done.output.split())
+
+
+def test_inspect_looks_at_the_patients_of_the_slide_table_and_at_all_where_there_is_none(refined_job, tmp_path):
+    config = load_config(refined_job)
+    assert config.cohort.expression is not None
+    table = pd.read_csv(config.cohort.expression.path)
+    stranger = table.iloc[:1].assign(case_id="STRANGER")
+    settings = yaml.safe_load(refined_job.read_text())
+    settings["cohort"]["expression"]["path"] = str(tmp_path / "more.csv")
+    pd.concat([table, stranger]).to_csv(tmp_path / "more.csv", index=False)
+    refined_job.write_text(yaml.safe_dump(settings))
+    done = CliRunner().invoke(app, ["expression", "inspect", str(refined_job)])
+    assert f"{len(table)} patients of the slide table" in " ".join(done.output.split())
+    found = read_json(refined_job.parent / "expression" / "inspection.json")
+    assert (found["patients"], found["cohort_only"]) == (len(table), True)
+    assert found["left_out"] == {"expression: not a patient of the cohort": 1}
+    settings["cohort"]["slides"]["path"] = str(tmp_path / "none.csv")
+    refined_job.write_text(yaml.safe_dump(settings))
+    done = CliRunner().invoke(app, ["expression", "inspect", str(refined_job)])
+    assert f"{len(table) + 1} patients (all of the file" in " ".join(done.output.split())
+
+
+def test_inspect_says_what_the_numbers_look_like_where_the_configuration_is_wrong(refined_job):
+    refined_job.write_text(refined_job.read_text().replace("log2(TPM), simulated", "counts"))
+    done = CliRunner().invoke(app, ["expression", "inspect", str(refined_job)])
+    assert done.exit_code == 1
+    said = " ".join(done.output.split())
+    assert "in 'counts' but has" in said
+    assert "correct `units`" in said

@@ -16,33 +16,34 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from small_job import SMALL, same_weights, write_config
+from small_job import CANONICAL, SMALL, same_weights, write_config
 
 from mirror.cli.app import main
-from mirror.config import load_config
+from mirror.config import changes_from_preset, load_config
 from mirror.errors import ConfigError
 from mirror.evaluation.bootstrap import paired_difference, shared_patients
+from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.judgements import BEST
+from mirror.evaluation.retrieval import held_out_retrieval
 from mirror.evaluation.scores import read_predictions, read_scores
 from mirror.seeding import rng_for
 from mirror.sweep import load_sweep, resolve_sweep
 from mirror.workflow.evaluate import evaluate_runs
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-ROW = {"preset": "published", "model": SMALL["model"], "pretraining": SMALL["pretraining"]}
-SHORT = {**ROW, "pretraining": {**SMALL["pretraining"], "epochs": 1}}
+ROW, OTHER = ({name: job[name] for name in ("preset", "model", "pretraining")} for job in (SMALL, CANONICAL))
 
 
 def write_sweep(simulated: Path, folder: Path, **changes: Any) -> Path:
     """A sweep of two rows and two seeds on the small simulated cohort."""
-    config = write_config(simulated, folder / "alone", name="toy", preset="published")
+    config = write_config(simulated, folder / "alone", name="toy")
     content = {
         "name": "small",
         "output": "out",
         "seeds": [0, 1],
         "cohorts": [str(config)],
-        "compared": "short",
-        "rows": {"whole": ROW, "short": SHORT},
+        "compared": "mirror",
+        "rows": {"published": ROW, "mirror": OTHER},
         **changes,
     }
     path = folder / "sweep.yaml"
@@ -81,7 +82,7 @@ def numbers(folder: Path) -> pd.DataFrame:
 
 
 def test_every_row_lies_where_a_run_of_its_own_would(finished: Path) -> None:
-    for row in ("whole", "short"):
+    for row in ("published", "mirror"):
         folder = finished / "out" / "toy" / row
         for seed in (0, 1):
             for fold in (0, 1):
@@ -92,7 +93,7 @@ def test_every_row_lies_where_a_run_of_its_own_would(finished: Path) -> None:
 
 def test_the_baselines_without_a_run_are_those_beside_a_run(simulated: Path, finished: Path, tmp_path: Path) -> None:
     sweep = load_sweep(write_sweep(simulated, tmp_path, output=str(finished / "out")))
-    config = resolve_sweep(sweep)[0].rows["whole"]
+    config = resolve_sweep(sweep)[0].rows["published"]
     output = tmp_path / "copy"
     subprocess.run(["cp", "-r", str(config.output), str(output)], check=True)
     beside = evaluate_runs(config.model_copy(update={"output": output}))
@@ -101,14 +102,14 @@ def test_the_baselines_without_a_run_are_those_beside_a_run(simulated: Path, fin
     keys = ["fold", "seed", "representation", "protocol", "task", "metric", "value"]
     expected = beside[~beside["representation"].isin(learned)][keys].reset_index(drop=True)
     pd.testing.assert_frame_equal(free[keys], expected)
-    rows = read_scores(finished / "out/toy/whole/scores.parquet")
+    rows = read_scores(finished / "out/toy/published/scores.parquet")
     own = beside[beside["representation"].isin(learned)][keys].reset_index(drop=True)
     pd.testing.assert_frame_equal(rows[keys], own)
 
 
 def test_the_table_has_the_means_of_the_scores_and_the_paired_differences(finished: Path) -> None:
     table = numbers(finished)
-    files = {row: finished / "out" / "toy" / row for row in ("baselines", "whole", "short")}
+    files = {row: finished / "out" / "toy" / row for row in ("baselines", "published", "mirror")}
     scores = {row: read_scores(folder / "scores.parquet") for row, folder in files.items()}
     predictions = {row: read_predictions(folder / "predictions.parquet") for row, folder in files.items()}
 
@@ -123,17 +124,17 @@ def test_the_table_has_the_means_of_the_scores_and_the_paired_differences(finish
         best = of[of["row"] == BEST].iloc[0]
         free = {name: mean("baselines", name, protocol, metric) for name in ("raw_fused", "pca4_fused")}
         assert free[best["representation"]] == max(free.values()) == pytest.approx(best["mean"])
-        fused = of[(of["block"] == "fused") & (of["row"] == "whole")].iloc[0]
-        assert fused["mean"] == pytest.approx(mean("whole", "fused", protocol, metric))
+        fused = of[(of["block"] == "fused") & (of["row"] == "published")].iloc[0]
+        assert fused["mean"] == pytest.approx(mean("published", "fused", protocol, metric))
         assert fused["difference"] == pytest.approx(fused["mean"] - best["mean"])
         assert fused["low"] <= fused["difference"] <= fused["high"]
-        alone = of[(of["block"] == "slide") & (of["row"] == "short")].iloc[0]
+        alone = of[(of["block"] == "slide") & (of["row"] == "mirror")].iloc[0]
         assert alone["against"] == "raw_slide"
         among = of[of["block"] == "rows"].iloc[0]
-        assert (among["row"], among["against"]) == ("short", "whole")
+        assert (among["row"], among["against"]) == ("mirror", "published")
         sides = (
             frame[(frame["representation"] == "fused") & (frame["protocol"] == protocol)]
-            for frame in (predictions["short"], predictions["whole"])
+            for frame in (predictions["mirror"], predictions["published"])
         )
         interval = paired_difference(*shared_patients(*sides), metric=metric, rng=rng_for(0, "sweep", "toy"))
         assert tuple(among[["difference", "low", "high", "p"]]) == pytest.approx(interval[:4])
@@ -142,10 +143,22 @@ def test_the_table_has_the_means_of_the_scores_and_the_paired_differences(finish
 def test_the_page_names_the_best_baseline_and_has_a_dash_for_views_that_are_not_there(finished: Path) -> None:
     page = (finished / "out" / "table.md").read_text()
     assert re.search(rf"^\| {BEST} \| .*(raw|pca4)_fused", page, flags=re.MULTILINE)
-    assert "| toy: whole | - | - | - | - | - |" in page
+    assert "| toy: published | - | - | - | - | - |" in page
     tables = re.findall(r"(?:^\|.*\n)+", page, flags=re.MULTILINE)
     assert len(tables) == 5
     assert [table for table in tables if len({row.count("|") for row in table.splitlines()}) != 1] == []
+
+
+def test_retrieval_is_the_mean_over_the_runs_that_have_aligned_views(finished: Path) -> None:
+    of = {one["row"]: one for one in json.loads((finished / "out" / "table.json").read_text())["retrieval"]}
+    assert of["published"]["gallery"] is None
+    runs = (finished / "out/toy/mirror/runs").glob("seed*/fold*/embeddings.h5ad")
+    found = [held_out_retrieval(load_embeddings(file)) for file in sorted(runs)]
+    assert len(found) == 4
+    for k in (1, 5, 10):
+        assert of["mirror"][f"recall@{k}"] == pytest.approx(np.mean([one.recall[k] for one in found if one]))
+    assert of["mirror"]["gallery"] == np.mean([one.gallery for one in found if one])
+    assert f"| toy: mirror | {of['mirror']['recall@1']:.3f}" in (finished / "out" / "table.md").read_text()
 
 
 def test_a_second_call_does_nothing_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,32 +176,32 @@ def test_a_changed_row_runs_again_alone_when_asked(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     subprocess.run(["cp", "-r", str(finished / "out"), str(tmp_path / "out")], check=True)
-    longer = {**SHORT, "pretraining": {**SMALL["pretraining"], "epochs": 2}}
-    file = write_sweep(simulated, tmp_path, rows={"whole": ROW, "short": longer})
+    longer = {**OTHER, "pretraining": {**OTHER["pretraining"], "epochs": 4}}
+    file = write_sweep(simulated, tmp_path, rows={"published": ROW, "mirror": longer})
     # The copied cohorts name the same input files, so nothing but the changed row is to be made anew.
     before = times(tmp_path / "out")
     assert mirror(monkeypatch, "sweep", file) == 1
     said = " ".join(capsys.readouterr().err.split())
-    assert "toy short" in said
+    assert "toy mirror" in said
     assert "--overwrite" in said
     assert times(tmp_path / "out") == before
-    assert "toy short" in (tmp_path / "out" / "table.md").read_text().splitlines()[-1]
+    assert "toy mirror" in (tmp_path / "out" / "table.md").read_text().splitlines()[-1]
     assert mirror(monkeypatch, "sweep", file, "--overwrite") == 0
     after = times(tmp_path / "out")
     changed = {path for path in before if after[path] != before[path]}
-    assert {path.relative_to(tmp_path / "out").parts[:2] for path in changed} == {("toy", "short")}
-    assert {path for path in before if path.suffix == ".safetensors" and "short" in path.parts} <= changed
+    assert {path.relative_to(tmp_path / "out").parts[:2] for path in changed} == {("toy", "mirror")}
+    assert {path for path in before if path.suffix == ".safetensors" and "mirror" in path.parts} <= changed
     old, new = numbers(finished), numbers(tmp_path)
-    untouched = (old["row"] == "whole") | (old["row"] == BEST)
+    untouched = (old["row"] == "published") | (old["row"] == BEST)
     pd.testing.assert_frame_equal(old[untouched], new[untouched])
 
 
 def test_a_killed_sweep_goes_on_to_the_same_numbers(
     finished: Path, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = write_sweep(simulated, tmp_path, seeds=[0], rows={"whole": ROW}, compared=None)
+    file = write_sweep(simulated, tmp_path, seeds=[0], rows={"published": ROW}, compared=None)
     process = subprocess.Popen([sys.executable, "-m", "mirror", "sweep", str(file)])
-    folder = tmp_path / "out/toy/whole"
+    folder = tmp_path / "out/toy/published"
     first, second = folder / "runs/seed0/fold0/model.safetensors", folder / "runs/seed0/fold1/state.pt"
     deadline = time.monotonic() + 120
     while not second.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -200,9 +213,9 @@ def test_a_killed_sweep_goes_on_to_the_same_numbers(
     before = first.stat().st_mtime_ns
     assert mirror(monkeypatch, "sweep", file) == 0
     assert first.stat().st_mtime_ns == before
-    weights = "out/toy/whole/runs/seed0/fold1/model.safetensors"
+    weights = "out/toy/published/runs/seed0/fold1/model.safetensors"
     assert same_weights(tmp_path / weights, finished / weights)
-    for row in ("baselines", "whole"):
+    for row in ("baselines", "published"):
         resumed, whole = (read_scores(one / "out/toy" / row / "scores.parquet") for one in (tmp_path, finished))
         pd.testing.assert_frame_equal(resumed, whole[whole["seed"] == 0].reset_index(drop=True))
 
@@ -211,11 +224,11 @@ def test_one_row_is_worked_on_alone_and_the_others_are_named(
     simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write_sweep(simulated, tmp_path, seeds=[0])
-    assert mirror(monkeypatch, "sweep", file, "--row", "short", "--cohort", "toy") == 0
-    assert not (tmp_path / "out/toy/whole").exists()
-    assert json.loads((tmp_path / "out/table.json").read_text())["unfinished"] == ["toy whole"]
-    assert mirror(monkeypatch, "sweep", file, "--row", "shrot") == 1
-    assert "did you mean 'short'" in capsys.readouterr().err
+    assert mirror(monkeypatch, "sweep", file, "--row", "mirror", "--cohort", "toy") == 0
+    assert not (tmp_path / "out/toy/published").exists()
+    assert json.loads((tmp_path / "out/table.json").read_text())["unfinished"] == ["toy published"]
+    assert mirror(monkeypatch, "sweep", file, "--row", "miror") == 1
+    assert "did you mean 'mirror'" in capsys.readouterr().err
 
 
 def test_a_row_replaces_what_belongs_to_it_and_merges_the_rest(simulated: Path, tmp_path: Path) -> None:
@@ -233,6 +246,17 @@ def test_a_row_replaces_what_belongs_to_it_and_merges_the_rest(simulated: Path, 
     assert cohort.rows["other"].output == tmp_path / "out/toy/other"
 
 
+def test_a_row_pools_every_cohort_with_the_others_and_none_with_itself(simulated: Path, tmp_path: Path) -> None:
+    files = [write_config(simulated, tmp_path / name, name=name) for name in ("one", "two", "three")]
+    cohort = {"folds": {"count": 3}}
+    files[2] = write_config(simulated, tmp_path / "three", name="three", cohort=cohort)
+    rows = {"pooled": {**OTHER, "pool": [f"../{file.parent.name}/{file.name}" for file in files]}}
+    sweep = load_sweep(write_sweep(simulated, tmp_path, rows=rows, compared=None, cohorts=list(map(str, files))))
+    one, _, three = (each.rows["pooled"] for each in resolve_sweep(sweep))
+    assert [section.folds.count for section in one.pool] == [2, 3]
+    assert [section.folds.count for section in three.pool] == [2, 2]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -243,7 +267,7 @@ def test_a_row_replaces_what_belongs_to_it_and_merges_the_rest(simulated: Path, 
         ({"rows": {"a/b": ROW}}, "a/b"),
         ({"rows": {"baselines": ROW}}, "baselines"),
         ({"rows": {}}, "rows"),
-        ({"compared": "whol"}, "did you mean 'whole'"),
+        ({"compared": "publishd"}, "did you mean 'published'"),
         ({"seed": [0]}, "did you mean 'seeds'"),
     ],
 )
@@ -271,5 +295,12 @@ def test_the_sweep_of_the_real_cohorts_is_complete() -> None:
         published = cohort.rows["published"]
         assert published.seeds == (0, 1, 2)
         assert published.output == CONFIGS.parent / "runs" / "pretraining" / cohort.name / "published"
-        assert (published.model.width, published.pretraining.tiles, published.pretraining.epochs) == (192, 64, 20)
+        own = load_config(CONFIGS / f"{cohort.name}.yaml").cohort
+        assert (published.cohort, cohort.baselines.cohort) == (own, own)
+        assert changes_from_preset(published) == {
+            "model.width": 192,
+            "model.attention": "exact",
+            "pretraining.tiles": 64,
+            "pretraining.epochs": 20,
+        }
         assert [config.preset for config in cohort.rows.values()] == ["published", "alignment-only", "mirror"]

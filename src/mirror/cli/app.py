@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 from rich.console import Console
@@ -12,10 +12,10 @@ import mirror
 from mirror.cli import expression, sweep
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
-from mirror.cli.slides import slides
+from mirror.cli.slides import extract, require_extra, slides
 from mirror.cli.tables import comparison_tables, score_table
 from mirror.config import Config, load_config
-from mirror.errors import ConfigError
+from mirror.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from mirror.data.cohort import Cohort
@@ -142,10 +142,13 @@ def compare(
 @app.command()
 @plain_errors(console)
 def demo(
-    output: Annotated[Path, typer.Option("--output", help="Folder for the simulated cohort and its results.")] = Path(
-        "demo"
-    ),
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder for the simulated cohort and its results (default: demo).")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
+    scans: Annotated[
+        bool, typer.Option("--slides", help="Begin with simulated slides; the default folder is then demo-slides.")
+    ] = False,
 ) -> None:
     """Simulate a cohort with known truth and run the main job on it."""
     import torch
@@ -155,14 +158,65 @@ def demo(
     # Bags this small gain nothing from a second thread, and lose several times over beside another busy process.
     torch.set_num_threads(1)
 
+    output = output or Path("demo-slides" if scans else "demo")
     config_file = output / "demo.yaml"
     if not config_file.exists():  # a second call goes on where the first one stopped
         with progress_bar(console, "simulate") as progress:
-            simulate_cohort(output, seed=seed, progress=progress)
+            if scans:
+                require_extra()
+                from mirror.simulate.scans import simulate_scans
+
+                simulate_scans(output, seed=seed, progress=progress)
+            else:
+                simulate_cohort(output, seed=seed, progress=progress)
         console.print(f"[bold]simulate[/]  a cohort with known truth in {output}")
     elif simulated_with(output) != seed:
         raise ConfigError(f"{output} was simulated with seed {simulated_with(output)}; choose another --output")
+    if scans:
+        extract(output / "slides.yaml")
     run(config_file)
+
+
+@app.command("import")
+@plain_errors(console)
+def import_command(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Features as another tool left them.")],
+    output: Annotated[Path, typer.Option("--output", help="Folder for our feature files, one a slide.")],
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="The encoder to take, and the name where files do not say it.")
+    ] = None,
+    slide_mpp: Annotated[
+        str | None,
+        typer.Option("--slide-mpp", help="um/px of level 0: a number, or a table with the columns slide_id and mpp."),
+    ] = None,
+    coords_unit: Annotated[
+        Literal["level0_px", "um"] | None, typer.Option("--coords-unit", help="Where files do not say their unit.")
+    ] = None,
+) -> None:
+    """Convert tile features of other tools (TRIDENT, CLAM, STAMP, LazySlide, ...) into ours; say what each file is."""
+    from mirror.cli.tables import import_remarks, import_table
+    from mirror.data.importers.found import Asked
+    from mirror.workflow.import_features import State, import_folder, read_slide_mpp
+
+    mpp = None if slide_mpp is None else read_slide_mpp(slide_mpp)
+    asked = Asked(encoder, coords_unit or "unknown")
+    with progress_bar(console, "import") as progress:
+        account = import_folder(folder, output, asked=asked, slide_mpp=mpp, progress=progress)
+    Console().print(import_table(account.files))
+    for remark in import_remarks(account.files):
+        Console().print(remark, markup=False, highlight=False, soft_wrap=True)
+    counts = ", ".join(f"{account.count(state)} {state}" for state in get_args(State) if account.count(state))
+    console.print(
+        f"[bold]import[/]    {counts or 'no files'}; every file in {output / 'import.jsonl'}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if account.refusal is not None:
+        raise DataError(account.refusal)
+    if not account.count("imported") + account.count("already"):
+        raise DataError(f"{folder} has no tile features that could be imported; the table says why, file by file")
+    if account.count("failed"):
+        raise DataError(f"{account.count('failed')} files failed; mend them and give the same command again")
 
 
 @app.command("import-weights")

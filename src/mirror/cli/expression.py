@@ -77,10 +77,15 @@ def inspect(
     from mirror.data.floors import floors_sentence
     from mirror.workflow.inspect import inspect_config
 
-    found, files, column = inspect_config(load_config(config_file), by=by)
+    config = load_config(config_file)
+    found, files, column, cohort_only = inspect_config(config, by=by)
+    assert config.cohort.expression is not None  # it was inspected
+    given = config.cohort.expression.units
+    units = given if given == found.units else f"{given}, taken to {found.units}"
+    whose = "of the slide table" if cohort_only else "(all of the file: there is no slide table to choose by)"
     lines = [
-        f"{len(found.patients)} patients, {found.genes} genes from {found.source}",
-        f"units given: {found.units}; they look like {found.guess.units}: {found.guess.reason}",
+        f"{len(found.patients)} patients {whose}, {found.genes} genes from {found.source}",
+        f"units given: {units}; they look like {found.guess.units}: {found.guess.reason}",
         f"{found.missing_cells} cells missing in {found.genes_with_missing} genes; {found.constant_genes} constant",
         *(f"left out, {reason}: {count}" for reason, count in found.left_out.items()),
     ]

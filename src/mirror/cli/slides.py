@@ -45,9 +45,20 @@ def slides(
     part = parse_shard(shard) if shard is not None else shard_of_array(os.environ)
     with progress_bar(console, "slides") as progress:
         report = extract_slides(config, shard=part, overwrite=overwrite, download=download, progress=progress)
-    say(report)
+    _say(report)
     if report.failed:
         raise SystemExit(1)
+
+
+def extract(settings: Path) -> None:
+    """The slides of a settings file, as one step of a longer job that goes on without those that fail."""
+    require_extra()
+    from mirror.slides.settings import load_extraction
+    from mirror.workflow.slides import extract_slides
+
+    with progress_bar(console, "slides") as progress:
+        report = extract_slides(load_extraction(settings), progress=progress)
+    _say(report)
 
 
 def require_extra() -> None:
@@ -56,16 +67,20 @@ def require_extra() -> None:
         raise ConfigError('reading slides needs the extra: pip install "mirror-pathology[slides]"')
 
 
-def say(report: SlidesReport) -> None:
+def _say(report: SlidesReport) -> None:
     """The counts, where everything is, and each failure with its reason."""
     tiles = sum(account.tiles or 0 for account in report.done)
     seconds = sum(account.seconds or 0.0 for account in report.done)
     rate = f", {tiles / seconds:.1f} tiles/s" if seconds else ""
     counts = [f"{len(report.done)} slides extracted ({tiles} tiles{rate})", f"{len(report.earlier)} were done before"]
     counts += [f"{len(report.taken)} are another worker's"] if report.taken else []
-    console.print(f"[bold]slides[/]    {', '.join(counts)}, {len(report.failed)} failed", highlight=False)
+    console.print(
+        f"[bold]slides[/]    {', '.join(counts)}, {len(report.failed)} failed", highlight=False, soft_wrap=True
+    )
     for account in report.failed[:SHOWN_FAILURES]:
-        console.print(f"  - {account.slide}: {account.error}", style="red", markup=False, highlight=False)
+        console.print(
+            f"  - {account.slide}: {account.error}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
     if len(report.failed) > SHOWN_FAILURES:
         console.print(f"  ... and {len(report.failed) - SHOWN_FAILURES} more", style="red", markup=False)
     console.print(f"[bold]slides[/]    {report.lines}, {report.page}", highlight=False, soft_wrap=True)

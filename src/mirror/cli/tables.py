@@ -11,10 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from mirror.evaluation.comparison import Compared, Comparison
     from mirror.evaluation.sweep_table import Block
+    from mirror.workflow.import_features import FileAccount
+
+LONGEST_TABLE = 200
+"""Rows of a table of files; import.jsonl has them all."""
 
 SHOWN = {"auroc": "AUROC", "c_index": "c-index"}
 """One metric a task; scores.parquet and the report have them all."""
@@ -81,6 +87,39 @@ def block_table(block: Block) -> Table:
     for row in block.rows:
         table.add_row(*row)
     return table
+
+
+def import_table(files: Sequence[FileAccount]) -> Table:
+    """A row a file: what it is and what became of it. Where they are too many, those that went well are left out."""
+    shown = files
+    if len(files) > LONGEST_TABLE:
+        shown = [file for file in files if file.state not in ("imported", "already") or file.remarks][:LONGEST_TABLE]
+    left_out = len(files) - len(shown)
+    table = Table(
+        title="files" if not left_out else f"files ({left_out} more are in import.jsonl)",
+        title_justify="left",
+        padding=(0, 1),
+        pad_edge=False,
+    )
+    for name in ("file", "state", "layout", "tiles", "width", "encoder", "positions"):
+        table.add_column(name, justify="right" if name in ("tiles", "width") else "left", overflow="fold")
+    for file in shown:
+        numbers = ("" if value is None else str(value) for value in (file.tiles, file.width))
+        cells = (file.path, file.state, file.layout, *numbers, file.encoder or "", file.coords_unit or "")
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def import_remarks(files: Sequence[FileAccount]) -> list[str]:
+    """What is to be said of the files, the same remark once: `failed, a.h5: it is truncated`."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for file in files:
+        for remark in file.remarks:
+            said.setdefault((file.state, remark), []).append(file.path)
+    return [
+        f"{state}, {paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: {remark}"
+        for (state, remark), paths in said.items()
+    ][:LONGEST_TABLE]
 
 
 def _cell(mean: float, sd: float) -> str:

@@ -193,7 +193,10 @@ def _encode(labels: Sequence[object] | NDArray[Any], *, samples: int, folds: int
     if len(classes) < 2:
         raise DataError(f"elimination needs at least two classes; the {samples} labels name {classes.tolist()}")
     counts = np.bincount(codes)
-    heading = f"{folds} folds need {folds} members of every class; use fewer folds, or merge or leave out the class:"
+    heading = (
+        f"{folds} folds need {folds} members of every class among the {samples} samples to choose on; lower "
+        "`refinement.folds`, or merge or leave out the class:"
+    )
     few = [f"{name} has {count}" for name, count in zip(classes, counts, strict=True) if count < folds]
     raise_together(DataError, heading, few)
     return codes

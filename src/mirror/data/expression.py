@@ -6,8 +6,7 @@ Legend: N patients, G genes.
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,9 +21,11 @@ from mirror.data.gdc_star import read_star_counts
 from mirror.data.gene_columns import one_column_a_gene
 from mirror.data.hdf5 import hdf5_aside
 from mirror.data.ledger import Excluded
-from mirror.data.tables import Matrix, first_present, read_matrix, row_name
-from mirror.data.units import check_units, convert
-from mirror.errors import ArtefactError, DataError, first_line, raise_together
+from mirror.data.patient_rows import NO_BARCODE, NO_PATIENT, one_row_a_patient
+from mirror.data.tables import Matrix, present_columns, read_matrix
+from mirror.data.unit_checks import check_units
+from mirror.data.units import convert
+from mirror.errors import ArtefactError, DataError, MirrorError, first_line, raise_together
 from mirror.ids import TcgaBarcode
 
 _OURS = "mirror expression table"
@@ -107,6 +108,20 @@ class ReadExpression(NamedTuple):
     rows_given: int
     genes_given: int
 
+    def only(self, patients: Collection[str] | None) -> ReadExpression:
+        """Without those who are not among `patients` (None: everybody stays), who are listed.
+
+        Raises `DataError` when nobody is left.
+        """
+        here = [patient for patient in self.table.patients if patients is None or patient in patients]
+        if len(here) == len(self.table.patients):
+            return self
+        if not here:
+            raise _no_overlap(self.table.source, self.table.patients, patients or (), _SIDEWAYS)
+        others = [name for name in self.table.patients if name not in set(here)]
+        left = [Excluded("expression", name, NO_PATIENT, self.table.source) for name in others]
+        return self._replace(table=self.table.of(here), excluded=(*self.excluded, *left))
+
 
 def read_expression(config: ExpressionConfig, *, patients: Collection[str] | None = None) -> ReadExpression:
     """Read the user's table, one row a patient and one column a gene afterwards, whichever way it lay.
@@ -114,65 +129,81 @@ def read_expression(config: ExpressionConfig, *, patients: Collection[str] | Non
     Stated rules, each exclusion listed: columns of the same gene become their mean (or sum, as the configuration says),
     patient by patient, so that the choice depends neither on their order nor on other patients; identical copies of a
     row count once; of a TCGA patient's samples normals are left out, then primary tumours (type 01) come before
-    others, and names in alphabetical order. With `patients`, columns of a text or parquet table with genes in rows that
-    belong to nobody among them are not read at all, and listed. Raises `DataError` for rows of one name that
-    contradict each other, for infinite values, for values that cannot be in the units, and for whatever the reader of
-    the layout refuses.
+    others, and names in alphabetical order; of several samples of one TCGA barcode the one with fewest gaps stands,
+    then the one of the largest sum (of GDC STAR files the one whose name comes first: `read_star_counts`).
+
+    With `patients`, what belongs to nobody among them is listed and not read: columns of a text or parquet table with
+    genes in rows, samples of an h5ad file, files of GDC STAR counts; and names that are no TCGA barcodes are listed,
+    which are refused without. Raises `DataError` for rows of one patient that contradict each other, for infinite
+    values, for values that cannot be in the units, and for whatever the reader of the layout refuses.
     """
     source = str(config.path)
-    matrix, strangers = _read(config, patients)
+    matrix, not_read = _read(config, patients)
     given = matrix.values.shape
-    if not given[0] and strangers:
-        raise DataError(
-            f"no column of {source} belongs to a patient of the cohort: it has {', '.join(strangers[:3])}, the cohort "
-            f"{', '.join(sorted(patients or ())[:3])}; set `identifiers` so that both name patients alike"
-        )
+    if not given[0] and not_read:
+        also = _SHEET if config.layout == "gdc_star" else _SIDEWAYS
+        raise _no_overlap(source, [entry.item for entry in not_read], patients or (), also)
     _refuse_infinite(matrix, config.path)
     check_units(matrix.values, config.units, rows=matrix.rows, genes=matrix.columns, source=source)
     matrix, genes_out = one_column_a_gene(matrix, config)
     units = config.units if config.convert_to is None else config.convert_to
     if config.convert_to is not None:
         matrix = matrix._replace(values=convert(matrix.values, config.units, config.convert_to, source=source))
-    keep, rows_out = _one_row_a_patient(matrix, config)
+    keep, rows_out = one_row_a_patient(matrix, config, strict=patients is None)
     if not keep:
-        raise DataError(f"no row of {config.path} is a patient's expression; check `orientation` and `identifiers`")
+        raise DataError(
+            f"no row of {config.path} is a patient's expression; check `orientation` and `identifiers` (the rows are "
+            f"called {', '.join(matrix.rows[:3])})"
+        )
     rows = list(keep.values())
     values = matrix.values if rows == list(range(len(matrix.rows))) else matrix.values[rows]
     table = ExpressionTable(tuple(keep), matrix.columns, values, units, source)
-    not_read = [Excluded("expression", name, "not a patient of the cohort", source) for name in strangers]
-    return ReadExpression(table, (*genes_out, *rows_out, *not_read), given[0] + len(strangers), given[1])
+    return ReadExpression(table, (*genes_out, *rows_out, *not_read), given[0] + len(not_read), given[1])
 
 
-def _read(config: ExpressionConfig, patients: Collection[str] | None) -> tuple[Matrix, list[str]]:
-    """The file as patients x genes, and the names of samples that were not read."""
-    strangers: list[str] = []
-    if config.layout == "gdc_star":
-        return read_star_counts(config), strangers
-    transposed = config.layout == "cbioportal" or config.orientation == "genes_in_rows"
-    if config.path.suffix == ".h5ad":
-        matrix, notes = _read_h5ad(config.path, DataError, names=config.id)
-        if notes.get("kind") == _OURS and notes.get("units") != config.units:
-            raise DataError(f"{config.path} is in '{notes.get('units')}', the configuration says '{config.units}'")
-        turned = Matrix(matrix.columns, matrix.rows, np.ascontiguousarray(matrix.values.T))
-        return (turned if transposed else matrix), strangers
+_SIDEWAYS = "`orientation` where these are genes"
+_SHEET = "`samples`, the sample sheet that says whose each file is"
+
+
+def _no_overlap(source: str, names: Sequence[str], patients: Iterable[str], also: str) -> DataError:
+    return DataError(
+        f"no sample of {source} belongs to a patient of the cohort: it has {', '.join(names[:3])}, the cohort "
+        f"{', '.join(sorted(patients)[:3])}; set `identifiers` so that both name patients alike, or {also}"
+    )
+
+
+def _read(config: ExpressionConfig, patients: Collection[str] | None) -> tuple[Matrix, list[Excluded]]:
+    """The file as patients x genes, and the samples that were not read."""
+    not_read: list[Excluded] = []
 
     def of_the_cohort(sample: str) -> bool:
         assert patients is not None
-        here = _patient_of(sample, config) in patients
-        if not here:
-            strangers.append(sample)
-        return here
+        patient = _patient_of(sample, config)
+        if patient not in patients:
+            reason = NO_BARCODE if patient is None else NO_PATIENT
+            not_read.append(Excluded("expression", sample or "(no name)", reason, str(config.path)))
+        return patient in patients
 
-    names, ignored = config.id, config.ignore_columns
+    wanted = None if patients is None else of_the_cohort
+    if config.layout == "gdc_star":
+        star = read_star_counts(config, wanted=wanted)
+        return star.matrix, [*not_read, *star.excluded]
+    transposed = config.layout == "cbioportal" or config.orientation == "genes_in_rows"
+    if config.path.suffix == ".h5ad":
+        matrix, notes = _read_h5ad(config.path, DataError, names=config.id, wanted=wanted, transposed=transposed)
+        if notes.get("kind") == _OURS and notes.get("units") != config.units:
+            raise DataError(f"{config.path} is in '{notes.get('units')}', the configuration says '{config.units}'")
+        return matrix, not_read
+    names, ignored = () if config.id is None else (config.id,), config.ignore_columns
     if config.layout == "cbioportal":
-        names = names or first_present(config.path, CBIOPORTAL)
-        ignored = (*ignored, *(name for name in CBIOPORTAL if name != names))
-    wanted = of_the_cohort if transposed and patients is not None else None
-    return read_matrix(config.path, names, ignored=ignored, wanted=wanted, transposed=transposed), strangers
+        names = names or present_columns(config.path, CBIOPORTAL)
+        ignored = (*ignored, *(name for name in CBIOPORTAL if name not in names))
+    columns = wanted if transposed else None
+    return read_matrix(config.path, names, ignored=ignored, wanted=columns, transposed=transposed), not_read
 
 
 def _patient_of(sample: str, config: ExpressionConfig) -> str | None:
-    """The patient of a sample; None when the name is no barcode, which is refused later, in full."""
+    """The patient of a sample; None when the name is no barcode though it should be."""
     if config.identifiers == "patient":
         return sample
     try:
@@ -182,83 +213,50 @@ def _patient_of(sample: str, config: ExpressionConfig) -> str | None:
 
 
 def _read_h5ad(
-    path: Path, refusal: type[DataError] | type[ArtefactError], *, names: str | None = None
+    path: Path,
+    refusal: type[DataError] | type[ArtefactError],
+    *,
+    names: str | None = None,
+    wanted: Callable[[str], bool] | None = None,
+    transposed: bool = False,
 ) -> tuple[Matrix, dict[str, object]]:
+    """Patients x genes of an AnnData file (`transposed`: of its transpose) and its notes; only samples `wanted`."""
     import anndata  # a second of start-up that only tables in this format pay
 
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".* names are not unique")  # duplicates are handled here
-            table = anndata.read_h5ad(path)
+            table = anndata.read_h5ad(path, backed="r" if wanted else None)
+            if names is not None and names not in table.obs:
+                columns = ", ".join(map(str, table.obs.columns)) or "none"
+                raise refusal(f"{path} has no obs column '{names}' but {columns}")
+            first = tuple(map(str, table.obs_names if names is None else table.obs[names]))
+            second = tuple(map(str, table.var_names))
+            if wanted is not None:
+                kept = np.flatnonzero([wanted(name) for name in (second if transposed else first)])
+                part = (table[:, kept] if transposed else table[kept]) if len(kept) else table[:0, :0]
+                file, table = table.file, part.to_memory()
+                file.close()
+                first, second = (
+                    (first, tuple(second[at] for at in kept))
+                    if transposed
+                    else (tuple(first[at] for at in kept), second)
+                )
     except FileNotFoundError:
         raise refusal(f"there is no expression table {path}") from None
+    except MirrorError:
+        raise
     except Exception as error:  # anndata lets the errors of h5py and of its own registry through, of many types
         raise refusal(f"{path} is not a readable h5ad file ({first_line(error)}); write it again") from error
     if table.X is None:
         raise refusal(f"{path} has no X; write the expression values there")
-    if names is not None and names not in table.obs:
-        raise refusal(f"{path} has no obs column '{names}' but {', '.join(map(str, table.obs.columns)) or 'none'}")
     dense = table.X if isinstance(table.X, np.ndarray) else table.X.toarray()  # pyright: ignore[reportAttributeAccessIssue]
-    rows = table.obs_names if names is None else table.obs[names]
-    matrix = Matrix(tuple(map(str, rows)), tuple(map(str, table.var_names)), np.asarray(dense, dtype=np.float32))
+    values = np.asarray(dense, dtype=np.float32)
+    matrix = Matrix(second, first, np.ascontiguousarray(values.T)) if transposed else Matrix(first, second, values)
     return matrix, dict(table.uns)
 
 
 def _refuse_infinite(matrix: Matrix, path: Path) -> None:
     at = np.argwhere(np.isinf(matrix.values))
-    cells = [f"'{matrix.rows[row]}', gene '{matrix.columns[column]}'" for row, column in at[:100]]
+    cells = [f"sample '{matrix.rows[row]}', gene '{matrix.columns[column]}'" for row, column in at[:100]]
     raise_together(DataError, f"{path} has {len(at)} infinite values (a log of zero?); correct or empty them:", cells)
-
-
-def _one_row_a_patient(matrix: Matrix, config: ExpressionConfig) -> tuple[dict[str, int], list[Excluded]]:
-    """The row to keep of each patient, in the order of the file, and the others."""
-    source = str(config.path)
-    keep, excluded = _one_row_a_name(matrix, source)
-    for name in [name for name, row in keep.items() if np.isnan(matrix.values[row]).all()]:
-        excluded.append(Excluded("expression", name, "no value for any gene", source))
-        del keep[name]
-    if config.identifiers == "patient":
-        return keep, excluded
-    barcodes, problems = _parse(keep)
-    raise_together(DataError, f"{source}:", problems)
-    samples: dict[str, list[str]] = defaultdict(list)
-    for name, barcode in barcodes.items():
-        if barcode.is_tumour:
-            samples[barcode.patient].append(name)
-        else:
-            excluded.append(Excluded("expression", name, f"not a tumour (sample type {barcode.sample_type})", source))
-    chosen: dict[str, int] = {}
-    for patient, names in samples.items():
-        first, *others = sorted(names, key=lambda name: (barcodes[name].sample_type != "01", name))
-        chosen[patient] = keep[first]
-        excluded += [Excluded("expression", name, f"'{first}' stands for patient {patient}", source) for name in others]
-    return chosen, excluded
-
-
-def _one_row_a_name(matrix: Matrix, source: str) -> tuple[dict[str, int], list[Excluded]]:
-    keep: dict[str, int] = {}
-    excluded: list[Excluded] = []
-    problems: list[str] = []
-    for row, name in enumerate(matrix.rows):
-        if not name:
-            problems.append(f"{row_name(row)} has no name; give it one or remove it")
-        elif name not in keep:
-            keep[name] = row
-        elif np.array_equal(matrix.values[row], matrix.values[keep[name]], equal_nan=True):
-            excluded.append(Excluded("expression", name, "an identical copy of another row", source))
-        else:
-            both = f"{row_name(keep[name])} and {row_name(row)}"
-            problems.append(f"'{name}' stands there with different values ({both}); keep the right one")
-    raise_together(DataError, f"{source} (patients counted as rows):", problems)
-    return keep, excluded
-
-
-def _parse(names: Iterable[str]) -> tuple[dict[str, TcgaBarcode], list[str]]:
-    barcodes: dict[str, TcgaBarcode] = {}
-    problems: list[str] = []
-    for name in names:
-        try:
-            barcodes[name] = TcgaBarcode.parse(name)
-        except DataError as error:
-            problems.append(str(error))
-    return barcodes, problems

@@ -44,6 +44,8 @@ class BagFacts:
     """Resolution of the slide's level 0, um/px."""
     source: str | None = None
     """Which tool made the features, with its version where that is known."""
+    source_stamp: str | None = None
+    """What an import was made from, and how: the same stamp need not be imported again."""
 
 
 def write_bag(

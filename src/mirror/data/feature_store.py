@@ -60,7 +60,7 @@ class Bag:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._source, self.encoder = open_features(path) if path.suffix == ".h5" else (_open_pt(path), None)
+        self._source, self.encoder = open_features(path) if path.suffix == ".h5" else (open_tensor(path), None)
         shape = tuple(self._source.shape)
         if len(shape) == 3 and shape[0] == 1:
             shape = shape[1:]
@@ -161,7 +161,8 @@ def inspect_bag(path: Path) -> BagSummary:
     return BagSummary(bag.tiles, bag.width, digest, len(bad), int(bad[0]) if bad else None, bag.encoder)
 
 
-def _open_pt(path: Path) -> torch.Tensor:
+def open_tensor(path: Path) -> torch.Tensor:
+    """The one tensor of floats in a `.pt` file, mapped. Executes nothing; raises `DataError` for anything else."""
     try:
         # The format of before torch 1.6 is no zip archive and cannot be mapped.
         content = torch.load(path, mmap=zipfile.is_zipfile(path), weights_only=True, map_location="cpu")

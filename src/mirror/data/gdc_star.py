@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mirror.config import ExpressionConfig, SampleSheetConfig
+from mirror.data.ledger import Excluded
 from mirror.data.tables import Matrix, read_text_table
 from mirror.errors import DataError, raise_together
 
@@ -17,34 +21,55 @@ _ENDINGS = (".tsv", ".tsv.gz")
 _TALLIES = ("N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous")
 
 
-def read_star_counts(config: ExpressionConfig) -> Matrix:
-    """Samples x genes of the column `config.value`, genes by `gene_id`, samples in order of their file's name.
+class StarCounts(NamedTuple):
+    """Samples x genes, and the files that were not read (each with its sample)."""
 
-    Raises `DataError` for a folder without such files, a file without that column, whose cells are no numbers, or whose
-    genes are not those of the first one, and for files that the sample sheet does not know.
+    matrix: Matrix
+    excluded: tuple[Excluded, ...]
+
+
+def read_star_counts(config: ExpressionConfig, *, wanted: Callable[[str], bool] | None = None) -> StarCounts:
+    """The column `config.value` of each file, genes by `gene_id`, samples in order of their file's name.
+
+    Of several files of one sample (aliquots of it) the one whose name stands first in the alphabet is read, and stands
+    for the sample: the same whichever column is read and whatever the folders are called. Files of samples that are not
+    `wanted` are not read, nor listed here. Raises `DataError` for a folder without such files, a file without that
+    column, whose cells are no numbers, or whose genes are not those of the first one, and for files that the sample
+    sheet does not know.
     """
     assert config.value is not None  # checked with the configuration
     if not config.path.is_dir():
         raise DataError(f"there is no folder {config.path}; `layout: gdc_star` reads a folder with one file a sample")
-    files = sorted(
-        file for file in config.path.rglob("*star_gene_counts*") if file.name.endswith(_ENDINGS) and file.is_file()
-    )
+    found = [file for file in config.path.rglob("*star_gene_counts*") if file.name.endswith(_ENDINGS)]
+    files = sorted((file for file in found if file.is_file()), key=lambda file: (file.name, file))
     if not files:
         raise DataError(f"{config.path} has no file *star_gene_counts*.tsv; name the folder that gdc-client wrote")
-    samples = _samples(files, config.samples)
+    chosen: dict[str, Path] = {}
+    excluded: list[Excluded] = []
+    for file, sample in zip(files, _samples(files, config.samples), strict=True):
+        if wanted is not None and sample not in chosen and not wanted(sample):
+            continue
+        first = chosen.setdefault(sample, file)
+        if first is not file:
+            reason = f"'{first.name}' stands for sample {sample}"
+            excluded.append(Excluded("expression", f"{sample} ({file.name})", reason, str(config.path)))
+    return StarCounts(_read_files(chosen, config.value), tuple(excluded))
+
+
+def _read_files(files: Mapping[str, Path], value: str) -> Matrix:
     genes: tuple[str, ...] = ()
-    rows: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
-    for file in files:
-        column = _read_one(file, config.value)
+    rows: list[NDArray[np.float32]] = []
+    for file in files.values():
+        column = _read_one(file, value)
         names = tuple(map(str, column.index))
         genes = genes or names
         if names != genes:
             raise DataError(
-                f"{file} has other genes than {files[0]} ({len(names)} and {len(genes)} rows); mixed gene models are "
-                "different tables: read one release alone"
+                f"{file} has other genes than {next(iter(files.values()))} ({len(names)} and {len(genes)} rows); mixed "
+                "gene models are different tables: read one release alone"
             )
         rows.append(column.to_numpy(dtype=np.float32))
-    return Matrix(samples, genes, np.stack(rows))
+    return Matrix(tuple(files), genes, np.stack(rows) if rows else np.empty((0, 0), dtype=np.float32))
 
 
 def _samples(files: list[Path], sheet: SampleSheetConfig | None) -> tuple[str, ...]:

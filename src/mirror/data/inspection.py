@@ -15,16 +15,10 @@ from numpy.typing import NDArray
 
 from mirror.data.expression import ExpressionTable, ReadExpression
 from mirror.data.floors import Floor, group_floors
-from mirror.data.units import HIGHEST_LOG, parse_units
+from mirror.data.unit_checks import Guess, guess_units
+from mirror.data.units import parse_units
 
 Array = NDArray[np.float64]
-
-
-class Guess(NamedTuple):
-    """Units that the values look like, and what about them says so."""
-
-    units: str
-    reason: str
 
 
 class Components(NamedTuple):
@@ -79,8 +73,9 @@ class Inspection:
 def inspect_expression(read: ReadExpression, groups: Mapping[str, str] | None = None) -> Inspection:
     """Look at a table as it was read. `groups` says of patients which batch or cohort they are of ("(none)" if not)."""
     table = read.table
-    missing = np.isnan(table.values).sum(axis=0)
-    lowest, highest = (_by_gene(table.values, how) for how in (np.nanmin, np.nanmax))
+    missing = sum((np.isnan(row).astype(np.intp) for row in table.values), np.zeros(len(table.genes), dtype=np.intp))
+    # Unlike nanmin, the reductions of ufuncs make no copy of the table; a gene without a value stays NaN.
+    lowest, highest = np.fmin.reduce(table.values, axis=0), np.fmax.reduce(table.values, axis=0)
     named = None if groups is None else tuple(groups.get(patient, "(none)") for patient in table.patients)
     return Inspection(
         source=table.source,
@@ -97,37 +92,6 @@ def inspect_expression(read: ReadExpression, groups: Mapping[str, str] | None = 
         components=principal_components(table.values, named),
         floors=() if groups is None else group_floors(table, [groups.get(patient) for patient in table.patients]),
     )
-
-
-def guess_units(values: NDArray[np.float32]) -> Guess:
-    """What values (N, G) look like. A guess to hold against what the configuration says; nothing is done with it."""
-    present = values[~np.isnan(values)].astype(np.float64)
-    if not present.size:
-        return Guess("unknown", "there is no value")
-    low, high = float(present.min()), float(present.max())
-    at_low = float((present == low).mean())
-    if low >= 0 and high > HIGHEST_LOG:
-        return _guess_linear(values, present, high)
-    floor = f"the lowest value {low:.4g} stands in {at_low:.1%} of the cells"
-    if low >= 0:
-        return Guess("log2(x + 1)", f"nothing is negative or above {high:.4g}, and {floor}: zeros, if 1 was added")
-    deviations = np.nanstd(values, axis=0, dtype=np.float64)
-    centred = float((np.abs(np.nanmean(values, axis=0, dtype=np.float64)) < 0.5 * deviations).mean())
-    if at_low > 0.001 and high <= HIGHEST_LOG:
-        return Guess(f"log2(x + {2**low:.2g})", f"{floor}: zeros, if {2**low:.2g} was added before the logarithm")
-    if centred > 0.5:
-        units = "z-score" if high <= HIGHEST_LOG else "z-score, with outliers"
-        return Guess(units, f"{centred:.0%} of the genes lie around zero within half their deviation, up to {high:.4g}")
-    return Guess("log2(x) or a difference", f"values from {low:.4g} to {high:.4g}, without a floor or a common centre")
-
-
-def _guess_linear(values: NDArray[np.float32], present: Array, high: float) -> Guess:
-    if bool((present == np.round(present)).all()):
-        return Guess("counts", f"all values are whole numbers, up to {high:.4g}")
-    totals = np.nansum(values, axis=1, dtype=np.float64)
-    if float(np.abs(totals / 1e6 - 1).max()) < 0.02:
-        return Guess("TPM", "nothing is negative and each sample adds up to a million")
-    return Guess("FPKM, RSEM or part of a TPM table", f"nothing is negative, values reach {high:.4g}, sums differ")
 
 
 def library_sizes(table: ExpressionTable) -> Array | None:
@@ -161,13 +125,6 @@ def principal_components(values: NDArray[np.float32], groups: Sequence[str] | No
     scores = scores * np.where(scores[np.abs(scores).argmax(axis=0), range(scores.shape[1])] < 0, -1.0, 1.0)
     between = np.array([np.nan if groups is None else _between(score, groups) for score in scores.T])
     return Components(scores, strength / max(float(np.trace(gram)), np.finfo(np.float64).tiny), between)
-
-
-def _by_gene(values: NDArray[np.float32], how: Any) -> NDArray[np.float32]:
-    known = ~np.isnan(values).all(axis=0)
-    result = np.full(values.shape[1], np.nan, dtype=np.float32)
-    result[known] = how(values[:, known], axis=0)
-    return result
 
 
 def _between(score: Array, groups: Sequence[str]) -> float:

@@ -15,6 +15,7 @@ import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from mirror.config import nearest
+from mirror.data.parquet import parquet_columns, read_parquet
 from mirror.errors import DataError, raise_together
 
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None", "[Not Available]", "[Not Applicable]")
@@ -47,10 +48,11 @@ def read_text_table(path: Path, columns: Iterable[str], *, optional: Iterable[st
     """
     required = list(dict.fromkeys(columns))
     if path.suffix == ".parquet":
-        frame = _read_parquet(path)
-        wanted = required + [name for name in optional if name in frame.columns]
-        _require_columns(path, [str(name) for name in frame.columns], wanted)
-        texts = frame[wanted].map(lambda cell: None if pd.isna(cell) else _text(str(cell))).astype(object)
+        present = parquet_columns(path)
+        wanted = required + [name for name in optional if name in present]
+        _require_columns(path, present, wanted)
+        table = read_parquet(path, wanted)
+        texts = pd.DataFrame({name: list(map(_cell, table[name].to_pylist())) for name in wanted}, dtype=object)
     else:
         header = _read_header(path, least=1)  # a list of names is a table of one column
         wanted = required + [name for name in optional if name in header.names]
@@ -69,30 +71,32 @@ def read_text_table(path: Path, columns: Iterable[str], *, optional: Iterable[st
 
 def read_matrix(
     path: Path,
-    names: str | None,
+    names: Sequence[str],
     *,
     ignored: Sequence[str] = (),
     wanted: Callable[[str], bool] | None = None,
     transposed: bool = False,
 ) -> Matrix:
-    """A table of numbers whose column `names` (the first when None) names the rows.
+    """A table of numbers; the first of the columns `names` that is not empty names a row (none: the first column).
 
     Columns in `ignored` (texts that describe a row), and those whose name is not `wanted`, are not read: a wide text
-    file is cut as it streams by, and never held whole. `transposed` gives the columns of the file as rows, without a
-    second copy of the numbers. Raises `DataError` for whatever `read_text_table` refuses, and for a cell that is not a
+    file is cut as it streams by, and never held whole; of a parquet file only the columns that are asked for are
+    opened. `transposed` gives the columns of the file as rows, without a second copy of the numbers of a text file.
+    Raises `DataError` for whatever `read_text_table` refuses, and for a cell (of parquet: a column) that is not a
     number (row and column).
     """
-    if path.suffix == ".parquet":
-        matrix = _parquet_matrix(path, names, ignored, wanted)
-        return Matrix(matrix.columns, matrix.rows, np.ascontiguousarray(matrix.values.T)) if transposed else matrix
-    header = _read_header(path)
-    at = 0 if names is None else _position(path, header.names, names)
+    is_parquet = path.suffix == ".parquet"
+    header = _Header(parquet_columns(path), 0, "") if is_parquet else _read_header(path)
+    at = [_position(path, header.names, name) for name in names] or [0]
     others = [
         position
         for position, name in enumerate(header.names)
-        if position != at and name not in ignored and (wanted is None or wanted(name))
+        if position not in at and name not in ignored and (wanted is None or wanted(name))
     ]
-    kinds = {at: pa.string(), **dict.fromkeys(others, pa.float32())}
+    if is_parquet:
+        matrix = _parquet_matrix(path, header.names, at, others)
+        return Matrix(matrix.columns, matrix.rows, np.ascontiguousarray(matrix.values.T)) if transposed else matrix
+    kinds = {**dict.fromkeys(at, pa.string()), **dict.fromkeys(others, pa.float32())}
     rows: list[str] = []
     blocks: list[NDArray[np.float32]] = []
     try:
@@ -101,7 +105,7 @@ def read_matrix(
             for place, position in enumerate(others):
                 block[place] = batch.column(str(position)).to_numpy(zero_copy_only=False)
             blocks.append(block)
-            rows += [_text(cell or "") or "" for cell in batch.column(str(at)).to_pylist()]
+            rows += _row_names([batch.column(str(position)).to_pylist() for position in at])
     except DataError:
         _name_the_culprit(path, header, others)
         raise
@@ -112,11 +116,11 @@ def read_matrix(
     return Matrix(columns, tuple(rows), values) if transposed else Matrix(tuple(rows), columns, values)
 
 
-def first_present(path: Path, names: Sequence[str]) -> str:
-    """The first of `names` that is a column of the table. Raises `DataError` when none is."""
-    header = _read_header(path).names
-    found = next((name for name in names if name in header), None)
-    if found is None:
+def present_columns(path: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of `names` that are columns of the table, in that order. Raises `DataError` when none is."""
+    header = parquet_columns(path) if path.suffix == ".parquet" else _read_header(path).names
+    found = tuple(name for name in names if name in header)
+    if not found:
         raise DataError(f"{path} has none of the columns {', '.join(names)}; its first is '{header[0]}'")
     return found
 
@@ -145,6 +149,19 @@ class _Header(NamedTuple):
 def _text(cell: str) -> str | None:
     stripped = cell.strip()
     return None if stripped in MISSING else stripped
+
+
+def _cell(cell: Any) -> str | None:
+    """A cell of parquet as text. A whole number is written as one: a gap beside it made it a float."""
+    if pd.isna(cell):
+        return None
+    return _text(str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell))
+
+
+def _row_names(columns: Sequence[Sequence[str | None]]) -> list[str]:
+    return [
+        next((text for cell in cells if cell and (text := _text(cell))), "") for cells in zip(*columns, strict=True)
+    ]
 
 
 def _position(path: Path, present: Sequence[str], wanted: str) -> int:
@@ -224,29 +241,20 @@ def _name_the_culprit(path: Path, header: _Header, positions: Sequence[int]) -> 
     raise_together(DataError, f"{path} has cells that are not numbers; correct or empty them:", listed)
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise DataError(f"there is no table {path}; correct its path in the configuration") from None
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is not a readable parquet file ({error}); fetch or export it again") from error
-    return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+def _parquet_matrix(path: Path, columns: Sequence[str], at: Sequence[int], others: Sequence[int]) -> Matrix:
+    named, kept = ([columns[position] for position in some] for some in (at, others))
+    table = read_parquet(path, [*named, *kept])
+    texts = [f"'{field.name}' ({field.type})" for field in table.select(kept).schema if not _is_number(field.type)]
+    raise_together(
+        DataError, f"{path} has columns that are not numbers; list them in `ignore_columns`, or convert them:", texts
+    )
+    rows = _row_names([list(map(_cell, table[name].to_pylist())) for name in named])
+    values = np.empty((len(rows), len(kept)), dtype=np.float32)
+    for place, column in enumerate(table.select(kept).columns):
+        values[:, place] = column.cast(pa.float32(), safe=False).to_numpy()
+    return Matrix(tuple(rows), tuple(kept), values)
 
 
-def _parquet_matrix(
-    path: Path, names: str | None, ignored: Sequence[str], wanted: Callable[[str], bool] | None
-) -> Matrix:
-    frame = _read_parquet(path)
-    columns = [str(name) for name in frame.columns]
-    at = 0 if names is None else _position(path, columns, names)
-    kept = [
-        place
-        for place, name in enumerate(columns)
-        if place != at and name not in ignored and (wanted is None or wanted(name))
-    ]
-    numbers = frame.iloc[:, kept]
-    texts = [str(name) for name in numbers.columns if not pd.api.types.is_numeric_dtype(numbers[name].dtype)]
-    raise_together(DataError, f"{path} has columns that are not numbers; leave them out:", texts)
-    rows = tuple("" if pd.isna(cell) else _text(str(cell)) or "" for cell in frame.iloc[:, at])
-    return Matrix(rows, tuple(map(str, numbers.columns)), numbers.to_numpy(dtype=np.float32, na_value=np.nan))
+def _is_number(kind: pa.DataType) -> bool:
+    """A column without any value counts as one: of no kind, it contradicts none."""
+    return any(is_one(kind) for is_one in (pa.types.is_integer, pa.types.is_floating, pa.types.is_null))

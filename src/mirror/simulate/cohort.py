@@ -66,6 +66,16 @@ def simulate_cohort(
     sizes = sizes or SimulationSizes()
     truth = draw_truth(sizes, seed=seed)
     slides = _write_features(folder / "features", truth, sizes, seed=seed, progress=progress)
+    write_tables(folder, truth, slides, sizes, seed=seed)
+    write_text(folder / "demo.yaml", f"# seed {seed}\n{DEMO_CONFIG}")
+    return truth
+
+
+def write_tables(folder: Path, truth: Truth, slides: pd.DataFrame, sizes: SimulationSizes, *, seed: int) -> None:
+    """Write expression, clinical and slide tables and the truth; `slides` has the columns slide_id and case_id.
+
+    Some patients lose their expression, the last one its follow-up, and a slide is listed that has no features.
+    """
     expression = _draw_expression(truth, sizes, seed=seed)
     rng = rng_for(seed, "flaws")
     has_expression = rng.random(sizes.patients) >= sizes.without_expression
@@ -86,8 +96,6 @@ def simulate_cohort(
     known = pd.DataFrame(truth.factors, columns=columns)
     known.insert(0, "case_id", truth.patients)
     _write_csv(folder / "truth.csv", known)
-    write_text(folder / "demo.yaml", f"# seed {seed}\n{DEMO_CONFIG}")
-    return truth
 
 
 def simulated_with(folder: Path) -> int | None:

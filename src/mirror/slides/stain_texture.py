@@ -27,7 +27,8 @@ _STRONGEST = 0.3
 def stain_texture(tile: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Features (D,) of an RGB tile (px, px, 3): 2 stains x (mean, sd, 3 quantiles, gradient), 3 x 4 of co-occurrence,
     10 of binary patterns, mean and sd of each colour; all within a few units of 0."""
-    small = cv2.resize(tile, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    side = min(_SIDE, *tile.shape[:2])
+    small = cv2.resize(tile, (side, side), interpolation=cv2.INTER_AREA)
     concentrations = rgb2hed(small)[..., :2]
     numbers: list[float] = []
     for stain in range(2):

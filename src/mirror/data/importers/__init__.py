@@ -1,0 +1,1 @@
+"""Feature files of other tools, told apart by what is in them."""

@@ -1,0 +1,300 @@
+"""Truths about feature files of other tools: what they are taken for, and what is taken from them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import feature_layouts as layouts
+from feature_layouts import COORDS, FEATURES, GRID
+from mirror.data.feature_file import BagFacts, read_facts
+from mirror.data.feature_store import Bag
+from mirror.data.importers.convert import Converted, convert
+from mirror.data.importers.found import Asked, FoundBag, NoBag
+from mirror.data.importers.recognise import recognise
+from mirror.errors import DataError
+
+
+@dataclass
+class Ours:
+    """A file after its import, its rows back in the order they were given in."""
+
+    features: np.ndarray
+    coords: np.ndarray | None
+    as_given: np.ndarray | None
+    facts: BagFacts
+    converted: Converted
+    layout: str
+
+
+def imported(path: Path, *, slide_mpp: float | None = None, asked: Asked | None = None) -> Ours:
+    """Recognise and convert one file."""
+    asked = asked or Asked()
+    found = recognise(path, asked)
+    assert isinstance(found, FoundBag), found
+    target = path.parents[0] / f"ours-{found.slide}.h5"
+    converted = convert(found, target, asked=asked, slide_mpp=slide_mpp, stamp="stamp")
+    with h5py.File(target) as file:
+        back = np.argsort(file["source_row"][()])
+        as_given = file["coords_as_given"][()][back] if "coords_as_given" in file else None
+    bag = Bag(target)
+    coords = bag.coords()
+    assert (found.tiles, found.width) == (bag.tiles, bag.width)
+    return Ours(
+        bag.read()[back],
+        None if coords is None else coords[back],
+        as_given,
+        read_facts(target),
+        converted,
+        found.layout,
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layout, and what of it arrives in our file. `coords_unit` None: it has no positions."""
+
+    write: Callable[[Path], Path]
+    layout: str
+    encoder: str | None
+    coords_unit: str | None
+    tile_level0_px: float | None = None
+    tile_px: int | None = None
+    mpp: float | None = None
+
+
+CASES = [
+    Case(layouts.trident, "TRIDENT", "uni_v1", "level0_px", 1024, 512),
+    Case(layouts.clam, "CLAM", None, "level0_px", 1024, 256),
+    Case(lambda folder: layouts.clam(folder, patches=False), "CLAM", None, "unknown"),
+    Case(layouts.uni2h, "UNI2-h archive", None, "unknown"),
+    Case(layouts.atlaspatch, "AtlasPatch", "uni_v2", "level0_px", 1024, 512),
+    Case(layouts.slide2vec, "slide2vec", "virchow2", "level0_px", 1024, 224, 0.5),
+    Case(lambda folder: layouts.slide2vec(folder, "npz"), "slide2vec", "virchow2", "level0_px", 1024, 224, 0.5),
+    Case(layouts.slideflow, "slideflow", "RetCCLFeatures", "unknown", None, 256, 0.5),
+    Case(layouts.tiatoolbox, "tiatoolbox", None, "unknown"),
+    Case(layouts.eva, "eva", None, None),
+    Case(layouts.tangle, "bare .pt", "uni", None),
+    Case(layouts.wsi_toolbox, "WSI-toolbox", "gigapath", "unknown"),
+    Case(layouts.kronos, "Kronos", None, "unknown"),
+    Case(lambda folder: layouts.bare(folder, "pt"), "bare .pt", None, None),
+    Case(lambda folder: layouts.bare(folder, "npy"), "bare .npy", None, None),
+    Case(lambda folder: layouts.bare(folder, "npz"), "bare .npz", None, None),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{number}-{case.layout}" for number, case in enumerate(CASES)])
+def test_every_layout_arrives_with_its_features_positions_and_what_it_says_of_itself(case, tmp_path):
+    ours = imported(case.write(tmp_path))
+    assert (ours.layout, ours.facts.encoder, ours.converted.coords_unit) == (
+        case.layout,
+        case.encoder,
+        case.coords_unit,
+    )
+    np.testing.assert_array_equal(ours.features, FEATURES)
+    expected = COORDS if case.coords_unit == "level0_px" else None
+    np.testing.assert_array_equal(ours.coords, expected)
+    np.testing.assert_array_equal(ours.as_given, COORDS if case.coords_unit == "unknown" else None)
+    about = (ours.facts.tile_level0_px, ours.facts.tile_px, ours.facts.mpp, ours.facts.source)
+    assert about == (case.tile_level0_px, case.tile_px, case.mpp, case.layout)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{number}-{case.layout}" for number, case in enumerate(CASES)])
+def test_what_a_file_does_not_say_is_said_to_the_user(case, tmp_path):
+    said = " ".join(imported(case.write(tmp_path)).converted.notes)
+    assert ("no encoder is named" in said) == (case.encoder is None)
+    assert ("unit of positions is not said" in said) == (case.coords_unit == "unknown")
+
+
+@pytest.mark.parametrize("version", ["2.3.0", "2.0"])
+def test_micrometres_of_stamp_become_pixels_by_the_resolution_of_the_slide(version, tmp_path):
+    path = layouts.stamp(tmp_path, version=version)
+    ours = imported(path, slide_mpp=0.25)
+    # its rows are in any order: joined by position
+    expected = {tuple(place): row for place, row in zip(COORDS.tolist(), FEATURES, strict=True)}
+    assert ours.coords is not None and len(ours.coords) == 30
+    for place, row in zip(ours.coords.tolist(), ours.features, strict=True):
+        np.testing.assert_array_equal(row, expected[tuple(place)])
+    assert (ours.layout, ours.facts.encoder, ours.facts.slide_mpp) == ("STAMP", "uni2", 0.25)
+    assert ours.facts.tile_level0_px == 1024
+    assert ours.facts.mpp == (256 / 224 if version == "2.3.0" else None)
+
+
+def test_micrometres_stay_micrometres_and_are_said_so_where_the_resolution_is_not_known(tmp_path):
+    ours = imported(layouts.stamp(tmp_path))
+    assert ours.coords is None and ours.converted.coords_unit == "um"
+    assert {tuple(place) for place in ours.as_given} == {tuple(place) for place in COORDS * 0.25}
+    assert "--slide-mpp" in ours.converted.notes[-1]
+
+
+def test_stamp_1_is_known_by_its_grid_of_224_and_nothing_else_is(tmp_path):
+    path = layouts.stamp(tmp_path, version="1")
+    ours = imported(path, slide_mpp=0.5)
+    assert {tuple(place) for place in ours.coords} == {tuple(place) for place in GRID * 512}
+    assert ours.facts.tile_level0_px == 512 and ours.facts.encoder == "uni2"
+    with h5py.File(path, "a") as file:
+        file["coords"][0] = [100, 100]
+    assert imported(path, slide_mpp=0.5).converted.coords_unit == "unknown"
+
+
+def test_a_store_that_lazyslide_wrote_arrives_with_its_tiles(tmp_path):
+    path = layouts.lazyslide(tmp_path)
+    ours = imported(path)
+    np.testing.assert_allclose(ours.features, np.load(tmp_path / "x.npy"), rtol=1e-3, atol=1e-6)
+    # tissue is a disc of radius 700 around (1000, 1000); tiles of 256 px touch it
+    assert ours.coords.shape == (20, 2) and (ours.coords % 256 == ours.coords[0] % 256).all()
+    assert (np.hypot(*(ours.coords + 128 - 1000).T) < 700 + 256).all()
+    facts = ours.facts
+    assert (facts.encoder, facts.mpp, facts.slide_mpp, facts.tile_px, facts.tile_level0_px) == (
+        "uni",
+        0.5,
+        0.5,
+        256,
+        256,
+    )
+    assert facts.overlap_px == 0
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wsidata") is None, reason="needs wsidata (extra `slides`)")
+def test_positions_are_what_wsidata_itself_reads(tmp_path):
+    import geopandas
+
+    path = layouts.lazyslide(tmp_path)
+    bounds = geopandas.read_parquet(path / "shapes" / "tiles" / "shapes.parquet").bounds
+    np.testing.assert_array_equal(imported(path).coords, bounds[["minx", "miny"]])
+
+
+def test_deepzoom_addresses_become_pixels_by_the_metadata_beside_them(tmp_path):
+    ours = imported(layouts.owkin(tmp_path))
+    np.testing.assert_array_equal(ours.features, FEATURES)
+    np.testing.assert_array_equal(ours.coords, GRID * 448)
+    assert (ours.facts.encoder, ours.facts.mpp, ours.facts.tile_level0_px) == ("phikon", 0.5, 448)
+    assert (tmp_path / "S1.svs" / "ours-S1.h5").exists()
+
+
+def test_deepzoom_addresses_without_metadata_are_no_pixels(tmp_path):
+    ours = imported(layouts.owkin(tmp_path, metadata=False))
+    assert ours.coords is None
+    np.testing.assert_array_equal(ours.as_given, GRID)
+    assert "deepzoom addresses at level 16" in ours.converted.notes[0]
+
+
+def test_trident_that_does_not_know_its_encoder_has_it_in_the_folder(tmp_path):
+    for number, encoder in enumerate(("None", None)):
+        path = layouts.trident(tmp_path / str(number), encoder=encoder, folder="features_conch_v15")
+        assert imported(path).facts.encoder == "conch_v15"
+
+
+def test_of_several_encoders_in_one_file_the_user_names_one(tmp_path):
+    path = layouts.atlaspatch(tmp_path, encoders=("a", "b"))
+    assert "features of a, b; name one with --encoder" in str(recognise(path, Asked()))
+    np.testing.assert_allclose(imported(path, asked=Asked("b")).features, FEATURES + 1, rtol=1e-2, atol=1e-3)
+
+
+def test_the_user_may_say_the_unit_where_the_file_does_not_and_never_against_it(tmp_path):
+    asked = Asked(coords_unit="level0_px")
+    ours = imported(layouts.uni2h(tmp_path), asked=asked)
+    np.testing.assert_array_equal(ours.coords, COORDS)
+    assert ours.facts.tile_level0_px == 1024 and "smallest step" in " ".join(ours.converted.notes)
+    assert imported(layouts.stamp(tmp_path), asked=asked).converted.coords_unit == "um"
+
+
+def test_positions_that_differ_from_the_patches_file_are_not_said_to_be_its(tmp_path):
+    path = layouts.clam(tmp_path)
+    with h5py.File(path, "a") as file:
+        file["coords"][0] = [5, 5]
+    ours = imported(path)
+    assert ours.converted.coords_unit == "unknown" and "was not used" in ours.converted.notes[0]
+
+
+def test_files_beside_the_features_are_known_for_what_they_are(tmp_path):
+    layouts.trident(tmp_path / "t")
+    layouts.clam(tmp_path / "c")
+    (tmp_path / "s").mkdir()
+    layouts.slideflow(tmp_path / "s")
+    reasons = {
+        "t/20.0x_512px_0px_overlap/patches/S1_patches.h5": "positions only",
+        "t/20.0x_512px_0px_overlap/slide_features_titan/S1.h5": "vector, not tiles",
+        "c/patches/S1.h5": "positions only",
+        "s/S1.index.npz": "positions",
+        "s/bags_config.json": "no feature file",
+    }
+    for name, reason in reasons.items():
+        found = recognise(tmp_path / name, Asked())
+        assert isinstance(found, NoBag) and reason in found.reason
+
+
+def test_tiles_at_one_place_twice_are_said(tmp_path):
+    path = layouts.trident(tmp_path)
+    with h5py.File(path, "a") as file:
+        file["coords"][1] = file["coords"][0]
+    assert "1 tiles have the position of another one" in imported(path).converted.notes
+
+
+def test_numbers_that_happen_to_be_whole_are_no_addresses(tmp_path):
+    np.save(tmp_path / "a.npy", np.hstack([np.zeros((30, 1)), GRID, np.ones((30, 5))]).astype(np.float32))
+    assert recognise(tmp_path / "a.npy", Asked()).layout == "bare .npy"
+
+
+class Evil:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def evil_pt(folder: Path) -> Path:
+    torch.save(Evil(folder / "executed"), folder / "a.pt")
+    return folder / "a.pt"
+
+
+def evil_npy(folder: Path) -> Path:
+    np.save(folder / "a.npy", np.array([Evil(folder / "executed")], dtype=object), allow_pickle=True)
+    return folder / "a.npy"
+
+
+def evil_npz(folder: Path) -> Path:
+    np.savez(folder / "a.npz", features=np.array([Evil(folder / "executed")], dtype=object))
+    return folder / "a.npz"
+
+
+def evil_zarr(folder: Path) -> Path:
+    path = folder / "a.zarr"
+    (path / "probabilities").mkdir(parents=True)
+    (path / ".zgroup").write_text('{"zarr_format": 2}')
+    array = {"zarr_format": 2, "shape": [1], "chunks": [1], "dtype": "|O", "fill_value": 0, "order": "C"}
+    for name in ("probabilities", "coordinates"):
+        (path / name).mkdir(exist_ok=True)
+        (path / name / ".zarray").write_text(json.dumps({**array, "compressor": None, "filters": [{"id": "pickle"}]}))
+        (path / name / "0").write_bytes(pickle.dumps([Evil(folder / "executed")]))
+    return path
+
+
+@pytest.mark.parametrize("write", [evil_pt, evil_npy, evil_npz, evil_zarr])
+def test_a_file_that_would_execute_something_is_refused_and_executes_nothing(write, tmp_path):
+    found = recognise(write(tmp_path), Asked())
+    assert isinstance(found, DataError)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("case", CASES[:1] + CASES[5:6] + CASES[13:], ids=lambda case: case.layout)
+def test_a_file_cut_anywhere_is_an_error_and_never_half_a_bag(case, tmp_path):
+    path = case.write(tmp_path)
+    whole = path.read_bytes()
+    for length in np.random.default_rng(0).integers(0, len(whole) - 1, 25):
+        path.write_bytes(whole[:length])
+        found = recognise(path, Asked())
+        if isinstance(found, FoundBag):
+            with pytest.raises(Exception, match=""):
+                convert(found, tmp_path / "ours.h5", asked=Asked(), slide_mpp=None, stamp="")
+        assert not (tmp_path / "ours.h5").exists()

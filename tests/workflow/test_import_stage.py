@@ -1,0 +1,198 @@
+"""Truths about a whole folder of other tools' features: every file accounted for, none ends the run."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import feature_layouts as layouts
+from mirror.cli.app import app
+from mirror.config import FeaturesConfig
+from mirror.data.feature_file import BagFacts, read_facts, write_bag
+from mirror.data.feature_store import find_bags
+from mirror.data.importers.found import Asked
+from mirror.data.slide_table import ReadOwners, read_slides
+from mirror.errors import DataError
+from mirror.workflow.import_features import import_folder, read_slide_mpp
+
+
+def states(account) -> dict[str, str]:
+    return {file.path: file.state for file in account.files}
+
+
+def spoil(path: Path, row: int, value: float) -> Path:
+    with h5py.File(path, "a") as file:
+        file["features"][row, 0] = value
+    return path
+
+
+@pytest.fixture
+def mixed(tmp_path) -> Path:
+    """Four bags of one encoder in four layouts, a store, and eight files that are no bag or a bad one."""
+    folder = tmp_path / "theirs"
+    layouts.trident(folder / "trident", "T1")
+    spoil(layouts.trident(folder / "trident", "T2"), 4, np.nan)
+    with h5py.File(layouts.trident(folder / "trident", "T3"), "a") as file:
+        del file["features"]
+        file["features"] = np.zeros((0, 8))
+    layouts.clam(folder / "clam", "C1")
+    torch.save(torch.from_numpy(layouts.FEATURES), folder / "P1.pt")
+    torch.save(torch.from_numpy(layouts.FEATURES) * 1e6, folder / "P2.pt")
+    np.save(folder / "N1.npy", layouts.FEATURES)
+    (folder / "html.h5").write_text("<html>404</html>")
+    (folder / "slides.csv").write_text("slide_id,label\n")
+    return folder
+
+
+EXPECTED = {
+    "N1.npy": "imported",
+    "P1.pt": "imported",
+    "P2.pt": "failed",
+    "clam/h5_files/C1.h5": "imported",
+    "clam/patches/C1.h5": "skipped",
+    "clam/pt_files/C1.pt": "skipped",
+    "html.h5": "failed",
+    "slides.csv": "skipped",
+    **{
+        f"trident/20.0x_512px_0px_overlap/features_uni_v1/T{n}.h5": state
+        for n, state in ((1, "imported"), (2, "failed"), (3, "failed"))
+    },
+    **{f"trident/20.0x_512px_0px_overlap/patches/T{n}_patches.h5": "skipped" for n in (1, 2, 3)},
+    **{f"trident/20.0x_512px_0px_overlap/slide_features_titan/T{n}.h5": "skipped" for n in (1, 2, 3)},
+}
+
+
+def test_every_file_of_a_mixed_and_damaged_folder_is_accounted_for_and_none_ends_the_run(mixed, tmp_path):
+    account = import_folder(mixed, tmp_path / "ours")
+    assert states(account) == EXPECTED
+    assert set(find_bags(tmp_path / "ours")) == {"N1", "P1", "C1", "T1"}
+    said = {file.path: " ".join(file.remarks) for file in account.files}
+    assert "the most float16 can hold" in said["P2.pt"]
+    assert "1 rows (the first is 4) have NaN" in said["trident/20.0x_512px_0px_overlap/features_uni_v1/T2.h5"]
+    assert "empty bag" in said["trident/20.0x_512px_0px_overlap/features_uni_v1/T3.h5"]
+    assert "C1.h5, which is taken" in said["clam/pt_files/C1.pt"]
+    lines = (tmp_path / "ours" / "import.jsonl").read_text().splitlines()
+    assert {line["path"]: line["state"] for line in map(json.loads, lines)} == EXPECTED
+
+
+def test_what_was_imported_is_a_cohorts_features(mixed, tmp_path):
+    import_folder(mixed, tmp_path / "ours", asked=Asked("uni_v1"))
+    owners = ReadOwners({"T1": "A", "C1": "B", "P1": "C"}, (), 3, "slides.csv")
+    read = read_slides(owners, FeaturesConfig(path=tmp_path / "ours"))
+    assert ([row.slide for row in read.slides], read.encoder) == (["C1", "P1", "T1"], "uni_v1")
+
+
+def test_a_second_call_makes_nothing_again_but_what_has_changed(mixed, tmp_path):
+    ours = tmp_path / "ours"
+    import_folder(mixed, ours)
+    before = {path.name: path.stat().st_mtime_ns for path in ours.glob("*.h5")}
+    torch.save(torch.from_numpy(layouts.FEATURES), mixed / "P2.pt")
+    os.utime(mixed / "P1.pt", (1, 1))
+    again = import_folder(mixed, ours)
+    changed = {"P2.pt": "imported"}
+    unchanged = {name: "already" for name, state in EXPECTED.items() if state == "imported" and name != "P1.pt"}
+    assert states(again) == {**EXPECTED, **unchanged, **changed}
+    after = {path.name: path.stat().st_mtime_ns for path in ours.glob("*.h5")}
+    assert {name for name in after if after[name] != before.get(name)} == {"P1.h5", "P2.h5"}
+
+
+def test_a_run_stopped_half_way_goes_on_where_it_was(mixed, tmp_path):
+    def stop(done: int, total: int, note: str = "") -> None:
+        if done < total and note == "T1.h5":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_folder(mixed, tmp_path / "ours", progress=stop)
+    assert set(find_bags(tmp_path / "ours")) == {"N1", "P1", "C1"}
+    account = import_folder(mixed, tmp_path / "ours")
+    assert account.count("already") == 3 and account.count("imported") == 1
+
+
+def test_two_encoders_are_refused_as_a_whole_and_one_can_be_taken(tmp_path):
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    layouts.trident(theirs, "S1")
+    layouts.trident(theirs, "S1", encoder="conch", folder="features_conch")
+    refused = import_folder(theirs, ours)
+    assert "uni_v1 in 1 files" in refused.refusal and "conch in 1 files" in refused.refusal
+    assert refused.count("refused") == 2 and not list(ours.glob("*.h5"))
+    taken = import_folder(theirs, ours, asked=Asked("conch"))
+    assert (taken.refusal, taken.count("imported")) == (None, 1)
+    assert read_facts(ours / "S1.h5").encoder == "conch"
+    assert "conch" in import_folder(theirs, ours, asked=Asked("uni_v1")).refusal
+
+
+def test_two_widths_are_refused(tmp_path):
+    for width in (4, 6):
+        np.save(tmp_path / f"{width}.npy", np.random.default_rng(0).normal(size=(9, width)))
+    assert "2 widths" in import_folder(tmp_path, tmp_path / "ours").refusal
+
+
+def test_a_slide_in_two_files_is_no_choice_of_ours(tmp_path):
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        np.save(tmp_path / place / "S1.npy", layouts.FEATURES)
+    account = import_folder(tmp_path, tmp_path / "ours")
+    assert account.count("failed") == 2 and "2 files" in account.files[0].remarks[0]
+
+
+def test_a_file_that_was_not_imported_is_never_written_over(tmp_path):
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    np.save(theirs / "S1.npy", layouts.FEATURES)
+    write_bag(ours / "S1.h5", layouts.FEATURES[:9], facts=BagFacts(source="mirror slides"))
+    assert "was not imported" in import_folder(theirs, ours).files[0].remarks[0]
+    assert read_facts(ours / "S1.h5").source == "mirror slides"
+
+
+def test_the_originals_are_left_as_they_are(mixed, tmp_path):
+    before = {path: path.read_bytes() for path in mixed.rglob("*") if path.is_file()}
+    import_folder(mixed, tmp_path / "ours")
+    assert before == {path: path.read_bytes() for path in mixed.rglob("*") if path.is_file()}
+    with pytest.raises(DataError, match="name another --output"):
+        import_folder(mixed, mixed)
+
+
+def test_resolutions_come_as_a_number_or_a_table_and_must_be_plausible(tmp_path):
+    assert read_slide_mpp("0.25") == 0.25
+    (tmp_path / "mpp.csv").write_text("slide_id,mpp\nS1,0.25\nS2,0.5\n")
+    assert read_slide_mpp(str(tmp_path / "mpp.csv")) == {"S1": 0.25, "S2": 0.5}
+    (tmp_path / "mpp.csv").write_text("slide_id,mpp\nS1,25\nS2,fine\n")
+    with pytest.raises(DataError, match=r"(?s)25 um/px is not between 0\.1 and 1\.5.*fine"):
+        read_slide_mpp(str(tmp_path / "mpp.csv"))
+
+
+def test_resolutions_of_a_table_are_each_slides_own(tmp_path):
+    layouts.stamp(tmp_path / "theirs", "S1", mpp=0.25)
+    layouts.stamp(tmp_path / "theirs", "S2", mpp=0.5)
+    import_folder(tmp_path / "theirs", tmp_path / "ours", slide_mpp={"S1": 0.25})
+    facts = [read_facts(tmp_path / "ours" / f"S{n}.h5") for n in (1, 2)]
+    assert [(one.slide_mpp, one.tile_level0_px) for one in facts] == [(0.25, 1024), (None, None)]
+
+
+def test_the_command_prints_every_file_and_ends_badly_where_one_failed(mixed, tmp_path):
+    call = ["import", str(mixed), "--output", str(tmp_path / "ours"), "--encoder", "uni_v1"]
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, call)
+    assert done.exit_code == 1
+    assert all(name in done.output for name in EXPECTED)
+    assert "4 imported" in done.output and "4 failed" in done.output
+    for name in ("html.h5", "P2.pt"):
+        (mixed / name).unlink()
+    for number in (2, 3):
+        (mixed / f"trident/20.0x_512px_0px_overlap/features_uni_v1/T{number}.h5").unlink()
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, call)
+    assert done.exit_code == 0, done.output
+    assert "4 already" in done.output
+
+
+def test_a_folder_without_any_features_ends_badly(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "a.txt").touch()
+    done = CliRunner().invoke(app, ["import", str(tmp_path / "theirs"), "--output", str(tmp_path / "ours")])
+    assert done.exit_code == 1 and "no tile features" in done.output

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from lifelines.statistics import logrank_test
+from made_predictions import survival
 from report_inputs import make_inputs, scores_of
 
 from mirror.data.selection import Criterion, Scope, Selection
@@ -13,6 +14,7 @@ from mirror.evaluation.findings import (
     Opening,
     Verdict,
     chance,
+    headline_intervals,
     headlines,
     is_learned,
     median_follow_up,
@@ -24,6 +26,7 @@ from mirror.evaluation.findings import (
     split_by_risk,
     verdicts,
 )
+from mirror.evaluation.pictures import signed
 from mirror.evaluation.report import ReportInputs
 from mirror.evaluation.representations import recipes
 
@@ -208,3 +211,32 @@ def test_chance_is_known_only_where_classes_do_not_matter_or_count_the_same():
     assert chance("auroc", classes=3) == chance("c_index", classes=0) == 0.5
     assert chance("balanced_accuracy", classes=4) == 0.25
     assert chance("accuracy", classes=4) is None and chance("balanced_accuracy", classes=0) is None
+
+
+def test_a_headline_with_an_interval_says_it_and_whether_zero_is_within() -> None:
+    names = {"fused": 5.0, "raw_fused": 0.0}
+    predictions = pd.concat(
+        [survival(seed=0, signal=signal).assign(representation=name) for name, signal in names.items()]
+    )
+    scores = scores_of({"fused": [0.8, 0.82, 0.81], "raw_fused": [0.5, 0.52, 0.51]}, task="survival", protocol="cox")
+    intervals = headline_intervals(scores, predictions, seed=0, resamples=200)
+    (key,) = intervals
+    assert key == ("survival", "cox", "c_index")
+    found = intervals[key]
+    assert 0 < found.low < found.estimate < found.high
+    (verdict,) = headlines(verdicts(scores))
+    people = pd.DataFrame({"has_expression": [True] * 60})
+    said = opening([verdict._replace(interval=found)], scores=scores, patients=people).sure
+    assert f"between {signed(found.low)} and {signed(found.high)} (95 % interval; zero is outside it)" in said
+    assert "not that of another training" in said
+    within = found._replace(low=-0.1)
+    said = opening([verdict._replace(interval=within)], scores=scores, patients=people).sure
+    assert "zero is within it" in said
+
+
+def test_of_a_metric_where_lower_is_better_the_lower_side_leads() -> None:
+    scores = scores_of({"fused": [0.10, 0.12], "slide": [0.3, 0.3], "raw_fused": [0.2, 0.2], "pca8_fused": [0.4, 0.4]})
+    (verdict,) = verdicts(scores.assign(metric="calibration_error"))
+    assert (verdict.learned, verdict.baseline) == ("fused", "raw_fused")
+    assert verdict.differences == pytest.approx((0.1, 0.08))
+    assert verdict.ahead == 2

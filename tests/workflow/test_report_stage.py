@@ -15,10 +15,10 @@ from mirror.config import Config, load_config
 from mirror.data.cohort import Cohort
 from mirror.errors import ArtefactError
 from mirror.evaluation.findings import metric_label, protocol_label, task_label
-from mirror.evaluation.scores import read_scores, summarise
+from mirror.evaluation.scores import read_intervals, read_scores, summarise
 from mirror.workflow.cohort import cohort_folder, prepare_cohort
 from mirror.workflow.embed import embed_run
-from mirror.workflow.evaluate import evaluate_runs, scores_file
+from mirror.workflow.evaluate import evaluate_runs, intervals_file, scores_file
 from mirror.workflow.pretrain import pretrain_fold, wanted_runs
 from mirror.workflow.report import write_report
 
@@ -79,14 +79,15 @@ def cells(page: str) -> dict[tuple[str, str, str, str], str]:
 def test_every_number_of_the_tables_is_that_of_the_scores(config: Config, page: str) -> None:
     summary = summarise(read_scores(scores_file(config)))
     assert (summary["undefined"] == 0).all()
+    intervals = read_intervals(intervals_file(config))[["task", "representation", "protocol", "metric", "low", "high"]]
     assert cells(page) == {
         (
             task_label(row.task),
             row.representation,
             protocol_label(row.protocol),
             metric_label(row.metric),
-        ): f"{row.mean:.3f}\N{PLUS-MINUS SIGN}{row.sd:.3f}"
-        for row in summary.itertuples()
+        ): f"{row.mean:.3f}\N{PLUS-MINUS SIGN}{row.sd:.3f}{row.low:.3f} to {row.high:.3f}"
+        for row in summary.merge(intervals, on=["task", "representation", "protocol", "metric"]).itertuples()
     }
 
 

@@ -16,8 +16,10 @@ from lifelines import KaplanMeierFitter
 from lifelines.statistics import logrank_test
 
 from mirror.data.selection import Selection
+from mirror.evaluation.bootstrap import RESAMPLES, Interval, paired_difference, shared_patients
 from mirror.evaluation.metrics import LOWER_IS_BETTER
-from mirror.evaluation.pictures import Survivors
+from mirror.evaluation.pictures import Survivors, signed
+from mirror.seeding import rng_for
 
 METRICS = {
     "auroc": "AUROC",
@@ -54,6 +56,8 @@ class Verdict(NamedTuple):
     baseline: str
     baseline_mean: float
     differences: tuple[float, ...]
+    interval: Interval | None = None
+    """Of the mean difference, from the patients drawn anew; signed as `differences`."""
 
     @property
     def mean(self) -> float:
@@ -201,6 +205,26 @@ def verdicts(scores: pd.DataFrame) -> list[Verdict]:
     return found
 
 
+def headline_intervals(
+    scores: pd.DataFrame, predictions: pd.DataFrame, *, seed: int, resamples: int = RESAMPLES
+) -> dict[tuple[str, str, str], Interval]:
+    """Task, protocol and metric of each headline -> the paired interval of its difference, positive for learned better.
+
+    Of the patients whom both sides judged. Headlines whose predictions are not there are left out.
+    """
+    found: dict[tuple[str, str, str], Interval] = {}
+    for verdict in headlines(verdicts(scores)):
+        judged = predictions[predictions["protocol"] == verdict.protocol]
+        sides = [judged[judged["representation"] == name] for name in (verdict.learned, verdict.baseline)]
+        both = shared_patients(*(sides if direction(verdict.metric) > 0 else sides[::-1]))
+        if not any(side.empty for side in both):
+            rng = rng_for(seed, "bootstrap", "headlines")
+            found[verdict.task, verdict.protocol, verdict.metric] = paired_difference(
+                *both, metric=verdict.metric, rng=rng, resamples=resamples
+            )
+    return found
+
+
 def headlines(found: Sequence[Verdict]) -> list[Verdict]:
     """The verdict of the preferred metric for each task and protocol, the foremost protocol of a task first."""
     first: dict[tuple[str, str], Verdict] = {}
@@ -225,7 +249,10 @@ def opening(chosen: Sequence[Verdict], *, scores: pd.DataFrame, patients: pd.Dat
     sure = "; ".join(_sure(verdict) for verdict in by_task.values())
     chosen_from = scores["representation"].nunique()
     picked = "each side is the best of several on these same folds, and " if chosen_from > 2 else ""
-    caution = f"{picked}no test of significance was made"
+    if any(verdict.interval for verdict in by_task.values()):
+        caution = f"{picked}an interval holds the chance of having met these patients, not that of another training"
+    else:
+        caution = f"{picked}no test of significance was made"
     return Opening(asked, _sentence(found), _sentence(f"{sure}; {caution}"))
 
 
@@ -332,6 +359,13 @@ def _found(verdict: Verdict) -> str:
 def _sure(verdict: Verdict) -> str:
     task, folds = task_label(verdict.task), len(verdict.differences)
     spread = f"spread over folds (sd {verdict.spread:.3f})"
+    if verdict.interval is not None and not np.isnan(verdict.interval.low):
+        low, high = signed(verdict.interval.low), signed(verdict.interval.high)
+        zero = "zero is within it" if verdict.interval.low <= 0 <= verdict.interval.high else "zero is outside it"
+        return (
+            f"for {task}, drawing the patients anew puts the difference between {low} and {high} (95 % interval; "
+            f"{zero}), and learned is ahead in {verdict.ahead} of {folds} folds"
+        )
     if verdict.outcome == "one fold":
         return f"{task} was measured on one fold only, which cannot show how far chance moves the difference"
     if verdict.outcome != "undecided":

@@ -23,6 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator, NullFormatter
 from numpy.typing import NDArray
 
+from mirror.evaluation.calibration import Calibrated
+
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")
 OTHER = "#9AA0A6"
 LEARNED, BASELINE, REFERENCE = "#0072B2", "#5F6368", "#D55E00"
@@ -55,11 +57,12 @@ _PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
 
 
 class Dots(NamedTuple):
-    """One row of a dot picture: a value a fold, and whether what gave them was learned here."""
+    """One row of a dot picture: a value a fold, whether what gave them was learned here, and the 95 % interval."""
 
     label: str
     values: tuple[float, ...]
     learned: bool
+    interval: tuple[float, float] | None = None
 
 
 class Survivors(NamedTuple):
@@ -71,7 +74,7 @@ class Survivors(NamedTuple):
 
 
 def score_picture(rows: Sequence[Dots], *, reference: float | None, chance: float | None, description: str) -> str:
-    """Every fold as a small dot and the mean as a large one, a row a representation, learned rows on top.
+    """Every fold as a small dot, the mean as a large one with its interval; a row a representation, learned on top.
 
     `reference` draws a line through the picture (the best baseline's mean), `chance` a dotted one where it is in sight.
     """
@@ -81,10 +84,12 @@ def score_picture(rows: Sequence[Dots], *, reference: float | None, chance: floa
             colour, marker = (LEARNED, "o") if row.learned else (BASELINE, "D")
             mean = float(np.mean(row.values))
             axes.plot(row.values, [place] * len(row.values), "o", color=colour, alpha=0.4, markersize=3.6, mew=0)
+            if row.interval is not None:
+                axes.plot(row.interval, [place] * 2, color=colour, linewidth=1.6, alpha=0.75, zorder=2)
             axes.plot(mean, place, marker, color=colour, markersize=7.5 if row.learned else 6, mew=1.2, mec="white")
             weight = "bold" if row.learned else "normal"
             axes.text(1.03, place, f"{mean:.3f}", transform=_across(axes), va="center", fontsize=9.5, weight=weight)
-        values = np.concatenate([row.values for row in rows])
+        values = np.concatenate([[*row.values, *(row.interval or ())] for row in rows])
         margin = max(0.02, 0.05 * float(np.ptp(values)))
         axes.set_xlim(values.min() - margin, min(values.max() + margin, 1.0 + margin / 2))
         if reference is not None:
@@ -107,7 +112,8 @@ def score_picture(rows: Sequence[Dots], *, reference: float | None, chance: floa
 
 
 def difference_picture(rows: Sequence[Dots], *, description: str) -> str:
-    """A difference a fold as dots around zero, their mean, and a bar of one standard deviation to each side.
+    """A difference a fold as dots around zero, their mean, and its interval as a bar (one standard deviation to each
+    side where there is none).
 
     A label of two lines stands above its row, the second line faint.
     """
@@ -117,10 +123,10 @@ def difference_picture(rows: Sequence[Dots], *, description: str) -> str:
         reach = 1.12 * max(0.01, *(abs(value) for row in rows for value in row.values))
         for place, row in enumerate(rows):
             mean, count = float(np.mean(row.values)), len(row.values)
-            if count > 1:
-                spread = float(np.std(row.values, ddof=1))
-                reach = max(reach, 1.05 * (abs(mean) + spread))
-                axes.plot([mean - spread, mean + spread], [place + 0.2] * 2, color=LEARNED, linewidth=8, alpha=0.18)
+            spread = float(np.std(row.values, ddof=1)) if count > 1 else 0.0
+            low, high = row.interval or (mean - spread, mean + spread)
+            reach = max(reach, 1.05 * abs(low), 1.05 * abs(high))
+            axes.plot([low, high], [place + 0.2] * 2, color=LEARNED, linewidth=8, alpha=0.18)
             axes.plot(row.values, [place + 0.2] * count, "o", color=LEARNED, alpha=0.5, markersize=5.5, mew=0)
             axes.plot(mean, place + 0.2, "D", color=LEARNED, markersize=8.5, mec="white", mew=1.3)
             title, _, pair = row.label.partition("\n")
@@ -188,6 +194,30 @@ def survival_picture(groups: Sequence[Survivors], *, until: float, description: 
         axes.set_xlabel("months of follow-up", labelpad=2)
         axes.grid(axis="y")
         _numbers_at_risk(axes, groups, until=until)
+        return _svg(figure, description)
+
+
+def reliability_picture(groups: Sequence[Calibrated], *, learned: bool, low: float, description: str) -> str:
+    """Predicted chance across, observed up, with its interval; on the line both agree. Both axes go from `low` to 1."""
+    with _figure(250, 230) as figure:
+        axes = _place(figure, left=52, right=12, top=8, bottom=42)
+        colour = LEARNED if learned else BASELINE
+        axes.plot([low, 1], [low, 1], color=FAINT, linewidth=1.1, linestyle=":")
+        most = max(group.patients for group in groups)
+        for group in groups:
+            axes.plot([group.predicted] * 2, [group.low, group.high], color=colour, linewidth=1.2, alpha=0.55)
+            size = 3 + 6 * float(np.sqrt(group.patients / most))
+            marker = "o" if learned else "D"
+            axes.plot(group.predicted, group.observed, marker, color=colour, markersize=size, mec="white")
+        margin = 0.04 * (1 - low)
+        axes.set_xlim(low - margin, 1 + margin)
+        axes.set_ylim(low - margin, 1 + margin)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+            axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+        axes.set_xlabel("predicted", labelpad=2)
+        axes.set_ylabel("observed", labelpad=2)
+        axes.grid()
         return _svg(figure, description)
 
 

@@ -7,7 +7,7 @@ sections of the page. User text (names, patients, configuration) reaches the pag
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -17,6 +17,8 @@ import pandas as pd
 
 from mirror.errors import DataError
 from mirror.evaluation import pictures
+from mirror.evaluation.bootstrap import Interval
+from mirror.evaluation.calibration import Calibrated, nearest_horizon, reliability, survival_reliability
 from mirror.evaluation.findings import (
     METRICS,
     PROTOCOLS,
@@ -39,6 +41,7 @@ from mirror.evaluation.findings import (
     task_label,
     verdicts,
 )
+from mirror.evaluation.intervals import INTERVAL_COLUMNS
 from mirror.evaluation.pictures import Dots, signed
 from mirror.evaluation.scores import summarise
 
@@ -64,6 +67,7 @@ class ReportInputs:
     `mirror evaluate` writes them. `histories` (seed, fold) -> a mapping an epoch: `epoch` and named terms. `embedding`
     one row a point of one run: patient, modality (slide | expression), label, role, and either x and y or vector
     columns. `facts` what was run, a line each, `Finished` also on top: the page has no clock.
+    `intervals` as `mirror evaluate` writes them, `differences` as `headline_intervals` gives them; both may be empty.
     """
 
     name: str
@@ -79,6 +83,8 @@ class ReportInputs:
     histories: Mapping[tuple[int, int], Sequence[Mapping[str, float]]]
     embedding: pd.DataFrame
     facts: Mapping[str, str]
+    intervals: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(INTERVAL_COLUMNS)))
+    differences: Mapping[tuple[str, str, str], Interval] = field(default_factory=dict[tuple[str, str, str], Interval])
 
 
 def render_report(inputs: ReportInputs) -> str:
@@ -94,16 +100,21 @@ def render_report(inputs: ReportInputs) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     source = (resources.files("mirror.evaluation") / "report.html.j2").read_text(encoding="utf-8")
-    chosen = headlines(verdicts(inputs.scores))
+    chosen = [
+        verdict._replace(interval=inputs.differences.get((verdict.task, verdict.protocol, verdict.metric)))
+        for verdict in headlines(verdicts(inputs.scores))
+    ]
     return environment.from_string(source).render(
         inputs=inputs,
         opening=opening(chosen, scores=inputs.scores, patients=inputs.patients),
         differences=_differences(chosen),
+        drawn_anew=any(verdict.interval for verdict in chosen),
         flow=_flow(inputs),
         listed=inputs.excluded.head(LISTED).fillna("").to_dict("records"),
         people=_people(inputs.patients),
         tasks=_tasks(inputs),
         survival=_survival(inputs),
+        calibration=_calibration(inputs),
         map=_map(inputs.embedding),
         terms=_terms(inputs.histories),
     )
@@ -117,12 +128,17 @@ def _differences(chosen: Sequence[Verdict]) -> str | None:
             f"{representation_label(verdict.baseline)}",
             verdict.differences,
             learned=True,
+            interval=_ends(verdict.interval),
         )
         for verdict in chosen
     ]
     said = "; ".join(f"{row.label}: {signed(float(np.mean(row.values)))}".replace("\n", ", ") for row in rows)
     description = f"Best learned representation minus best baseline, a dot a fold. {said}."
     return pictures.difference_picture(rows, description=description) if rows else None
+
+
+def _ends(interval: Interval | None) -> tuple[float, float] | None:
+    return None if interval is None or np.isnan(interval.low) else (interval.low, interval.high)
 
 
 def _flow(inputs: ReportInputs) -> list[dict[str, Any]]:
@@ -177,7 +193,8 @@ def _tasks(inputs: ReportInputs) -> list[dict[str, Any]]:
             key=lambda pair: (rank(pair[0], PROTOCOLS), pair[0], rank(pair[1], METRICS), pair[1]),
         )
         names = sorted(dict.fromkeys(part["representation"]), key=lambda name: not is_learned(name))
-        panels = [_panel(folds, names, column, task=task, classes=classes) for column in columns]
+        intervals = _intervals(inputs.intervals, task)
+        panels = [_panel(folds, names, column, intervals=intervals, task=task, classes=classes) for column in columns]
         # One metric is enough to see who leads; pictures of the others are folded away below it.
         foremost = min((metric for _, metric in columns), key=lambda name: rank(name, METRICS))
         tasks.append(
@@ -185,19 +202,37 @@ def _tasks(inputs: ReportInputs) -> list[dict[str, Any]]:
                 "title": task_label(task),
                 "panels": [panel for panel, column in zip(panels, columns, strict=True) if column[1] == foremost],
                 "folded": [panel for panel, column in zip(panels, columns, strict=True) if column[1] != foremost],
-                "table": _table(part, names, columns),
+                "table": _table(part, names, columns, intervals),
             }
         )
     return tasks
 
 
+def _intervals(intervals: pd.DataFrame, task: str) -> dict[tuple[str, str, str], tuple[float, float]]:
+    """Representation, protocol, metric -> ends of the 95 % interval, of those that are defined."""
+    known = intervals[intervals["task"] == task].dropna(subset=["low", "high"])
+    keys = zip(known["representation"], known["protocol"], known["metric"], strict=True)
+    ends = zip(known["low"].astype(float), known["high"].astype(float), strict=True)
+    return dict(zip(((str(a), str(b), str(c)) for a, b, c in keys), ends, strict=True))
+
+
 def _panel(
-    by_fold: pd.DataFrame, names: Sequence[str], column: tuple[str, str], *, task: str, classes: int
+    by_fold: pd.DataFrame,
+    names: Sequence[str],
+    column: tuple[str, str],
+    *,
+    intervals: Mapping[tuple[str, str, str], tuple[float, float]],
+    task: str,
+    classes: int,
 ) -> dict[str, Any]:
     protocol, metric = column
     cells = by_fold[(by_fold["protocol"] == protocol) & (by_fold["metric"] == metric)]
     values = {name: tuple(cells.loc[cells["representation"] == name, "value"].astype(float)) for name in names}
-    rows = [Dots(representation_label(name), found, is_learned(name)) for name, found in values.items() if found]
+    rows = [
+        Dots(representation_label(name), found, is_learned(name), intervals.get((name, *column)))
+        for name, found in values.items()
+        if found
+    ]
     baselines = [float(np.mean(row.values)) for row in rows if not row.learned]
     title = f"{metric_label(metric)}, {protocol_label(protocol)}"
     said = "; ".join(f"{row.label} {np.mean(row.values):.3f}" for row in rows)
@@ -210,8 +245,13 @@ def _panel(
     return {"title": title, "svg": picture}
 
 
-def _table(summary: pd.DataFrame, names: Sequence[str], columns: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Rows of cells; a cell has `mean`, `sd` and `folds`, and is marked where it is the column's best of its side."""
+def _table(
+    summary: pd.DataFrame,
+    names: Sequence[str],
+    columns: Sequence[tuple[str, str]],
+    intervals: Mapping[tuple[str, str, str], tuple[float, float]],
+) -> dict[str, Any]:
+    """Rows of cells; a cell has `mean`, `sd`, `folds`, `interval`, and whether it is the column's best of its side."""
     found = summary.set_index(["representation", "protocol", "metric"])[["mean", "sd", "folds"]].to_dict("index")
     best = {
         (column, side): max(
@@ -228,7 +268,10 @@ def _table(summary: pd.DataFrame, names: Sequence[str], columns: Sequence[tuple[
             "label": representation_label(name),
             "code": name,
             "learned": is_learned(name),
-            "cells": [_cell(found.get((name, *column)), best[column, is_learned(name)]) for column in columns],
+            "cells": [
+                _cell(found.get((name, *column)), best[column, is_learned(name)], intervals.get((name, *column)))
+                for column in columns
+            ],
         }
         for name in names
     ]
@@ -241,14 +284,17 @@ def _table(summary: pd.DataFrame, names: Sequence[str], columns: Sequence[tuple[
             for heading, side in (("Learned", True), ("Baselines, no training", False))
         ],
         "folds": sorted(set(summary["folds"].astype(int))),
+        "drawn_anew": bool(intervals),
     }
 
 
-def _cell(found: Mapping[Any, float] | None, best: float | None) -> dict[str, Any] | None:
+def _cell(
+    found: Mapping[Any, float] | None, best: float | None, interval: tuple[float, float] | None
+) -> dict[str, Any] | None:
     if found is None:
         return None
     sd = None if np.isnan(found["sd"]) else found["sd"]
-    return {**found, "sd": sd, "best": best is not None and found["mean"] == best}
+    return {**found, "sd": sd, "best": best is not None and found["mean"] == best, "interval": interval}
 
 
 def _survival(inputs: ReportInputs) -> list[dict[str, Any]]:
@@ -260,10 +306,7 @@ def _survival(inputs: ReportInputs) -> list[dict[str, Any]]:
     protocol = "cox" if (with_risk["protocol"] == "cox").any() else "discrete"
     predicted = with_risk[with_risk["protocol"] == protocol]
     ranked = summary[(summary["protocol"] == protocol) & (summary["metric"] == "c_index")]
-    ranked = ranked[ranked["representation"].isin(predicted["representation"])].sort_values("mean", ascending=False)
-    learned = [name for name in ranked["representation"] if is_learned(name)]
-    baselines = [name for name in ranked["representation"] if not is_learned(name)]
-    shown = [*(["fused"] if "fused" in learned else learned[:1]), *baselines[:1]]
+    shown = _shown(inputs.scores, predicted, protocol=protocol, metric="c_index")
     tried = (split_by_risk(predicted, inputs.patients, representation=name) for name in shown)
     splits = [split for split in tried if split is not None]
     means = ranked.set_index("representation")["mean"]
@@ -296,6 +339,50 @@ def _survival_panel(split: RiskSplit, *, protocol: str, c_index: float, until: f
         if groups
         else "",
     }
+
+
+def _calibration(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """Subtype and survival of the fused representation and the best baseline, where chances were predicted."""
+    predictions = inputs.predictions
+    if predictions.empty:
+        return []
+    months = nearest_horizon(predictions)
+    panels: list[dict[str, Any]] = []
+    for protocol, metric in (("linear", "auroc"), ("cox", "c_index")):
+        part = predictions[predictions["protocol"] == protocol]
+        for name in _shown(inputs.scores, part, protocol=protocol, metric=metric):
+            judged = part[part["representation"] == name]
+            if metric == "auroc":
+                groups, of = reliability(judged), "subtype"
+            elif months is not None:
+                groups, of = survival_reliability(judged, months=months), f"survival at {months:g} months"
+            else:
+                continue
+            if groups:
+                panels.append(_calibration_panel(groups, name=name, of=f"{of}, {protocol_label(protocol)}"))
+    return panels
+
+
+def _calibration_panel(groups: Sequence[Calibrated], *, name: str, of: str) -> dict[str, Any]:
+    said = "; ".join(f"{100 * group.predicted:.0f} % predicted, {100 * group.observed:.0f} % seen" for group in groups)
+    lowest = min(min(group.predicted, group.low) for group in groups)
+    svg = pictures.reliability_picture(
+        groups,
+        learned=is_learned(name),
+        low=max(0.0, float(np.floor(10 * lowest) / 10)),
+        description=f"Calibration of {of}, {representation_label(name)}: {said}.",
+    )
+    return {"title": representation_label(name), "learned": is_learned(name), "of": of, "svg": svg}
+
+
+def _shown(scores: pd.DataFrame, predictions: pd.DataFrame, *, protocol: str, metric: str) -> list[str]:
+    """The fused (or best learned) representation and the best baseline of a protocol, of those with predictions."""
+    summary = summarise(scores).dropna(subset=["mean"])
+    ranked = summary[(summary["protocol"] == protocol) & (summary["metric"] == metric)]
+    ranked = ranked[ranked["representation"].isin(predictions["representation"])].sort_values("mean", ascending=False)
+    learned = [name for name in ranked["representation"] if is_learned(name)]
+    baselines = [name for name in ranked["representation"] if not is_learned(name)]
+    return [*(["fused"] if "fused" in learned else learned[:1]), *baselines[:1]]
 
 
 def _map(embedding: pd.DataFrame) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from mirror.artefacts import SCHEMA, write_aside
 from mirror.errors import ArtefactError
+from mirror.evaluation.intervals import INTERVAL_COLUMNS
 from mirror.evaluation.judged import PREDICTED_BY, Score
 
 
@@ -67,6 +68,17 @@ def write_predictions(path: Path, predictions: pd.DataFrame, *, provenance: Mapp
 def read_predictions(path: Path) -> pd.DataFrame:
     """Read what `write_predictions` wrote. Raises `ArtefactError` as `read_scores` does."""
     return _read(path, kind="predictions", columns=PREDICTION_COLUMNS)
+
+
+def write_intervals(path: Path, intervals: pd.DataFrame, *, provenance: Mapping[str, Any] | None = None) -> None:
+    """Write intervals as parquet in one step. Raises `ArtefactError` when a column of `INTERVAL_COLUMNS` is missing."""
+    _require(path, intervals, INTERVAL_COLUMNS)
+    _write(path, intervals, kind="intervals", provenance=provenance or {})
+
+
+def read_intervals(path: Path) -> pd.DataFrame:
+    """Read what `write_intervals` wrote. Raises `ArtefactError` as `read_scores` does."""
+    return _read(path, kind="intervals", columns=INTERVAL_COLUMNS)
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

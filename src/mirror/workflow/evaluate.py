@@ -19,15 +19,18 @@ from mirror.data.panel import GenePanel
 from mirror.errors import ArtefactError
 from mirror.evaluation import metrics
 from mirror.evaluation.embed import load_embeddings
+from mirror.evaluation.intervals import interval_table
 from mirror.evaluation.protocols import FoldResult, evaluate_fold
 from mirror.evaluation.representations import PatientTable
 from mirror.evaluation.scores import (
     RunOrigin,
+    read_intervals,
     read_predictions,
     read_provenance,
     read_scores,
     score_table,
     stamped,
+    write_intervals,
     write_predictions,
     write_scores,
 )
@@ -47,6 +50,11 @@ def predictions_file(config: Config) -> Path:
     return config.output / "predictions.parquet"
 
 
+def intervals_file(config: Config) -> Path:
+    """The intervals of the scores."""
+    return config.output / "intervals.parquet"
+
+
 def account_file(config: Config) -> Path:
     """Who took part in each number, and what could not be computed and why."""
     return config.output / "evaluation.json"
@@ -59,7 +67,7 @@ def evaluate_runs(
     jobs: int = 1,
     progress: Progress = silent,
 ) -> pd.DataFrame:
-    """Score every run of the configuration and write scores, predictions and the account of who took part.
+    """Score every run of the configuration and write scores, intervals, predictions and the account.
 
     All representations, or only `representations`. Scores that are there already and were made from these embeddings
     with these settings are left as they are. Returns the scores. Raises `ArtefactError` when a run has not been
@@ -99,7 +107,7 @@ def score_tables(
     jobs: int = 1,
     progress: Progress = silent,
 ) -> pd.DataFrame:
-    """Judge the patients as each of `tables` describes them on the (seed, fold) of `runs`, and write the three files.
+    """Judge the patients as each of `tables` describes them on the (seed, fold) of `runs`, and write the four files.
 
     `mark` is the fingerprint of everything that went in. Returns the scores.
     """
@@ -125,10 +133,12 @@ def score_tables(
         scores.append(score_table(result.scores, origin))
         predictions.append(stamped(result.predictions, origin))
         account.append({"seed": seed, "fold": fold.number, **_account(result)})
-    write_predictions(predictions_file(config), pd.concat(predictions, ignore_index=True), provenance=provenance)
+    joined, predicted = pd.concat(scores, ignore_index=True), pd.concat(predictions, ignore_index=True)
+    intervals = interval_table(joined, predicted, seed=config.seeds[0], progress=progress)
+    write_predictions(predictions_file(config), predicted, provenance=provenance)
+    write_intervals(intervals_file(config), intervals, provenance=provenance)
     write_json(account_file(config), {"fingerprint": mark, "runs": account})
-    joined = pd.concat(scores, ignore_index=True)
-    # Last: scores of this fingerprint say that the other two files belong to them.
+    # Last: scores of this fingerprint say that the other files belong to them.
     write_scores(scores_file(config), joined, provenance=provenance)
     return joined
 
@@ -195,11 +205,12 @@ def _account(result: FoldResult) -> dict[str, Any]:
 
 
 def current_scores(config: Config, mark: str) -> pd.DataFrame | None:
-    """The scores that are there, if all three files are whole and of this fingerprint."""
-    files = (scores_file(config), predictions_file(config))
+    """The scores that are there, if all four files are whole and of this fingerprint."""
+    files = (scores_file(config), predictions_file(config), intervals_file(config))
     with suppress(ArtefactError):  # missing, damaged or of another version: they are made (again)
         marks = [read_provenance(file).get("fingerprint") for file in files]
         if {mark} == {*marks, read_json(account_file(config)).get("fingerprint")}:
             read_predictions(predictions_file(config))
+            read_intervals(intervals_file(config))
             return read_scores(scores_file(config))
     return None

@@ -16,13 +16,13 @@ from mirror.data.cohort import Cohort
 from mirror.data.floors import artefact_sentences
 from mirror.data.panel import GenePanel
 from mirror.evaluation.embed import load_embeddings
-from mirror.evaluation.findings import rows_by_choice
+from mirror.evaluation.findings import headline_intervals, rows_by_choice
 from mirror.evaluation.report import ReportInputs, render_report
-from mirror.evaluation.scores import read_predictions, read_scores
+from mirror.evaluation.scores import read_intervals, read_predictions, read_scores
 from mirror.training.loop import read_metrics
 from mirror.training.runs import RunFolder, run_folder
 from mirror.workflow.cohort import cohort_folder
-from mirror.workflow.evaluate import account_file, predictions_file, scores_file
+from mirror.workflow.evaluate import account_file, intervals_file, predictions_file, scores_file
 from mirror.workflow.pretrain import wanted_runs
 
 S = TypeVar("S", bound=Section)
@@ -61,6 +61,8 @@ def write_report(config: Config) -> Path:
         histories={key: read_metrics(run.metrics) for key, run in runs.items()},
         embedding=_points(cohort, next(iter(runs.values()))),
         facts=_facts(config, cohort, list(runs.values())),
+        intervals=read_intervals(intervals_file(config)),
+        differences=headline_intervals(scores, predictions, seed=config.seeds[0]),
     )
     write_text(report_file(config), render_report(inputs))
     return report_file(config)

@@ -28,7 +28,6 @@ ROOMS = {
     "simulate": "a cohort with known truth",
     "tasks": "networks and losses wired together",
     "compat": "checkpoints of the authors' code",
-    "slides": "slides to tile features, on LazySlide (extra `slides`)",
     "training": "one loop, resumable",
     "nn": "networks: tensors in, tensors out",
     "losses": "pure functions",

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from mirror.artefacts import write_text
 from mirror.config import Config, PublishedModelConfig, Section, read_preset
+from mirror.slides.settings import ExtractionConfig
 from mirror.sweep import SweepConfig
 
 PAGE = Path(__file__).resolve().parent / "configuration.md"
@@ -33,6 +34,13 @@ SWEEP_HEAD = """
 row replaces the sections `preset`, `model` and `pretraining` of a cohort's file.
 """
 
+SLIDES_HEAD = """
+# Every key of the settings of `mirror slides`
+
+A file of its own as well, because several cohorts may share the features of a slide. How to use it:
+[slides.md](slides.md).
+"""
+
 
 def page() -> str:
     """The page as Markdown, a table a section."""
@@ -40,7 +48,9 @@ def page() -> str:
     _describe(Config, "", read_preset("mirror"), sections)
     sweep: list[str] = []
     _describe(SweepConfig, "", None, sweep, root="A sweep's root")
-    return HEAD + "".join(sections) + SWEEP_HEAD + "".join(sweep)
+    slides: list[str] = []
+    _describe(ExtractionConfig, "", None, slides, root="The settings")
+    return HEAD + "".join(sections) + SWEEP_HEAD + "".join(sweep) + SLIDES_HEAD + "".join(slides)
 
 
 def _describe(section: type[Section], above: str, preset: Any, sections: list[str], *, root: str = "The root") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -45,7 +46,9 @@ def progress_bar(console: Console, title: str) -> Generator[Report]:
         bar.update(task, completed=done, total=total, note=note)
         reached = 10 * done // max(total, 1)
         if not console.is_terminal and late and reached > tenth:
-            console.print(f"{title}: {done}/{total} {note}", markup=False, highlight=False)
+            left = (time.monotonic() - begun) * (total - done) / done
+            about = f", about {timedelta(seconds=round(left))} left" if left >= 1 else ""
+            console.print(f"{title}: {done}/{total} {note}{about}", markup=False, highlight=False)
         tenth = max(tenth, reached)
 
     try:

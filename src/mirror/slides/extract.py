@@ -92,7 +92,8 @@ def extract_slide(
         overlap_px=config.overlap_px,
         tile_level0_px=float(grid.side),
         slide_mpp=resolution.mpp,
-        source=_source(mark),
+        source=f"mirror slides {version('mirror-pathology')}",
+        source_stamp=mark,
     )
     write_bag(files.features, features, coords=grid.coords, facts=facts, order_seed=ORDER_SEED)
     return Extracted(len(features), resolution, time.monotonic() - begun, waited)
@@ -101,13 +102,9 @@ def extract_slide(
 def is_extracted(path: Path, mark: str) -> bool:
     """True when `path` holds the whole features of just this slide under just these settings."""
     try:
-        return path.is_file() and (read_facts(path).source or "").endswith(f" {mark}")
+        return path.is_file() and read_facts(path).source_stamp == mark
     except DataError:
         return False
-
-
-def _source(mark: str) -> str:
-    return f"mirror slides {version('mirror-pathology')} {mark}"
 
 
 def _encode(

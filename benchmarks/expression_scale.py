@@ -5,7 +5,7 @@
 
 1. A gz text matrix of 197,044 transcripts x 2,000 samples (the Toil table has 10,535 samples) is read with the columns
    of 1,000 samples only. At most the numbers that are kept, twice, and a few blocks of text should be in memory.
-2. 1,000 samples x 197,044 transcripts (float32) are refined to a gene panel, standardised, with two threads.
+2. 1,000 samples x 197,044 transcripts (float32) are refined to a gene panel, standardised.
 
 Peak memory is that of the process (VmHWM, libraries included). The last line is one JSON object.
 """

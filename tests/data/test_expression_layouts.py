@@ -405,3 +405,22 @@ def test_a_truncated_gzip_with_a_cut_is_refused(tmp_path):
     (tmp_path / "m.tsv.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"m\.tsv\.gz cannot be read.*truncated"):
         read_expression(config(tmp_path / "m.tsv.gz", units="z-score"), patients=["P1"])
+
+
+def test_shares_are_of_all_that_was_measured_whatever_the_map_knows(tmp_path):
+    fpkm = pd.DataFrame({"P1": [3.0, 1, 4, 2], "P2": [1.0, 1, 0, 8]}, index=["T1", "T2", "T3", "T4"])
+    fpkm.rename_axis("id").to_csv(tmp_path / "m.tsv", sep="\t")
+    (tmp_path / "map.tsv").write_text("Level3\tSymbol\nT1\tA\nT2\tA\nT3\tB\n")  # T4 is not known to it
+    gene_map = GeneMapConfig(path=tmp_path / "map.tsv", identifier="Level3", symbol="Symbol")
+    settings = config(tmp_path / "m.tsv", units="FPKM", convert_to="log2(TPM + 1)", gene_map=gene_map, duplicates="sum")
+    read = read_expression(settings).table
+    tpm = fpkm / fpkm.sum() * 1e6
+    expected = np.log2(np.array([tpm.loc["T1"] + tpm.loc["T2"], tpm.loc["T3"]]) + 1)
+    np.testing.assert_allclose(read.values, expected.T, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["HiSeqV2", "HiSeqV2.gz"])
+def test_xena_tables_without_an_ending_have_tabs(name, tmp_path):
+    text = b"sample\tP1\tP2\nA\t3\t0\nB\t1\t1\n"
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    assert read_expression(config(tmp_path / name)).table.genes == ("A", "B")

@@ -145,10 +145,11 @@ def read_expression(config: ExpressionConfig, *, patients: Collection[str] | Non
         raise _no_overlap(source, [entry.item for entry in not_read], patients or (), also)
     _refuse_infinite(matrix, config.path)
     check_units(matrix.values, config.units, rows=matrix.rows, genes=matrix.columns, source=source)
-    matrix, genes_out = one_column_a_gene(matrix, config)
     units = config.units if config.convert_to is None else config.convert_to
     if config.convert_to is not None:
+        # Before any gene leaves or is joined with another: TPM and CPM are shares of all that was measured.
         matrix = matrix._replace(values=convert(matrix.values, config.units, config.convert_to, source=source))
+    matrix, genes_out = one_column_a_gene(matrix, config.model_copy(update={"units": units}))
     keep, rows_out = one_row_a_patient(matrix, config, strict=patients is None)
     if not keep:
         raise DataError(

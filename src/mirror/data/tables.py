@@ -180,9 +180,11 @@ def _require_columns(path: Path, present: Sequence[str], wanted: Sequence[str]) 
 
 
 def _read_header(path: Path, *, least: int = 2) -> _Header:
-    ending = next((ending for ending in _ENDINGS if path.name.lower().endswith(ending)), None)
+    ending = _ending(path)
     if ending is None:
-        raise DataError(f"{path} is none of {', '.join(_ENDINGS)}, .parquet; convert it to one of these")
+        raise DataError(
+            f"{path} is none of {', '.join(_ENDINGS)}, .parquet, nor without ending (tabs); name it by what it is"
+        )
     opener = gzip.open if ending.endswith(".gz") else open
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
@@ -196,6 +198,14 @@ def _read_header(path: Path, *, least: int = 2) -> _Header:
     if len(names) < least:
         raise DataError(f"{path} has {len(names)} columns; is it empty, or delimited by something else?")
     return _Header(names, lines, _ENDINGS[ending])
+
+
+def _ending(path: Path) -> str | None:
+    """The ending that says how a text table is delimited; Xena's own files, `HiSeqV2` or `HiSeqV2.gz`, have tabs."""
+    name = path.name.lower()
+    if "." not in name.removesuffix(".gz"):
+        return ".tsv.gz" if name.endswith(".gz") else ".tsv"
+    return next((ending for ending in _ENDINGS if name.endswith(ending)), None)
 
 
 def _batches(path: Path, header: _Header, kinds: Mapping[int, Any]) -> Generator[Any]:

@@ -81,7 +81,7 @@ class ExpressionConfig(Section):
     """Further columns that describe a row and are no numbers of it."""
     identifiers: Literal["patient", "tcga"] = "patient"
     """`patient`: names are patients as in the slide table. `tcga`: names are TCGA barcodes; tumour samples are used."""
-    units: str
+    units: Annotated[str, Field(min_length=1)]
     """What the numbers are, in words kept with the table, such as `log2(TPM + 0.001)` or `z-score of one study`."""
     convert_to: str | None = None
     """Units to take the numbers to before anything else; both must then be of the known form. Only FPKM becomes TPM

@@ -81,6 +81,9 @@ class ExpressionConfig(Section):
     """Further columns that describe a row and are no numbers of it."""
     identifiers: Literal["patient", "tcga"] = "patient"
     """`patient`: names are patients as in the slide table. `tcga`: names are TCGA barcodes; tumour samples are used."""
+    without_slide: Literal["leave_out", "keep"] = "leave_out"
+    """Patients of this table who have no slide: listed as left out, or kept, to be trained on and judged by their
+    expression. `keep` is for a table of this cohort alone; one of many diseases would bring patients of all of them."""
     units: Annotated[str, Field(min_length=1)]
     """What the numbers are, in words kept with the table, such as `log2(TPM + 0.001)` or `z-score of one study`."""
     convert_to: str | None = None
@@ -257,7 +260,8 @@ class PretrainingConfig(Section):
     optimiser: Literal["adam", "adamw"] = "adam"
     """`adamw` keeps weight decay apart from the gradient's moments."""
     one_modality: Literal["leave_out", "train"] = "leave_out"
-    """Training slides whose patients have no expression: left out of training, or feeding the slide's own terms."""
+    """Training patients who have one modality, slides without expression and expression without a slide
+    (`cohort.expression.without_slide: keep`): left out, or feeding that modality's standardisation and own terms."""
     pool_weight: Weight = 1.0
     """How much a patient of a pooled cohort counts in the canonical directions, against one of the own cohort."""
     checkpoint_seconds: Weight

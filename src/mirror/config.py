@@ -206,6 +206,9 @@ class CanonicalModelConfig(Section):
     """Whitened components a modality, and as many canonical directions."""
     private: Weight
     """Weight of what only one modality says, beside what both say, in the fused view; 0 leaves it out."""
+    tail: Annotated[int, Field(ge=0)] = 0
+    """Principal components of expression that follow the first `components`, at their natural scale beside the private
+    parts: what probes get is then nearly all that is linear in the profile."""
     hidden: Positive
     """Width of either network's middle."""
     dropout: Fraction

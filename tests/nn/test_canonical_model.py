@@ -137,3 +137,25 @@ def test_without_a_private_weight_the_fused_view_is_the_shared_part_alone(privat
     fused = mine.fused(u, v)
     torch.testing.assert_close(fused[:, :4], mine.correlations * (u + v))
     assert bool((fused[:, 4:] == 0).all()) == (private == 0.0)
+
+
+def test_the_tail_stands_in_what_probes_get_and_nowhere_else() -> None:
+    tiles, genes = pairs()
+    long = model(replace(SIZES, tail=3))
+    with torch.no_grad():
+        long.tail_axes.normal_(generator=torch.Generator().manual_seed(7))
+    short = model()
+    u, v, w = long.embed_slide(tiles), long.embed_expression(genes), short.embed_expression(genes)
+    assert v.shape == (3, long.expression_width) == (3, 7)
+    torch.testing.assert_close(v[:, :4], w)
+    torch.testing.assert_close(v[:, 4:], genes @ long.tail_axes)
+    views, others = long.views(u, v), short.views(u, w)
+    for name in views.keys() - {"X_expression", "X_fused"}:
+        torch.testing.assert_close(views[name], others[name])
+    torch.testing.assert_close(long.fused(u, v)[:, -3:], 0.3 * v[:, 4:])
+    torch.testing.assert_close(long.alone(v), torch.cat([short.alone(w), 0.15 * v[:, 4:]], dim=1))
+    torch.testing.assert_close(long.fused(u, v)[:, :-3], short.fused(u, w))
+    gap = torch.full_like(u, NAN)
+    assert long.views(gap, v)["X_fused"].isnan().all()
+    assert long.views(gap, v)["X_expression"].isfinite().all()
+    assert long.views(u, torch.full_like(v, NAN))["X_fused"].isnan().all()

@@ -23,6 +23,8 @@ from mirror.types import Progress, silent
 class Model(Protocol):
     """What either kind of model offers."""
 
+    @property
+    def expression_width(self) -> int: ...
     def to(self, device: torch.device, /) -> Self: ...
     def eval(self) -> Self: ...
     def embed_slide(self, tiles_BTD: Tensor, /) -> Tensor: ...
@@ -80,7 +82,8 @@ def embed_slides(
     x_slide = np.stack([*by_slide, *(absent for _ in without_slide)])
     x_raw = np.stack([*raw, *(np.full_like(raw[0], np.nan) for _ in without_slide)])
     by_patient = _embed_expression(model, expression, device=device)
-    x_expression = np.stack([by_patient.get(patient, absent) for patient in patients])
+    no_profile = np.full(model.expression_width, np.nan, dtype=np.float32)
+    x_expression = np.stack([by_patient.get(patient, no_profile) for patient in patients])
     views = model.views(torch.from_numpy(x_slide).to(device), torch.from_numpy(x_expression).to(device))
     named = {name: view.float().cpu().numpy() for name, view in views.items()}
     return Embeddings(names, patients, {**named, "X_raw_slide": x_raw})

@@ -80,12 +80,11 @@ class CanonicalPretraining:
 
 
 @torch.no_grad()
-def fit_readouts(model: CanonicalMirror, slide_NK: Tensor, expression_NK: Tensor) -> None:
-    """Fit the rotations before the probes on the trained components of training patients, NaN where one is missing."""
-    rho = model.correlations
-    fit_readout(model.slide_readout, rho * slide_NK)
-    fit_readout(model.expression_readout, rho * expression_NK)
-    fit_readout(model.fused_readout, model.fused(slide_NK, expression_NK))
+def fit_readouts(model: CanonicalMirror, slide_NK: Tensor, expression_NV: Tensor) -> None:
+    """Fit the rotations before the probes on the trained embeddings of training patients, NaN where one is missing."""
+    fit_readout(model.slide_readout, model.correlations * slide_NK)
+    fit_readout(model.expression_readout, model.alone(expression_NV))
+    fit_readout(model.fused_readout, model.fused(slide_NK, expression_NV))
 
 
 def canonical_sizes(config: CanonicalModelConfig, *, tile_dim: int, genes: int) -> CanonicalSizes:

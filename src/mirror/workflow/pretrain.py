@@ -234,7 +234,7 @@ def run_fingerprint(config: Config, cohort: Cohort, fold: Fold, seed: int) -> st
     patients = {*slides["patient"], *training_patients_without_slide(config, cohort, fold)}
     values = cohort.expression.of(sorted(patients & set(cohort.expression.patients)))
     mark = fingerprint(
-        config.model.model_dump(mode="json"),
+        config.model.model_dump(mode="json", exclude_defaults=True),
         # A switch at its published setting is no part of the mark: runs from before there was one stay what they are.
         config.pretraining.model_dump(mode="json", exclude=_INDIFFERENT, exclude_defaults=True),
         seed,

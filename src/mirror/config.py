@@ -209,6 +209,9 @@ class CanonicalModelConfig(Section):
     tail: Annotated[int, Field(ge=0)] = 0
     """Principal components of expression that follow the first `components`, at their natural scale beside the private
     parts: what probes get is then nearly all that is linear in the profile."""
+    correction: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of what the networks add to the closed form that probes get; the aligned views and the parts have all of
+    it. With `start: none` there is nothing else: 1."""
     hidden: Positive
     """Width of either network's middle."""
     dropout: Fraction

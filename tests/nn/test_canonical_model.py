@@ -159,3 +159,21 @@ def test_the_tail_stands_in_what_probes_get_and_nowhere_else() -> None:
     assert long.views(gap, v)["X_fused"].isnan().all()
     assert long.views(gap, v)["X_expression"].isfinite().all()
     assert long.views(u, torch.full_like(v, NAN))["X_fused"].isnan().all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_probes_get_the_share_of_the_correction_and_the_aligned_views_all_of_it(share: float) -> None:
+    tiles, genes = pairs()
+    part, whole, none = model(replace(SIZES, correction=share), trained=True), model(trained=True), model()
+    for other in (whole, none):
+        other.load_state_dict({**other.state_dict(), **dict(part.named_buffers())})
+    embedded = [(one.embed_slide(tiles), one.embed_expression(genes)) for one in (part, whole, none)]
+    assert embedded[0][0].shape == (3, part.slide_width) and embedded[0][1].shape == (3, part.expression_width)
+    for side, probed in enumerate(part.for_probes(*embedded[0])):
+        torch.testing.assert_close(probed, torch.lerp(embedded[2][side], embedded[1][side], share))
+    views, all_of_it = part.views(*embedded[0]), whole.views(*embedded[1])
+    for name in ("X_align_slide", "X_align_expression", "X_shared", "X_slide_private", "X_expression_private"):
+        torch.testing.assert_close(views[name], all_of_it[name])
+    if share == 0.0:
+        for name in ("X_slide", "X_expression", "X_fused"):
+            torch.testing.assert_close(views[name], none.views(*embedded[2])[name])

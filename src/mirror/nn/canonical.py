@@ -8,7 +8,8 @@ likewise, one shared z for both, which says what a patient's z is given both mod
 What expression varies by beyond its K components (the tail) has no part in that; probes get it beside the rest.
 
 Legend: B pairs, T tiles, D tile-feature width, G genes, K components, M those of the tail, V = K + M, P prototypes, F
-width of the fused view.
+width of the fused view; U and E columns of a slide's and an expression's embedding: K and V, or K more where probes get
+other components (`correction`).
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class CanonicalSizes:
     private: float
     start: Literal["canonical", "none"]
     tail: int = 0
+    correction: float = 1.0
 
 
 class CanonicalDraws(NamedTuple):
@@ -143,21 +145,38 @@ class CanonicalMirror(nn.Module):
             readout.reset()
 
     @property
+    def slide_width(self) -> int:
+        """Columns U of what `embed_slide` gives."""
+        return self.sizes.components * (1 if self.sizes.correction == 1 else 2)
+
+    @property
     def expression_width(self) -> int:
-        """Columns V of what `embed_expression` gives."""
-        return self.sizes.components + self.sizes.tail
+        """Columns E of what `embed_expression` gives."""
+        return self.slide_width + self.sizes.tail
 
     def embed_slide(self, tiles_BTD: Tensor, hidden_BT: Tensor | None = None) -> Tensor:
-        """Canonical components u (B, K) of slides of any number of tiles, of the visible ones where some are hidden."""
-        return self._slide(self._standard_tiles(tiles_BTD), hidden_BT)
+        """Canonical components u of slides of any number of tiles, of the visible ones where some are hidden, (B, U).
+
+        Where `correction` is not 1, those for probes follow after them.
+        """
+        return self._with_those_for_probes(*self._slide(self._standard_tiles(tiles_BTD), hidden_BT))
 
     def embed_expression(self, expression_BG: Tensor, hidden_BG: Tensor | None = None) -> Tensor:
-        """Canonical components v of profiles as the panel gives them, and after them their tail, (B, V)."""
+        """Canonical components v of profiles as the panel gives them, as of slides, and then the tail, (B, E)."""
         genes_BG = self._standard_genes(expression_BG)
-        v_BK = self._expression(genes_BG, hidden_BG)
+        v_BU = self._with_those_for_probes(*self._expression(genes_BG, hidden_BG))
         if not self.sizes.tail:
-            return v_BK
-        return torch.cat([v_BK, self._visible(genes_BG, hidden_BG) @ self.tail_axes], dim=1)
+            return v_BU
+        return torch.cat([v_BU, self._visible(genes_BG, hidden_BG) @ self.tail_axes], dim=1)
+
+    def for_probes(self, slide_NU: Tensor, expression_NE: Tensor) -> tuple[Tensor, Tensor]:
+        """The columns of either embedding that probes get: components (N, K), and components and tail (N, V)."""
+        k = self.sizes.components
+        return slide_NU[:, -k:], expression_NE[:, -(k + self.sizes.tail) :]
+
+    def _with_those_for_probes(self, closed_BK: Tensor, added_BK: Tensor) -> Tensor:
+        whole_BK, share = closed_BK + added_BK, self.sizes.correction
+        return whole_BK if share == 1 else torch.cat([whole_BK, closed_BK + share * added_BK], dim=1)
 
     def draw(self, batch: int, tiles: int, *, generator: torch.Generator, device: torch.device | str) -> CanonicalDraws:
         """Which inputs one forward hides."""
@@ -174,7 +193,8 @@ class CanonicalMirror(nn.Module):
     def forward(self, tiles_BTD: Tensor, expression_BG: Tensor, draws: CanonicalDraws) -> CanonicalOutput:
         """Encode what is visible of both modalities and run every head on it."""
         tiles_BTD, genes_BG = self._standard_tiles(tiles_BTD), self._standard_genes(expression_BG)
-        u_BK, v_BK = self._slide(tiles_BTD, draws.tiles_BT), self._expression(genes_BG, draws.genes_BG)
+        u_BK = torch.add(*self._slide(tiles_BTD, draws.tiles_BT))
+        v_BK = torch.add(*self._expression(genes_BG, draws.genes_BG))
         slide_BK = F.normalize(self.correlations * u_BK, dim=1)
         expression_BK = F.normalize(self.correlations * v_BK, dim=1)
         hidden_BT1 = draws.tiles_BT.unsqueeze(2)
@@ -190,7 +210,7 @@ class CanonicalMirror(nn.Module):
             Rebuilt(self.expression_decoder(v_BK), genes_BG, draws.genes_BG),
         )
 
-    def views(self, slide_NK: Tensor, expression_NV: Tensor) -> dict[str, Tensor]:
+    def views(self, slide_NU: Tensor, expression_NE: Tensor) -> dict[str, Tensor]:
         """What a patient is described by, from `embed_slide` and `embed_expression`, a row of NaN where there is none.
 
         `X_slide`, `X_expression` and `X_fused` are for probes (`Readout`); `X_fused` needs both. `X_align_slide` and
@@ -198,13 +218,15 @@ class CanonicalMirror(nn.Module):
         patient has; `X_slide_private` and `X_expression_private` (N, K) are what z leaves of u and of v: nothing linear
         of them can be predicted from the other modality.
         """
-        rho, expression_NK = self.correlations, expression_NV[:, : self.sizes.components]
+        rho, k = self.correlations, self.sizes.components
+        slide_NK, expression_NK = slide_NU[:, :k], expression_NE[:, :k]
+        probed_NK, probed_NV = self.for_probes(slide_NU, expression_NE)
         shared = self.shared(slide_NK, expression_NK)
         own = slide_NK - rho.sqrt() * shared, expression_NK - rho.sqrt() * shared
         return {
-            "X_slide": self.slide_readout(rho * slide_NK),
-            "X_expression": self.expression_readout(self.alone(expression_NV)),
-            "X_fused": self.fused_readout(self.fused(slide_NK, expression_NV)),
+            "X_slide": self.slide_readout(rho * probed_NK),
+            "X_expression": self.expression_readout(self.alone(probed_NV)),
+            "X_fused": self.fused_readout(self.fused(probed_NK, probed_NV)),
             "X_align_slide": rho * slide_NK,
             "X_align_expression": rho * expression_NK,
             "X_shared": shared,
@@ -251,14 +273,15 @@ class CanonicalMirror(nn.Module):
     def _standard_genes(self, expression_BG: Tensor) -> Tensor:
         return (expression_BG - self.gene_mean) / self.gene_scale
 
-    def _slide(self, tiles_BTD: Tensor, hidden_BT: Tensor | None) -> Tensor:
+    def _slide(self, tiles_BTD: Tensor, hidden_BT: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The closed form and what the network adds to it."""
         visible_BT = torch.ones_like(tiles_BTD[..., 0], dtype=torch.bool) if hidden_BT is None else ~hidden_BT
         mean_BD = (tiles_BTD * visible_BT.unsqueeze(2)).sum(dim=1) / visible_BT.sum(dim=1, keepdim=True)
-        return mean_BD @ self.slide_axes + self.slide_network(tiles_BTD, visible_BT)
+        return mean_BD @ self.slide_axes, self.slide_network(tiles_BTD, visible_BT)
 
-    def _expression(self, genes_BG: Tensor, hidden_BG: Tensor | None) -> Tensor:
+    def _expression(self, genes_BG: Tensor, hidden_BG: Tensor | None) -> tuple[Tensor, Tensor]:
         genes_BG = self._visible(genes_BG, hidden_BG)
-        return genes_BG @ self.gene_axes + self.expression_network(genes_BG)
+        return genes_BG @ self.gene_axes, self.expression_network(genes_BG)
 
     @staticmethod
     def _visible(genes_BG: Tensor, hidden_BG: Tensor | None) -> Tensor:

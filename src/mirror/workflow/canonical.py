@@ -149,13 +149,13 @@ def finish(model: CanonicalMirror, own: TrainingCohort, *, device: torch.device)
     for slide, patient in zip(own.slides["slide"], own.slides["patient"], strict=True):
         tiles = torch.from_numpy(own.store.bag(slide).read())[None].to(device)
         sums.setdefault(str(patient), []).append(model.embed_slide(tiles)[0])
-    nothing = [torch.full((model.sizes.components,), float("nan"), device=device)]
-    slide_NK = torch.stack([torch.stack(sums.get(patient, nothing)).mean(dim=0) for patient in own.patients])
-    expression_NV = torch.full((len(own.patients), model.expression_width), float("nan"), device=device)
+    nothing = [torch.full((model.slide_width,), float("nan"), device=device)]
+    slide_NU = torch.stack([torch.stack(sums.get(patient, nothing)).mean(dim=0) for patient in own.patients])
+    expression_NE = torch.full((len(own.patients), model.expression_width), float("nan"), device=device)
     has = ~np.isnan(own.expression).any(axis=1)
     values = torch.from_numpy(own.expression[has].astype(np.float32)).to(device)
-    expression_NV[torch.from_numpy(has).to(device)] = model.embed_expression(values)
-    fit_readouts(model, slide_NK, expression_NV)
+    expression_NE[torch.from_numpy(has).to(device)] = model.embed_expression(values)
+    fit_readouts(model, slide_NU, expression_NE)
 
 
 def sizes_record(model: CanonicalMirror) -> dict[str, Any]:

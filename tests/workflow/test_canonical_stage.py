@@ -241,7 +241,7 @@ def test_a_patient_without_a_slide_is_embedded_and_judged_by_its_expression(
             assert np.isfinite(lone.obsm[view]).all()
         for view in ("X_slide", "X_fused", "X_raw_slide", "X_slide_private", "X_align_slide"):
             assert np.isnan(lone.obsm[view]).all()
-    scores = evaluate_runs(job)
+    scores = evaluate_runs(job, representations=("slide", "expression", "fused", "raw_expression"))
     counts = {
         (run["fold"], one["representation"], one["task"]): one["test"] + one["test_without_endpoint"]
         for run in read_json(account_file(job))["runs"]

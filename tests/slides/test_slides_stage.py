@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_scans import write_flawed
 
-from conftest import write_flawed
 from mirror.data.feature_file import read_facts
 from mirror.data.feature_store import Bag
 from mirror.errors import ConfigError, DataError

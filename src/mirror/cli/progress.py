@@ -37,13 +37,14 @@ def progress_bar(console: Console, title: str) -> Generator[Report]:
     begun = since = time.monotonic()
     drawn = False
     tenth = 0
-    first = last = 0.0
+    first = 0.0
+    last: float | None = None
 
     def report(done: float, total: int, note: str = "") -> None:
         nonlocal drawn, tenth, since, first, last
         now = time.monotonic()
         late = now - begun >= PATIENCE_SECONDS
-        if done < last or not last:  # another piece of work, or one that goes on where it was left
+        if last is None or done < last:  # another piece of work, or one that goes on where it was left
             since, first, tenth = now, done, 0
         last = done
         left = (now - since) * (total - done) / (done - first) if done > first else 0.0

@@ -229,6 +229,22 @@ def test_a_slide_whose_process_died_is_tried_after_all_others(config: Extraction
     assert [account.slide for account in extract_slides(config).done] == ["b", "c", "d", "a"]
 
 
+@pytest.mark.parametrize("left", [None, "started"])
+def test_a_slide_killed_between_its_features_and_its_account_is_done(
+    config: ExtractionConfig, left: str | None
+) -> None:
+    extract_slides(config)
+    account = config.output / "account" / "a.json"
+    account.unlink()
+    if left is not None:
+        account.write_text(json.dumps({"schema": 1, "slide": "a", "state": left, "path": ""}))
+    report = extract_slides(config)
+    assert (report.done, sorted(report.earlier)) == ([], FOUR)
+    told = lines(config)["a"]
+    assert (told["state"], told["tiles"], told["mpp"]) == ("done", lines(config)["b"]["tiles"], pytest.approx(0.5))
+    assert "4 of 4 slides" in (config.output / "contact.html").read_text()
+
+
 def _work(config: ExtractionConfig, result: multiprocessing.Queue | None = None) -> None:
     report: SlidesReport = extract_slides(config)
     if result is not None:

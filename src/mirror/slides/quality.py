@@ -21,6 +21,8 @@ SIDE = 1000
 """Longest side of a sheet, px."""
 _OUTLINE = (0, 150, 60)
 _TILE = (30, 60, 220)
+_LARGE = 40
+"""Width of a tile on the sheet, px, from which its line may be thick enough to be seen on the contact page."""
 _ORDER: dict[State, int] = {"failed": 0, "started": 1, "waiting": 2, "done": 3}
 
 
@@ -37,9 +39,10 @@ def write_sheet(path: Path, overview: Overview, grid: TileGrid | None, tissues: 
     picture = cv2.resize(overview.image, size, interpolation=cv2.INTER_AREA if enlarge == 1 else cv2.INTER_LINEAR)
     if grid is not None:
         shade = picture.copy()
+        line = 2 if grid.side * by > _LARGE else 1
         for x, y in grid.coords:
             corner, opposite = _point(x, y, by), _point(x + grid.side, y + grid.side, by)
-            cv2.rectangle(shade, corner, opposite, _TILE, 1)
+            cv2.rectangle(shade, corner, opposite, _TILE, line)
         picture = cv2.addWeighted(shade, 0.7, picture, 0.3, 0)
     for tissue in tissues:
         for ring in (tissue.exterior, *tissue.interiors):  # pyright: ignore[reportAttributeAccessIssue]
@@ -68,7 +71,11 @@ def _card(account: SlideAccount, beside: Path, sheets: Path) -> str:
         else "<p>no picture</p>"
     )
     if account.state == "done":
-        facts = f"{account.tiles:,} tiles, {account.mpp:g} um/px ({account.mpp_source}), {account.seconds:.0f} s"
+        # Of a slide whose process was killed right after it was done only the file is there to tell.
+        facts = f"{account.tiles:,} tiles"
+        facts += "" if account.mpp is None else f", {account.mpp:g} um/px"
+        facts += "" if account.mpp_source is None else f" ({account.mpp_source})"
+        facts += "" if account.seconds is None else f", {account.seconds:.0f} s"
     else:
         facts = account.error or account.state
     return (

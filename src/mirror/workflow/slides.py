@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mirror.data.feature_file import read_facts
 from mirror.data.feature_store import Bag
 from mirror.errors import DataError, MirrorError, first_line, raise_together
 from mirror.slides.account import Accounts, SlideAccount
@@ -82,8 +83,8 @@ class _Work:
                 continue
             self._report.earlier.append(entry.slide)
             if account is None or account.state != "done":  # killed between its features and its account
-                tiles = Bag(self._features(entry)).tiles
-                self._accounts.write(_account(entry, state="done", mark=mark, tiles=tiles))
+                tiles, mpp = Bag(self._features(entry)).tiles, read_facts(self._features(entry)).slide_mpp
+                self._accounts.write(_account(entry, state="done", mark=mark, tiles=tiles, mpp=mpp))
         return wanted + died
 
     def extract(self, wanted: Sequence[SlideEntry], progress: Progress) -> None:

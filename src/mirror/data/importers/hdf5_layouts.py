@@ -45,7 +45,7 @@ def recognise_hdf5(path: Path, asked: Asked) -> FoundBag | NoBag:
             return _with_features(file, path)
         if isinstance(features, h5py.Group):
             # What an interrupted extraction leaves.
-            chosen = _choose([name for name in features if not name.startswith("__tmp_")], path, asked)
+            chosen = _choose([name for name in map(str, features) if not name.startswith("__tmp_")], path, asked)
             return _bag(file, path, layout="AtlasPatch", key=f"features/{chosen}", coords="coords", encoder=chosen)
         if isinstance(file.get("patch_embeddings"), h5py.Dataset):
             return _bag(file, path, layout="Kronos", key="patch_embeddings", coords="coords")

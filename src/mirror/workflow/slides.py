@@ -23,6 +23,8 @@ from mirror.slides.shards import Shard
 from mirror.types import Progress, silent
 
 LINES_EVERY_SECONDS = 10.0
+_LINES_SHARE = 0.02
+"""Most of the time that slides.jsonl may take: of ten thousand slides on a network disk it takes seconds."""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ class _Work:
         """Each slide that no other worker holds."""
         claims = Claims(self._config.output / ".claims")
         begun = written = time.monotonic()
+        pause = LINES_EVERY_SECONDS
         tiles = 0
         try:
             for number, entry in enumerate(wanted):
@@ -107,9 +110,11 @@ class _Work:
                         self._report.earlier.append(entry.slide)  # by another worker, since this one looked
                     else:
                         tiles += self._one(entry, tick)
-                if time.monotonic() - written > LINES_EVERY_SECONDS:
+                now = time.monotonic()
+                if now - written > pause:
                     self._accounts.write_lines(self._report.lines, self._slides)
                     written = time.monotonic()
+                    pause = max(LINES_EVERY_SECONDS, (written - now) / _LINES_SHARE)
         finally:
             claims.close()
         progress(len(wanted), len(wanted))

@@ -457,8 +457,9 @@ def _rebase(section: S, folder: Path) -> S:
 
 def nearest(word: str, known: tuple[str, ...]) -> str:
     """The end of a message about an unknown `word`: the known one that was probably meant, or all of them."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; known are: {', '.join(known)}"
+    as_written = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), as_written, n=1, cutoff=0.5)
+    return f"; did you mean '{as_written[close[0]]}'?" if close else f"; known are: {', '.join(known)}"
 
 
 def explain(error: ValidationError, root: type[Section]) -> str:

@@ -66,7 +66,7 @@ def refine_cohort(config: Config, cohort: Cohort, folds: Sequence[Fold], *, prog
     kept = _kept_panels(config, cohort, others)
     for number, fold in enumerate(folds):
 
-        def report(done: int, total: int, note: str = "", *, before: int = number, which: int = fold.number) -> None:
+        def report(done: float, total: int, note: str = "", *, before: int = number, which: int = fold.number) -> None:
             progress(before * total + done, len(folds) * total, note or f"fold {which}")
 
         panels[fold.number] = fold_panel(config, cohort, fold, progress=report)

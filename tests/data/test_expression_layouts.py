@@ -387,6 +387,21 @@ def test_rows_that_count_reads_of_no_gene_leave_before_anything_is_summed(tmp_pa
     assert read.genes_given == 6
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("g\tP1\tP2\n", "has no gene: it has only a header"),
+        ("g\tP1\n?\t1\n\t2\n", r"has no gene: its identifiers are \?, ; check `orientation` and `id`"),
+        ("P1\tP2\nA\t1\t2\n", "R writes it without a name for the first column: give it one"),
+        ("g\tband\tP1\nA\t17p\t2\n", r"(?s)list a column of text in `ignore_columns`:.*row 1, column 'band': '17p'"),
+    ],
+)
+def test_what_is_no_table_of_genes_is_refused_with_the_remedy(text, says, tmp_path):
+    (tmp_path / "m.tsv").write_text(text)
+    with pytest.raises(DataError, match=says):
+        read_expression(config(tmp_path / "m.tsv"))
+
+
 def test_nameless_rows_leave_when_asked_and_are_listed(tmp_path):
     (tmp_path / "m.tsv").write_text("g\tP1\n?|100130426\t1\nTP53|7157\t2\n")
     read = read_expression(config(tmp_path / "m.tsv", nameless_genes="exclude"))

@@ -67,6 +67,14 @@ def test_components_are_those_of_scikit_learn_on_standardised_genes():
     np.testing.assert_allclose(found.explained, model.explained_variance_ratio_, rtol=1e-4)
 
 
+def test_a_single_wild_value_is_no_component():
+    values = RNG.normal(size=(60, 40))
+    values[:, :20] += 3 * RNG.normal(size=(60, 1))
+    tame = principal_components(values.astype(np.float32)).scores[:, 0]
+    values[5, 30:] = 1e4
+    assert abs(np.corrcoef(tame, principal_components(values.astype(np.float32)).scores[:, 0])[0, 1]) > 0.99
+
+
 def test_the_share_between_groups_is_all_where_the_groups_are_all_there_is():
     groups = ["a"] * 15 + ["b"] * 15
     values = np.where(np.array(groups)[:, None] == "a", 1.0, -1.0) * RNG.normal(size=400)

@@ -57,11 +57,14 @@ def one_column_a_gene(matrix: Matrix, config: ExpressionConfig) -> Columns:
             excluded.append(Excluded("gene", item, reason, source))
         else:
             places[name].append(column)
+    if not places and (config.gene_map is None or not matrix.columns):
+        shown = f"its identifiers are {', '.join(matrix.columns[:3])}" if matrix.columns else "it has only a header"
+        raise DataError(f"{source} has no gene: {shown}; check `orientation` and `id`, the column that names them")
     if not places:
-        wanted = "" if config.gene_map is None else f" that {config.gene_map.path} knows"
+        assert config.gene_map is not None
         raise DataError(
-            f"{source} has no gene{wanted}: its identifiers are {', '.join(matrix.columns[:3])}; name the "
-            "column of the map with the same kind of identifier"
+            f"{source} has no gene that {config.gene_map.path} knows: its identifiers are "
+            f"{', '.join(matrix.columns[:3])}; name the column of the map with the same kind of identifier"
         )
     repeated = {gene: columns for gene, columns in places.items() if len(columns) > 1}
     at = {gene: place for place, gene in enumerate(places)}

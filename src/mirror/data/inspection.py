@@ -20,6 +20,8 @@ from mirror.units import parse_units
 
 Array = NDArray[np.float64]
 
+_TAIL = 5.0
+
 
 class Components(NamedTuple):
     """The first two principal components of the standardised genes: scores (N, 2) and shares of the variance (2,)."""
@@ -123,7 +125,10 @@ def _grouping(table: ExpressionTable, components: Components, of: Mapping[str, s
 
 
 def principal_components(values: NDArray[np.float32]) -> Components:
-    """Of genes standardised over all patients, missing values at the mean, through the patients' inner products."""
+    """Of genes standardised over all patients, missing values at the mean, through the patients' inner products.
+
+    What lies more than `_TAIL` deviations out counts as that: a few z-scores of hundreds would else be the components.
+    """
     gram = np.zeros((len(values), len(values)))
     for start in range(0, values.shape[1], 4096):  # a whole transcriptome in float64 is not held at once
         block = values[:, start : start + 4096].astype(np.float64)
@@ -131,7 +136,8 @@ def principal_components(values: NDArray[np.float32]) -> Components:
         block -= np.nansum(block, axis=0) / present
         block = np.nan_to_num(block)
         deviation = np.sqrt((block**2).mean(axis=0))
-        block /= np.where(deviation > 0, deviation, 1.0)
+        block = np.clip(block / np.where(deviation > 0, deviation, 1.0), -_TAIL, _TAIL)
+        block -= block.mean(axis=0)
         gram += block @ block.T
     strength, directions = np.linalg.eigh(gram)
     strength, directions = np.maximum(strength[::-1][:2], 0), directions[:, ::-1][:, :2]

@@ -238,8 +238,8 @@ def _batches(path: Path, header: _Header, kinds: Mapping[int, Any]) -> Generator
         )
     except (pa.ArrowException, OSError, EOFError) as error:
         raise DataError(
-            f"{path} cannot be read ({error}); a row may have more or fewer cells than the header, "
-            "or the file is truncated: fetch or export it again"
+            f"{path} cannot be read ({error}); a row may have more or fewer cells than the header (R writes it without a "
+            "name for the first column: give it one), or the file is truncated: fetch or export it again"
         ) from error
 
 
@@ -256,7 +256,11 @@ def _name_the_culprit(path: Path, header: _Header, positions: Sequence[int]) -> 
                 problems[position] = f"{row_name(done + row)}, column '{header.names[position]}': '{cells[row]}'"
         done += batch.num_rows
     listed = [problems[position] for position in sorted(problems)]
-    raise_together(DataError, f"{path} has cells that are not numbers; correct or empty them:", listed)
+    raise_together(
+        DataError,
+        f"{path} has cells that are not numbers; correct or empty them, or list a column of text in `ignore_columns`:",
+        listed,
+    )
 
 
 def _parquet_matrix(

@@ -238,8 +238,8 @@ def _batches(path: Path, header: _Header, kinds: Mapping[int, Any]) -> Generator
         )
     except (pa.ArrowException, OSError, EOFError) as error:
         raise DataError(
-            f"{path} cannot be read ({error}); a row may have more or fewer cells than the header (R writes it without a "
-            "name for the first column: give it one), or the file is truncated: fetch or export it again"
+            f"{path} cannot be read ({error}); a row may have more or fewer cells than the header (R writes it without "
+            "a name for the first column: give it one), or the file is truncated: fetch or export it again"
         ) from error
 
 

@@ -67,6 +67,12 @@ def test_components_are_those_of_scikit_learn_on_standardised_genes():
     np.testing.assert_allclose(found.explained, model.explained_variance_ratio_, rtol=1e-4)
 
 
+def test_a_single_patient_lies_in_the_middle():
+    found = inspect_expression(ReadExpression(table(LINEAR[:1], "FPKM"), (), 1, 400), {"batch": {"P0": "x"}})
+    np.testing.assert_array_equal(found.components.scores, np.zeros((1, 2)))
+    np.testing.assert_array_equal(found.groupings["batch"].between, [0, 0])
+
+
 def test_a_single_wild_value_is_no_component():
     values = RNG.normal(size=(60, 40))
     values[:, :20] += 3 * RNG.normal(size=(60, 1))

@@ -70,6 +70,16 @@ def test_a_sample_without_any_value_and_missing_cells_take_no_part():
     assert all(f"'S{row}'" in str(raised.value) for row in (3, 7, 9))
 
 
+@pytest.mark.parametrize("spoil", [0, np.nan])
+@pytest.mark.filterwarnings("error")
+def test_samples_in_which_nothing_is_expressed_are_of_no_other_scale(spoil):
+    values = amounts(6, 60)
+    values[4] = spoil
+    check(values, "FPKM")
+    check(np.full((6, 60), spoil), "FPKM")
+    check(np.log2(values + 1), "log2(FPKM + 1)")
+
+
 def test_libraries_of_very_different_depth_are_one_unit():
     values = np.round(amounts(40, 300, depth=2.5, seed=3))
     check(values, "counts")

@@ -142,6 +142,8 @@ def principal_components(values: NDArray[np.float32]) -> Components:
     strength, directions = np.linalg.eigh(gram)
     strength, directions = np.maximum(strength[::-1][:2], 0), directions[:, ::-1][:, :2]
     scores = directions * np.sqrt(strength)
+    if len(values) < 2:  # one patient varies in nothing
+        scores, strength = np.zeros((len(values), 2)), np.zeros(2)
     # The sign of a component is free: the largest score is positive, so that a picture is the same each time.
     scores = scores * np.where(scores[np.abs(scores).argmax(axis=0), range(scores.shape[1])] < 0, -1.0, 1.0)
     return Components(scores, strength / max(float(np.trace(gram)), np.finfo(np.float64).tiny))

@@ -75,7 +75,7 @@ def _refuse_logarithms_beside_amounts(
     logged = [row for row in np.flatnonzero(peaks < LOWEST_PEAK).tolist() if low_and_even(values[row][None])]
     if logged and values.shape[1] < ENOUGH_GENES_OF_ONE:  # a few genes of one sample may be low and even by chance
         both = np.concatenate([linear, logged])
-        lowered = _scale(np.maximum(some[both], 0), beside=len(linear))[len(linear) :] < _LOWERED
+        lowered = _scale(some[both], beside=len(linear))[len(linear) :] < _LOWERED
         logged = np.array(logged)[lowered].tolist()
     if logged:
         raise DataError(
@@ -88,18 +88,20 @@ def _refuse_logarithms_beside_amounts(
 def _scale(linear: NDArray[np.float32], *, beside: int | None = None) -> Array:
     """How far mean and deviation of log2(1 + x), (N, G), lie together from their medians over samples.
 
-    The logarithm (N,) of the nearer of the two ratios, 0 where they go different ways, NaN without a value; medians are
-    of the first `beside` samples where that is given.
+    The logarithm (N,) of the nearer of the two ratios, 0 where they go different ways, NaN of a sample without any
+    positive value; medians are of the first `beside` samples where that is given.
     """
-    logged = np.log2(1 + linear)
+    logged = np.log2(1 + np.maximum(linear, 0))  # what is negative is refused by itself
     present = ~np.isnan(logged)
     count = np.maximum(present.sum(axis=1), 1)
     mean = np.nansum(logged, axis=1, dtype=np.float64) / count
     squares = np.nansum(np.square(logged, dtype=np.float64), axis=1)
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     signs = np.log(np.maximum([mean, deviation], 1e-9))
-    signs[:, ~present.any(axis=1)] = np.nan
-    signs = signs - np.nanmedian(signs[:, :beside], axis=1, keepdims=True)
+    expressed = (logged > 0).any(axis=1)
+    signs[:, ~expressed] = np.nan
+    if expressed[:beside].any():
+        signs = signs - np.nanmedian(signs[:, :beside], axis=1, keepdims=True)
     nearer = np.where(np.abs(signs[0]) < np.abs(signs[1]), signs[0], signs[1])
     return np.where(signs[0] * signs[1] < 0, 0.0, nearer)
 

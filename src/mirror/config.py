@@ -321,8 +321,9 @@ class RefinementConfig(Section):
     """`fold`: chosen inside every fold on its training patients. `cohort`: on all patients, those who are judged
     included, as published; the panel and the report then say what was seen."""
     criterion: Literal["label", "survival", "variance"] = "label"
-    """`label`: elimination against the subtype. `survival`: against the interval of the time to the event.
-    `variance`: the most variable genes, without any label."""
+    """`label`: elimination against the subtype. `survival`: against the interval in which the event happened; who was
+    censored in the last one belongs to it, who was censored before is in none and left out. `variance`: the most
+    variable genes, without any label."""
     size: Positive | None = None
     """Genes that the criterion keeps (of an elimination the nearest round that has as many); the size of the best
     cross-validated score when not given."""

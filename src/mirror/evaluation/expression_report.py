@@ -41,6 +41,8 @@ def _draw_groups(axes: Axes, scores: NDArray[np.float64], groups: NDArray[np.obj
         dots = scores[groups == name]
         colour = CLASS_COLOURS[place] if place < _SHOWN_GROUPS else OTHER
         label = f"{name} ({len(dots)})" if place < _SHOWN_GROUPS else None
+        if place == _SHOWN_GROUPS:
+            label = f"{len(names) - place} others ({len(scores) - int(np.sort(counts)[::-1][:place].sum())})"
         axes.plot(dots[:, 0], dots[:, 1], "o", color=colour, markersize=4, alpha=0.7, mew=0, label=label)
     axes.legend(frameon=False, fontsize=8)
 

@@ -25,7 +25,7 @@ from mirror.errors import DataError
 from mirror.seeding import rng_for
 from mirror.units import parse_units
 
-DRAWS = 50
+DRAWS = 100
 LOGGED, AMOUNTS = "log2(RSEM + 1)", "RSEM"
 
 Values = NDArray[np.float32]

@@ -25,6 +25,7 @@ from mirror.units import remark_on
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.evaluate import account_file, intervals_file, predictions_file, scores_file
 from mirror.workflow.pretrain import wanted_runs
+from mirror.workflow.refine import unread_choice
 
 S = TypeVar("S", bound=Section)
 
@@ -104,7 +105,7 @@ def _notes(config: Config, cohort: Cohort) -> list[str]:
         notes.append(f"Slides with the very same features under different names: {pairs}.")
     account = read_json(account_file(config))["runs"]
     notes += sorted({note for run in account for note in run["notes"]})
-    return notes
+    return [*notes, *([unread] if (unread := unread_choice(config)) else [])]
 
 
 def _points(cohort: Cohort, run: RunFolder) -> pd.DataFrame:

@@ -134,7 +134,8 @@ def test_an_artefact_of_the_cohort_stands_on_top_of_the_page(simulated, tmp_path
             table.loc[rows, gene] = {"A": 0.11, "B": 0.22}[name] + 0.001 * genes.index(gene)
     table.to_csv(data / "expression.csv", index=False)
     path = write_config(simulated, tmp_path / "out")
-    path.write_text(path.read_text().replace(str(simulated / "expression.csv.gz"), str(data / "expression.csv")))
+    text = path.read_text().replace(str(simulated / "expression.csv.gz"), str(data / "expression.csv"))
+    path.write_text(text.replace("log2(RSEM), simulated", "z-score of each class"))
     config = load_config(path)
     cohort = prepare_cohort(config)
     for fold in cohort.folds:

@@ -98,7 +98,7 @@ def _scale(linear: NDArray[np.float32], *, beside: int | None = None) -> Array:
     squares = np.nansum(np.square(logged, dtype=np.float64), axis=1)
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     signs = np.log(np.maximum([mean, deviation], 1e-9))
-    expressed = (logged > 0).any(axis=1)
+    expressed = mean > 0
     signs[:, ~expressed] = np.nan
     if expressed[:beside].any():
         signs = signs - np.nanmedian(signs[:, :beside], axis=1, keepdims=True)

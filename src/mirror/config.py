@@ -112,6 +112,27 @@ class ExpressionConfig(Section):
         return self
 
 
+class CovariatesConfig(Section):
+    """Clinical variables to predict from: alone, and beside the representations. Columns of the clinical table.
+
+    A missing cell counts as the mean (of a category: as the shares) of the fold's training patients, and the evaluation
+    says of how many patients that was so.
+    """
+
+    numbers: tuple[str, ...] = ()
+    """Columns of numbers, such as age."""
+    categories: tuple[str, ...] = ()
+    """Columns of names or codes, such as sex; each value becomes a column of its own."""
+
+    @model_validator(mode="after")
+    def _each_column_once(self) -> Self:
+        columns = (*self.numbers, *self.categories)
+        twice = sorted({name for name in columns if columns.count(name) > 1})
+        if twice:
+            raise ValueError(f"a column is named once, as a number or as a category; twice: {', '.join(twice)}")
+        return self
+
+
 class ClinicalConfig(Section):
     """The clinical table: a subtype label, survival, or both."""
 
@@ -123,6 +144,7 @@ class ClinicalConfig(Section):
     groups: tuple[str, ...] = ()
     """Columns with each patient's study, site or batch. Nothing is predicted from them: the run says, as it does of
     `label`, whether expression tells them apart by artefact."""
+    covariates: CovariatesConfig = CovariatesConfig()
     time: str | None = None
     time_unit: Literal["days", "months", "years"] = "months"
     event: str | None = None
@@ -318,13 +340,32 @@ class EvaluationConfig(Section):
 
     components: tuple[Positive, ...] = (8, 16, 32, 64)
     """Components a modality of the whitened-PCA baselines."""
-    shots: Positive = 10
+    shots: tuple[Positive, ...] = (1, 2, 4, 8, 10, 16)
+    """Training patients a class of the few-shot probes, ascending; one number stands for itself."""
     draws: Positive = 20
+    """Draws of patients a number of shots; scores are their means."""
     inner_folds: Annotated[int, Field(ge=2)] = 5
     intervals: Annotated[int, Field(ge=2)] = 4
     """Intervals of the discrete-time survival head, cut at quantiles of the training patients' event times."""
     horizons: tuple[Annotated[float, Field(gt=0)], ...] = (12.0, 24.0, 36.0, 48.0, 60.0)
     """Months at which time-dependent AUROC and Brier score look; a fold leaves out those its patients do not reach."""
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _one_or_several(cls, shots: Any) -> Any:
+        return (shots,) if isinstance(shots, int) else shots
+
+    @field_validator("shots")
+    @classmethod
+    def _more_and_more(cls, shots: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= earlier for earlier, later in pairwise(shots)):
+            raise ValueError("`shots` are numbers of patients in ascending order")
+        return shots
+
+    @property
+    def foremost_shots(self) -> int | None:
+        """The number of shots that is spoken of where only one can be: 10, or the largest; None where there is none."""
+        return 10 if 10 in self.shots else max(self.shots, default=None)
 
     @field_validator("horizons")
     @classmethod

@@ -42,6 +42,7 @@ def finished(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_command_leaves_every_artefact(finished: Path) -> None:
     wanted = [
         "cohort/cohort.parquet",
+        "cohort/covariates.parquet",
         "cohort/excluded.csv",
         "cohort/cohort.json",
         "scores.parquet",
@@ -227,6 +228,7 @@ def test_a_cohort_without_a_clinical_table_runs_to_its_report(
     "name",
     [
         "cohort/cohort.parquet",
+        "cohort/covariates.parquet",
         "cohort/expression.h5ad",
         "cohort/cohort.json",
         "runs/seed0/fold0/panel.json",

@@ -13,7 +13,7 @@ from mirror.cli import expression, sweep
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
-from mirror.cli.tables import comparison_tables, score_table
+from mirror.cli.tables import comparison_tables, score_tables
 from mirror.config import Config, load_config
 from mirror.errors import ConfigError, DataError
 
@@ -326,7 +326,8 @@ def _evaluate(config: Config) -> None:
     with progress_bar(console, "evaluate") as progress:
         scores = evaluate_runs(config, progress=progress)
     console.print(f"[bold]evaluate[/]  {len(scores)} numbers in {scores_file(config)}", highlight=False, soft_wrap=True)
-    Console().print(score_table(summarise(scores), title=f"{config.name}, preset {config.preset}"))
+    for table in score_tables(summarise(scores), title=f"{config.name}, preset {config.preset}"):
+        Console().print(table)
 
 
 def _report(config: Config) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -33,7 +33,8 @@ class Cohort:
 
     `slides`: one row a slide, in order of name, with `COLUMNS`; `label` is None, `time` (months) NaN and `event` NA
     where the patient has none. `expression`: of the patients who have slides and a profile, in order of name.
-    `excluded`: kind, item, reason, source. `facts`: what was read and counted, as cohort.json has it.
+    `covariates`: the clinical variables to predict from, one row a patient of the clinical table (the index), float64
+    or str. `excluded`: kind, item, reason, source. `facts`: what was read and counted, as cohort.json has it.
     """
 
     slides: pd.DataFrame
@@ -44,6 +45,7 @@ class Cohort:
     excluded: pd.DataFrame
     counts: Mapping[str, Count]
     facts: Mapping[str, Any]
+    covariates: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def patients(self) -> pd.DataFrame:
@@ -61,13 +63,15 @@ class Cohort:
         return dict(zip(self.slides["slide"].astype(str), self.slides["patient"].astype(str), strict=True))
 
     def save(self, folder: Path) -> None:
-        """Write cohort.parquet, excluded.csv, expression.h5ad, folds.json and, last, cohort.json.
+        """Write cohort.parquet, covariates.parquet, excluded.csv, expression.h5ad, folds.json and, last, cohort.json.
 
         The presence of cohort.json says that the others are complete and belong together.
         """
         (folder / "cohort.json").unlink(missing_ok=True)
         with write_aside(folder / "cohort.parquet") as aside:
             self.slides.to_parquet(aside, index=False)
+        with write_aside(folder / "covariates.parquet") as aside:
+            self.covariates.to_parquet(aside)
         with write_aside(folder / "excluded.csv") as aside:
             self.excluded.to_csv(aside, index=False)
         if self.expression is None:
@@ -90,6 +94,7 @@ class Cohort:
         summary = read_json(folder / "cohort.json")
         try:
             slides = pd.read_parquet(folder / "cohort.parquet")
+            covariates = pd.read_parquet(folder / "covariates.parquet")
             excluded = pd.read_csv(folder / "excluded.csv", dtype=object, keep_default_na=False)
             counts = {kind: Count(**count) for kind, count in summary["counts"].items()}
             dim, encoder, facts = int(summary["feature_dim"]), summary["encoder"], summary["facts"]
@@ -97,7 +102,8 @@ class Cohort:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtefactError(f"the cohort in {folder} is damaged ({error}); build it again") from error
         expression = ExpressionTable.load(folder / "expression.h5ad") if has_expression else None
-        return cls(slides, expression, load_folds(folder / "folds.json"), dim, encoder, excluded, counts, facts)
+        folds = load_folds(folder / "folds.json")
+        return cls(slides, expression, folds, dim, encoder, excluded, counts, facts, covariates)
 
 
 def build_cohort(config: CohortConfig, *, with_folds: bool = True, progress: Progress = silent) -> Cohort:
@@ -190,6 +196,7 @@ def _join(config: CohortConfig, tables: _Tables, slides: ReadSlides, *, with_fol
         excluded=as_frame(excluded),
         counts=balance(given, kept, excluded),
         facts=facts,
+        covariates=pd.DataFrame() if clinical is None else clinical.covariates,
     )
 
 

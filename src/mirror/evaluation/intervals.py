@@ -5,11 +5,15 @@ from __future__ import annotations
 import pandas as pd
 
 from mirror.evaluation.bootstrap import RESAMPLES, Resamples, distribution, draw_resamples
-from mirror.evaluation.metrics import CLASSIFICATION_METRICS, SURVIVAL_METRICS
+from mirror.evaluation.metrics import CLASSIFICATION_METRICS, RETRIEVAL_METRICS, SURVIVAL_METRICS
 from mirror.seeding import rng_for
 from mirror.types import Progress, silent
 
-TASK_METRICS = {"subtyping": CLASSIFICATION_METRICS, "survival": SURVIVAL_METRICS}
+TASK_METRICS = {
+    "subtyping": CLASSIFICATION_METRICS,
+    "survival": SURVIVAL_METRICS,
+    "retrieval": RETRIEVAL_METRICS,
+}
 KEYS = ("cohort", "preset", "representation", "protocol", "task")
 INTERVAL_COLUMNS = (*KEYS, "metric", "estimate", "low", "high", "undefined", "patients", "seeds", "seed_sd")
 """`estimate` is the mean of the table of scores; `low` and `high` end its 95 % interval; `undefined` counts resamples

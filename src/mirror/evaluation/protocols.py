@@ -1,7 +1,8 @@
 """One fold, judged: every representation under every protocol, fitted on training patients, applied to test patients.
 
-Subtyping: `linear` and `shotK`. Survival: `cox` and `discrete`. A patient takes part in a representation when it has
-the modalities it needs; everyone else is counted. What cannot be computed is NaN with a note that says why.
+Subtyping: `linear`, `shotK` and `prototype`. Survival: `cox` and `discrete`. Retrieval, of the aligned views alone:
+`slide_to_expression` and `expression_to_slide`. A patient takes part in a representation when it has the modalities it
+needs; everyone else is counted. What cannot be computed is NaN with a note that says why.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mirror.config import EvaluationConfig
 from mirror.errors import DataError, LeakError, raise_together
 from mirror.evaluation.fitted import Count, class_codes, count, fit_on_fold
 from mirror.evaluation.judged import PREDICTED_BY, PROTOCOLS, Score
-from mirror.evaluation.representations import PatientTable, recipes
+from mirror.evaluation.representations import ALIGNED, CLINICAL, PatientTable, recipes
 from mirror.types import Fold, Progress, silent
 
 __all__ = ["Count", "FoldResult", "Score", "evaluate_fold"]
@@ -30,8 +31,9 @@ class FoldResult:
     """What one fold gave.
 
     `predictions` has a row a test patient, representation, protocol and draw: patient, representation, protocol, task,
-    draw (0 where nothing is drawn), strength (the probe's C or the head's penalty), then of subtyping label, predicted
-    and `probability_<class>`, of survival time, event and risk. `notes` say what is missing and why.
+    draw (0 where nothing is drawn), strength (the probe's C or the head's penalty, NaN where there is none), then of
+    subtyping label, predicted and `probability_<class>`, of survival time, event and risk, of retrieval closer, tied,
+    gallery and first. `notes` say what is missing and why.
     """
 
     scores: list[Score]
@@ -86,7 +88,7 @@ def _tasks(table: PatientTable) -> tuple[tuple[str, ...], list[str]]:
 
 
 def _names(table: PatientTable, config: EvaluationConfig, wanted: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    known = recipes(config.components, panel="panel_expression" in table.views)
+    known = recipes(config.components, panel="panel_expression" in table.views, clinical=CLINICAL in table.views)
     unknown = [f"'{name}'" for name in wanted or () if name not in known]
     raise_together(DataError, f"no such representation; there are {', '.join(known)}:", unknown)
     names, notes = [], []
@@ -105,8 +107,10 @@ def _evaluate(
     # One thread: small matrices gain nothing from more, and sums in another order would end in other last digits.
     with threadpool_limits(1):
         fitted = fit_on_fold(name, table, fold, config, seed)
+        tasks = ("retrieval",) if name == ALIGNED else tasks
         judged = [judge(fitted) for task in tasks for judge in PROTOCOLS[task]]
-    known = {"subtyping": class_codes(table) >= 0, "survival": ~np.isnan(table.time)}
+    everybody = np.ones(len(table.patients), dtype=bool)
+    known = {"subtyping": class_codes(table) >= 0, "survival": ~np.isnan(table.time), "retrieval": everybody}
     frames = [frame for part in judged for frame in part.frames]
     return FoldResult(
         scores=[score for part in judged for score in part.scores],

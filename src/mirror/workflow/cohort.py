@@ -12,7 +12,7 @@ from mirror.data.cohort import Cohort, build_cohort
 from mirror.errors import ArtefactError, ConfigError
 from mirror.types import Progress, silent
 
-COHORT_FILES = ("cohort.parquet", "excluded.csv", "expression.h5ad", "folds.json", "cohort.json")
+COHORT_FILES = ("cohort.parquet", "covariates.parquet", "excluded.csv", "expression.h5ad", "folds.json", "cohort.json")
 """What `Cohort.save` writes."""
 
 

@@ -21,7 +21,7 @@ from mirror.evaluation import metrics
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.intervals import interval_table
 from mirror.evaluation.protocols import FoldResult, evaluate_fold
-from mirror.evaluation.representations import PatientTable
+from mirror.evaluation.representations import CLINICAL, LEARNED, PatientTable
 from mirror.evaluation.scores import (
     RunOrigin,
     read_intervals,
@@ -82,6 +82,7 @@ def evaluate_runs(
     mark = fingerprint(
         (config.name, config.preset, metrics.VERSION),
         config.evaluation.model_dump(mode="json"),
+        cohort.covariates.astype(str).reset_index().to_numpy().tolist(),
         [(str(table.uns["run"]), str(table.uns["cohort"])) for table in embedded],
         cohort.patients.astype(str).reset_index().to_numpy().tolist(),
         [list(fold) for fold in cohort.folds],
@@ -175,9 +176,10 @@ def patient_table(cohort: Cohort, embeddings: anndata.AnnData, *, genes: Sequenc
     names = tuple(str(name) for name in patients.index)
     owner = pd.Series(embeddings.obs["patient"].to_numpy(), dtype=object)
     views: dict[str, NDArray[np.float64]] = {}
-    for name in ("slide", "expression", "fused", "raw_slide"):
+    of_slides = ("slide", "raw_slide")
+    for name in (*LEARNED, "align_slide", "align_expression", "raw_slide"):
         view = f"X_{name}"
-        if view in embeddings.obsm and (name in ("slide", "raw_slide") or cohort.expression is not None):
+        if view in embeddings.obsm and (name in of_slides or cohort.expression is not None):
             rows = pd.DataFrame(np.asarray(embeddings.obsm[view], dtype=np.float64))
             views[name] = rows.groupby(owner.to_numpy()).mean().reindex(list(names)).to_numpy()
     if cohort.expression is not None:
@@ -187,6 +189,8 @@ def patient_table(cohort: Cohort, embeddings: anndata.AnnData, *, genes: Sequenc
         views["raw_expression"] = raw
         if genes is not None:
             views["panel_expression"] = raw[:, cohort.expression.columns(genes)]
+    if len(cohort.covariates.columns):
+        views[CLINICAL] = clinical_view(cohort.covariates.reindex(list(names)))
     labels = patients["label"].astype(object)
     classes = tuple(sorted(set(labels.dropna().astype(str))))
     event = patients["event"].to_numpy(dtype=bool, na_value=False)  # unknown only where the time is
@@ -198,6 +202,27 @@ def patient_table(cohort: Cohort, embeddings: anndata.AnnData, *, genes: Sequenc
         time=patients["time"].to_numpy(dtype=np.float64),
         event=event,
     )
+
+
+def clinical_view(covariates: pd.DataFrame) -> NDArray[np.float64]:
+    """(N, D) of `covariates`, a row a patient: a number as it is, of a category 1 in the column of its value, else 0.
+
+    NaN where a cell is missing. Nothing is fitted here: a value that no training patient of a fold has is a column
+    without variance there, to which no coefficient can be given.
+    """
+    parts = [
+        covariates[[name]].to_numpy(np.float64)
+        if pd.api.types.is_numeric_dtype(covariates[name])
+        else _indicators(covariates[name])
+        for name in covariates
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def _indicators(categories: pd.Series) -> NDArray[np.float64]:
+    table = pd.get_dummies(categories, dtype=np.float64).to_numpy(np.float64)
+    table[categories.isna().to_numpy()] = np.nan
+    return table
 
 
 def _account(result: FoldResult) -> dict[str, Any]:

@@ -253,7 +253,7 @@ def test_a_view_that_the_cohort_lacks_leaves_its_representations_out_and_says_so
     slides_only = replace(table, views={name: table.views[name] for name in ("slide", "raw_slide")})
     result = evaluate_fold(slides_only, halves(table), CONFIG, seed=0)
     assert {score.representation for score in result.scores} == {"slide", "raw_slide", "pca4_slide"}
-    assert sum("left out" in note for note in result.notes) == len(NAMES) - 3
+    assert sum("left out" in note for note in result.notes) == len(recipes(CONFIG.components)) - 3
 
 
 def test_fewer_components_than_asked_for_are_said() -> None:

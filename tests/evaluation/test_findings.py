@@ -158,8 +158,11 @@ def test_map_spreads_training_points_as_their_principal_components(inputs: Repor
 
 
 def test_representations_have_names_for_people():
-    named = {name: representation_label(name) for name in ("fused", "raw_slide", "raw_fused", "pca32_fused", "abmil")}
-    assert list(named.values()) == ["Both", "Mean tile", "Both as given", "PCA 32, both", "abmil"]
+    named = {
+        name: representation_label(name)
+        for name in ("fused", "raw_slide", "raw_fused", "pca32_fused", "abmil", "unheard")
+    }
+    assert list(named.values()) == ["Both", "Mean tile", "Both as given", "PCA 32, both", "ABMIL", "unheard"]
 
 
 def test_rows_of_chosen_genes_are_baselines_with_names_for_people():

@@ -43,12 +43,22 @@ PROTOCOLS = {
     "cox": "Cox model",
     "discrete": "discrete-time hazards",
     "prototype": "nearest prototype",
+    "supervised": "supervised training",
     "slide_to_expression": "slide to expression",
     "expression_to_slide": "expression to slide",
 }
 TASKS = {"subtyping": "subtype", "survival": "survival", "retrieval": "retrieval"}
 MODALITIES = {"slide": "Slide", "expression": "Expression", "fused": "Both"}
-OTHERS = {ALIGNED: "Aligned modalities", CHANCE: "Random order", CLINICAL: "Clinical variables"}
+OTHERS = {
+    ALIGNED: "Aligned modalities",
+    CHANCE: "Random order",
+    CLINICAL: "Clinical variables",
+    "mean_pool": "Mean tile, trained",
+    "abmil": "ABMIL",
+    "transmil": "TransMIL",
+    "mlp": "Expression, MLP",
+    "elastic_net": "Expression, elastic net",
+}
 
 READING_CHOSEN_GENES = (
     *("expression", "fused", ALIGNED, "panel_expression", "panel_fused"),
@@ -126,6 +136,8 @@ def representation_label(name: str) -> str:
     kind, _, modality = name.rpartition("_")
     if kind == "raw":
         return {"slide": "Mean tile", "expression": "Expression as given"}.get(modality, "Both as given")
+    if kind == "finetuned":
+        return f"{MODALITIES.get(modality, modality)}, fine-tuned"
     if kind == "panel":
         return f"{MODALITIES.get(modality, modality)}, chosen genes"
     if kind.startswith("pca"):

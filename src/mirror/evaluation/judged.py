@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from mirror.evaluation import few_shot, probes, survival
 from mirror.evaluation.fitted import Fitted, Half, class_codes
@@ -27,7 +29,8 @@ from mirror.evaluation.metrics import (
 )
 from mirror.evaluation.representations import CHANCE, PatientTable
 from mirror.evaluation.retrieval import rank_rows, retrieval
-from mirror.evaluation.survival import SurvivalData
+from mirror.evaluation.supervised import Supervised
+from mirror.evaluation.survival import SurvivalData, SurvivalFit
 from mirror.evaluation.weighted import PROBABILITY, STATISTICS, SURVIVAL, UNCENSORED, fold_cells
 from mirror.seeding import rng_for
 
@@ -139,28 +142,36 @@ def _subtyping(fitted: Fitted, protocol: str, reason: str | None, predict: Calla
     return Judged(_scores(fitted, protocol, "subtyping", means), [frame], notes)
 
 
+def judge_supervised(fitted: Fitted, found: Supervised) -> Judged:
+    """`supervised`: a model trained on the outcome itself, whose logits are the columns of `fitted`."""
+    if found.task == "survival":
+        return _survival(fitted, "supervised", lambda _: found.survival_fit())
+    return _subtyping(fitted, "supervised", None, lambda x: _Predicted(softmax(x, axis=1)[None], found.strength))
+
+
 def judge_cox(fitted: Fitted) -> Judged:
     """`cox`: the penalised Cox model."""
-    return _survival(fitted, "cox")
+    return _survival(fitted, "cox", partial(survival.fit_cox_head, **_inner(fitted)))
 
 
 def judge_discrete(fitted: Fitted) -> Judged:
     """`discrete`: the discrete-time head of METHOD section 7."""
-    return _survival(fitted, "discrete")
+    intervals = fitted.config.intervals
+    return _survival(fitted, "discrete", partial(survival.fit_discrete_head, intervals=intervals, **_inner(fitted)))
 
 
-def _survival(fitted: Fitted, protocol: str) -> Judged:
+def _inner(fitted: Fitted) -> dict[str, int]:
+    return {"inner_folds": fitted.config.inner_folds, "seed": fitted.inner_seed}
+
+
+def _survival(fitted: Fitted, protocol: str, fit_on: Callable[[SurvivalData], SurvivalFit]) -> Judged:
     table, config = fitted.table, fitted.config
     known = ~np.isnan(table.time)
     train, test = (_survival_data(table, half, known) for half in (fitted.train, fitted.test))
     reason = survival.why_not(train)
     if reason is not None:
         return _undefined(fitted, protocol, "survival", SURVIVAL_METRICS, reason)
-    inner = {"inner_folds": config.inner_folds, "seed": fitted.inner_seed}
-    if protocol == "cox":
-        fit = survival.fit_cox_head(train, **inner)
-    else:
-        fit = survival.fit_discrete_head(train, intervals=config.intervals, **inner)
+    fit = fit_on(train)
     risk = fit.model.risk(test.x)
     months, censoring = np.array(config.horizons), fit_censoring(train.time, train.event)
     seen = watched(test.time, test.event, months=months, censoring=censoring)

@@ -18,12 +18,16 @@ from threadpoolctl import threadpool_limits
 
 from mirror.config import EvaluationConfig
 from mirror.errors import DataError, LeakError, raise_together
-from mirror.evaluation.fitted import Count, class_codes, count, fit_on_fold
-from mirror.evaluation.judged import PREDICTED_BY, PROTOCOLS, Score
+from mirror.evaluation.fitted import Count, Fitted, class_codes, count, fit_on_fold
+from mirror.evaluation.judged import PREDICTED_BY, PROTOCOLS, Judged, Score, judge_supervised
 from mirror.evaluation.representations import ALIGNED, CLINICAL, PatientTable, recipes
+from mirror.evaluation.supervised import Supervised, SupervisedFold
 from mirror.types import Fold, Progress, silent
 
 __all__ = ["Count", "FoldResult", "Score", "evaluate_fold"]
+
+
+NO_MODELS = SupervisedFold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,9 @@ def evaluate_fold(
     progress: Progress = silent,
     n_jobs: int = 1,
     representations: Sequence[str] | None = None,
+    supervised: SupervisedFold = NO_MODELS,
 ) -> FoldResult:
-    """Every representation of the score table (or only `representations`) on one fold.
+    """Every representation of the score table (or only `representations`) on one fold, and the models `supervised`.
 
     The order of patients in `table` and `fold` and the number of jobs do not change any number; a job uses one thread.
     A representation of which the table has no view is left out with a note; so is a task nobody has an endpoint for.
@@ -68,12 +73,13 @@ def evaluate_fold(
     for result in cast("Iterator[FoldResult]", Parallel(n_jobs=n_jobs, return_as="generator")(jobs)):
         results.append(result)
         progress(len(results), len(names), f"fold {fold.number}, {names[len(results) - 1]}")
+    results += [_supervised(found, table, fold, config, seed) for found in supervised.models if found.task in tasks]
     frames = [result.predictions for result in results if len(result.predictions)]
     return FoldResult(
         scores=[score for result in results for score in result.scores],
         predictions=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(PREDICTED_BY)),
         counts=[count for result in results for count in result.counts],
-        notes=notes + left_out + [note for result in results for note in result.notes],
+        notes=notes + left_out + list(supervised.notes) + [note for result in results for note in result.notes],
     )
 
 
@@ -101,6 +107,11 @@ def _names(table: PatientTable, config: EvaluationConfig, wanted: Sequence[str] 
     return names, notes
 
 
+def _supervised(found: Supervised, table: PatientTable, fold: Fold, config: EvaluationConfig, seed: int) -> FoldResult:
+    fitted = found.fitted(table, fold, config, seed)
+    return _result(fitted, (found.task,), [judge_supervised(fitted, found)])
+
+
 def _evaluate(
     name: str, table: PatientTable, fold: Fold, config: EvaluationConfig, seed: int, tasks: tuple[str, ...]
 ) -> FoldResult:
@@ -109,6 +120,11 @@ def _evaluate(
         fitted = fit_on_fold(name, table, fold, config, seed)
         tasks = ("retrieval",) if name == ALIGNED else tasks
         judged = [judge(fitted) for task in tasks for judge in PROTOCOLS[task]]
+    return _result(fitted, tasks, judged)
+
+
+def _result(fitted: Fitted, tasks: Sequence[str], judged: Sequence[Judged]) -> FoldResult:
+    table = fitted.table
     everybody = np.ones(len(table.patients), dtype=bool)
     known = {"subtyping": class_codes(table) >= 0, "survival": ~np.isnan(table.time), "retrieval": everybody}
     frames = [frame for part in judged for frame in part.frames]
@@ -116,5 +132,7 @@ def _evaluate(
         scores=[score for part in judged for score in part.scores],
         predictions=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
         counts=[count(fitted, task, known[task]) for task in tasks],
-        notes=[f"fold {fold.number}, {name}, {note}" for part in (fitted, *judged) for note in part.notes],
+        notes=[
+            f"fold {fitted.fold.number}, {fitted.name}, {note}" for part in (fitted, *judged) for note in part.notes
+        ],
     )

@@ -129,8 +129,8 @@ def recipes(components: tuple[int, ...], *, panel: bool = False, clinical: bool 
 
 
 def is_learned(name: str) -> bool:
-    """True for representations that need a trained model, False for the free baselines."""
-    return name.removesuffix(f"_{CLINICAL}") in (*LEARNED, ALIGNED)
+    """True for what needs a pretrained model, tuned further or not; False for free and for supervised baselines."""
+    return name.removeprefix("finetuned_").removesuffix(f"_{CLINICAL}") in (*LEARNED, ALIGNED)
 
 
 def free_baselines(components: tuple[int, ...], *, clinical: bool = False) -> tuple[str, ...]:

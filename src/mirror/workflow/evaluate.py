@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,10 +35,12 @@ from mirror.evaluation.scores import (
     write_predictions,
     write_scores,
 )
+from mirror.evaluation.supervised import SupervisedFold
 from mirror.training.runs import RunFolder, run_folder
 from mirror.types import Fold, Progress, silent
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.pretrain import wanted_runs
+from mirror.workflow.supervised import load_fold
 
 
 def scores_file(config: Config) -> Path:
@@ -89,13 +92,19 @@ def evaluate_runs(
     )
     if any(panels):
         mark = fingerprint(mark, panels)
+    trained = [load_fold(config, cohort, fold, seed) for seed, fold in runs]
+    if any(part.models for part in trained):
+        said = [[(one.name, one.task, one.logits.tolist()) for one in part.models] for part in trained]
+        mark = fingerprint(mark, said)
     if representations is not None:
         mark = fingerprint(mark, list(representations))
     current = current_scores(config, mark)
     if current is not None:
         return current
     tables = (patient_table(cohort, table, genes=genes) for table, genes in zip(embedded, panels, strict=True))
-    return score_tables(config, mark, runs, tables, representations=representations, jobs=jobs, progress=progress)
+    return score_tables(
+        config, mark, runs, tables, representations=representations, supervised=trained, jobs=jobs, progress=progress
+    )
 
 
 def score_tables(
@@ -105,10 +114,13 @@ def score_tables(
     tables: Iterable[PatientTable],
     *,
     representations: Sequence[str] | None = None,
+    supervised: Iterable[SupervisedFold] = itertools.repeat(SupervisedFold()),
     jobs: int = 1,
     progress: Progress = silent,
 ) -> pd.DataFrame:
     """Judge the patients as each of `tables` describes them on the (seed, fold) of `runs`, and write the four files.
+
+    `supervised` has, of each run, what supervised models left of it.
 
     `mark` is the fingerprint of everything that went in. Returns the scores.
     """
@@ -116,7 +128,7 @@ def score_tables(
     scores: list[pd.DataFrame] = []
     predictions: list[pd.DataFrame] = []
     account: list[dict[str, Any]] = []
-    for number, ((seed, fold), table) in enumerate(zip(runs, tables, strict=True)):
+    for number, ((seed, fold), table, trained) in enumerate(zip(runs, tables, supervised, strict=False)):
 
         def report(done: int, total: int, note: str = "", *, before: int = number) -> None:
             progress(before * total + done, len(runs) * total, note)
@@ -129,6 +141,7 @@ def score_tables(
             progress=report,
             n_jobs=jobs,
             representations=representations,
+            supervised=trained,
         )
         origin = RunOrigin(config.name, fold.number, seed, config.preset)
         scores.append(score_table(result.scores, origin))

@@ -19,7 +19,7 @@ from mirror.workflow.embed import embed_run
 from mirror.workflow.evaluate import evaluate_runs, intervals_file
 from mirror.workflow.pretrain import pretrain_fold, wanted_runs
 from mirror.workflow.report import write_report
-from mirror.workflow.supervised import supervised_file, train_fold, train_supervised
+from mirror.workflow.supervised import supervised_file, supervised_folder, train_fold, train_supervised
 
 SMALL = {"width": 8, "epochs": 3, "patience": 2, "tiles": 6, "batch": 8, "parts": 2, "strengths": [0.03, 0.3]}
 
@@ -66,13 +66,13 @@ def test_what_is_trained_is_not_trained_again(trained: Config) -> None:
 
 def test_they_stand_in_the_table_with_intervals_and_in_the_report(trained: Config) -> None:
     scores = evaluate_runs(trained)
-    found = scores[scores["protocol"] == "supervised"]
+    found = scores[scores["protocol"].isin(["supervised", "supervised_survival"])]
     assert set(found["representation"]) == set(trained.supervised.models)
     assert set(found["task"]) == {"subtyping", "survival"}
     auroc = found[found["metric"] == "auroc"]
     assert len(auroc) == 2 * len(trained.supervised.models) and auroc["value"].notna().all()
     intervals = read_intervals(intervals_file(trained))
-    assert (intervals["protocol"] == "supervised").sum() == 8 * len(trained.supervised.models)
+    assert intervals["protocol"].str.startswith("supervised").sum() == 8 * len(trained.supervised.models)
     assert "ABMIL" in write_report(trained).read_text(encoding="utf-8")
 
 
@@ -84,10 +84,11 @@ def test_outcomes_of_test_patients_have_no_part_in_it(trained: Config, tmp_path:
     slides.loc[tested, "label"] = slides.loc[tested, "label"].to_numpy()[::-1]
     slides.loc[tested, "time"] = 1.0
     settings = trained.supervised.model_copy(update={"models": ("abmil", "elastic_net")})
-    elsewhere = trained.model_copy(update={"supervised": settings, "output": tmp_path})
-    moved = train_fold(elsewhere, replace(cohort, slides=slides), fold, 0)
+    fewer = trained.model_copy(update={"supervised": settings})
+    moved = train_fold(fewer, replace(cohort, slides=slides), fold, 0, folder=tmp_path)
+    assert len(moved.models) == len(list(tmp_path.rglob("*.json"))) == 4
     for one in moved.models:
-        path = supervised_file(trained, seed=0, fold=fold.number, task=one.task, name=one.name)
+        path = supervised_file(supervised_folder(trained), seed=0, fold=fold.number, task=one.task, name=one.name)
         np.testing.assert_array_equal(one.logits, np.array(read_json(path)["logits"]))
 
 

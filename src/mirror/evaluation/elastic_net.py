@@ -12,16 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, log_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
+from mirror.evaluation.convex import minimise
 from mirror.evaluation.metrics import Codes, Flags, Floats, auroc, c_index
 
-TOLERANCE, MOST_STEPS = 1e-3, 500
-"""Of scikit-learn's saga: enough for the order of patients; an elastic net of thousands of genes goes no further
-within seconds."""
+TOLERANCE, MOST_STEPS = 1e-2, 200
+"""Of scikit-learn's saga: on BRCA a tenth of the tolerance moves no held-out AUROC by more than 0.01 and takes twice as
+long. It looks at coefficients alone, so intercepts are taken to their end afterwards."""
 
 
 class ElasticNet(NamedTuple):
@@ -129,4 +130,22 @@ def _logistic(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of steps is a choice, see MOST_STEPS
         model.fit(x, codes)
-    return np.asarray(model.coef_, dtype=np.float64).T, np.asarray(model.intercept_, dtype=np.float64)
+    weights = np.asarray(model.coef_, dtype=np.float64).T
+    return weights, _intercepts(x @ weights, codes, np.asarray(model.intercept_, dtype=np.float64), balanced=balanced)
+
+
+def _intercepts(logits: Floats, codes: NDArray[np.generic], start: Floats, *, balanced: bool) -> Floats:
+    """Intercepts (L,) of the least loss where the other `logits` (N, L) stay as they are."""
+    names, own, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    weight = (len(codes) / (len(names) * counts))[own] if balanced else np.ones(len(codes))
+    weight = weight / weight.sum()
+    # Of two classes the logit of the first is 0.
+    all_logits = np.hstack([np.zeros_like(logits), logits]) if len(names) == 2 else logits
+
+    def objective(intercepts: Floats) -> tuple[float, Floats]:
+        moved = all_logits + (np.append(0.0, intercepts) if len(names) == 2 else intercepts)
+        logs = log_softmax(moved, axis=1)
+        slope = weight @ (np.exp(logs) - np.eye(len(names))[own])
+        return -float(weight @ logs[np.arange(len(own)), own]), slope[-len(intercepts) :]
+
+    return minimise(objective, start)

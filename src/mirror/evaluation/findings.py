@@ -44,6 +44,7 @@ PROTOCOLS = {
     "discrete": "discrete-time hazards",
     "prototype": "nearest prototype",
     "supervised": "supervised training",
+    "supervised_survival": "supervised training",
     "slide_to_expression": "slide to expression",
     "expression_to_slide": "expression to slide",
 }

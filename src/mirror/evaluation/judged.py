@@ -143,9 +143,9 @@ def _subtyping(fitted: Fitted, protocol: str, reason: str | None, predict: Calla
 
 
 def judge_supervised(fitted: Fitted, found: Supervised) -> Judged:
-    """`supervised`: a model trained on the outcome itself, whose logits are the columns of `fitted`."""
+    """`supervised`, `supervised_survival`: a model trained on the outcome, its logits being the columns of `fitted`."""
     if found.task == "survival":
-        return _survival(fitted, "supervised", lambda _: found.survival_fit())
+        return _survival(fitted, "supervised_survival", lambda _: found.survival_fit())
     return _subtyping(fitted, "supervised", None, lambda x: _Predicted(softmax(x, axis=1)[None], found.strength))
 
 

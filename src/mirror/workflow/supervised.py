@@ -53,6 +53,7 @@ class _Job(NamedTuple):
     seed: int
     bags: PatientBags
     profiles: AppliedPanel | None
+    folder: Path
 
 
 class _Wanted(NamedTuple):
@@ -65,9 +66,14 @@ class _Wanted(NamedTuple):
     mark: str
 
 
-def supervised_file(config: Config, *, seed: int, fold: int, task: str, name: str) -> Path:
-    """Where the logits of one model lie."""
-    return config.output / "supervised" / f"seed{seed}" / f"fold{fold}" / f"{task}-{name}.json"
+def supervised_folder(config: Config) -> Path:
+    """Where the logits of all models of a configuration lie."""
+    return config.output / "supervised"
+
+
+def supervised_file(folder: Path, *, seed: int, fold: int, task: str, name: str) -> Path:
+    """Where in a folder of supervised models the logits of one lie."""
+    return folder / f"seed{seed}" / f"fold{fold}" / f"{task}-{name}.json"
 
 
 def train_supervised(config: Config, *, progress: Progress = silent) -> int:
@@ -87,9 +93,20 @@ def train_supervised(config: Config, *, progress: Progress = silent) -> int:
     return done
 
 
-def train_fold(config: Config, cohort: Cohort, fold: Fold, seed: int, *, progress: Progress = silent) -> SupervisedFold:
-    """Every model of one fold and seed, trained where its file is not there; see `train_supervised`."""
-    job = _job(config, config.supervised or SupervisedConfig(), cohort, fold, seed)
+def train_fold(
+    config: Config,
+    cohort: Cohort,
+    fold: Fold,
+    seed: int,
+    *,
+    folder: Path | None = None,
+    progress: Progress = silent,
+) -> SupervisedFold:
+    """Every model of one fold and seed, trained where `folder` (the configuration's if not given) lacks its file.
+
+    `cohort` may have other outcomes than the configuration's. Raises as `train_supervised` does.
+    """
+    job = _job(config, cohort, fold, seed, folder or supervised_folder(config))
     wanted, notes = _wanted(job)
     for number, one in enumerate(wanted):
         progress(number, len(wanted), f"fold {fold.number}, {one.outcome.task}, {one.name}")
@@ -106,7 +123,7 @@ def load_fold(config: Config, cohort: Cohort, fold: Fold, seed: int) -> Supervis
     """
     if config.supervised is None:
         return SupervisedFold()
-    wanted, notes = _wanted(_job(config, config.supervised, cohort, fold, seed))
+    wanted, notes = _wanted(_job(config, cohort, fold, seed, supervised_folder(config)))
     for one in wanted:
         if not _is_of(one.path, one.mark):
             raise ArtefactError(f"{one.path} is missing or of other settings or data; run `mirror supervised` first")
@@ -130,7 +147,8 @@ def read_supervised(path: Path) -> Supervised:
         raise ArtefactError(f"{path} is damaged ({error!r}); delete it and run `mirror supervised` again") from error
 
 
-def _job(config: Config, settings: SupervisedConfig, cohort: Cohort, fold: Fold, seed: int) -> _Job:
+def _job(config: Config, cohort: Cohort, fold: Fold, seed: int, folder: Path) -> _Job:
+    settings = config.supervised or SupervisedConfig()
     profiles, values = None, {}
     train = [] if cohort.expression is None else sorted(set(fold.train) & set(cohort.expression.patients))
     if cohort.expression is not None and train:
@@ -141,12 +159,12 @@ def _job(config: Config, settings: SupervisedConfig, cohort: Cohort, fold: Fold,
     for slide, patient in zip(cohort.slides["slide"], cohort.slides["patient"], strict=True):
         slides.setdefault(str(patient), []).append(str(slide))
     bags = PatientBags(FeatureStore(cohort.paths), slides, values, seed=seed)
-    return _Job(config, settings, cohort, fold, seed, bags, profiles)
+    return _Job(config, settings, cohort, fold, seed, bags, profiles, folder)
 
 
 def _wanted(job: _Job) -> tuple[list[_Wanted], tuple[str, ...]]:
     """The models to train on this fold, and why others cannot be."""
-    patients, config = job.cohort.patients, job.config
+    patients = job.cohort.patients
     tasks = [*(["subtyping"] if patients["label"].dropna().nunique() > 1 else [])]
     tasks += ["survival"] if patients["time"].notna().any() else []
     wanted: list[_Wanted] = []
@@ -157,7 +175,7 @@ def _wanted(job: _Job) -> tuple[list[_Wanted], tuple[str, ...]]:
             if outcome is None:
                 notes.append(f"fold {job.fold.number}, {name}, {task}: {reason}")
                 continue
-            path = supervised_file(config, seed=job.seed, fold=job.fold.number, task=task, name=name)
+            path = supervised_file(job.folder, seed=job.seed, fold=job.fold.number, task=task, name=name)
             wanted.append(_Wanted(name, outcome, edges, path, _mark(job, outcome, name)))
     return wanted, tuple(notes)
 
@@ -232,7 +250,10 @@ def _network(
     job: _Job, outcome: Outcome, judged: Sequence[str], name: SupervisedName
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     device, seed = choose_device(job.config.device), stream_seed(job.seed, "supervised", job.fold.number, name)
-    model, inputs = _tuned(job, outcome, name) if name.startswith("finetuned") else _from_scratch(job, outcome, name)
+    # Modules draw first weights from torch's own stream when they are made; they get others, and the stream its state.
+    with torch.random.fork_rng(devices=[]):
+        make = _tuned if name.startswith("finetuned") else _from_scratch
+        model, inputs = make(job, outcome, name)
     model = model.to(device)
     if name.startswith("finetuned"):
         model.standardise_columns(encoded_columns(model, inputs, outcome.patients, device=device))

@@ -65,7 +65,7 @@ def test_what_is_trained_is_not_trained_again(trained: Config) -> None:
 
 
 def test_they_stand_in_the_table_with_intervals_and_in_the_report(trained: Config) -> None:
-    scores = evaluate_runs(trained)
+    scores = evaluate_runs(trained, representations=("slide", "raw_slide"))
     found = scores[scores["protocol"].isin(["supervised", "supervised_survival"])]
     assert set(found["representation"]) == set(trained.supervised.models)
     assert set(found["task"]) == {"subtyping", "survival"}

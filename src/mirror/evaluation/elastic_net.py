@@ -25,6 +25,15 @@ TOLERANCE, MOST_STEPS = 1e-2, 200
 long. It looks at coefficients alone, so intercepts are taken to their end afterwards."""
 
 
+class Asked(NamedTuple):
+    """Inverse penalties to choose among, the share of L1 in them, how many inner folds choose, and their seed."""
+
+    strengths: Sequence[float]
+    l1_ratio: float
+    inner_folds: int
+    seed: int
+
+
 class ElasticNet(NamedTuple):
     """Coefficients (G, C), intercepts (C,), and the inverse penalty that inner folds chose."""
 
@@ -37,13 +46,11 @@ class ElasticNet(NamedTuple):
         return x @ self.coefficients + self.intercepts
 
 
-def fit_classes(
-    x: Floats, codes: Codes, *, strengths: Sequence[float], l1_ratio: float, inner_folds: int, seed: int
-) -> ElasticNet:
+def fit_classes(x: Floats, codes: Codes, asked: Asked) -> ElasticNet:
     """Balanced classes `codes` (N,), 0 ... C - 1, from `x` (N, G); the strength of the best mean AUROC."""
 
     def fit(rows: NDArray[np.intp], strength: float) -> ElasticNet:
-        weights, intercepts = _logistic(x[rows], codes[rows], strength, l1_ratio, balanced=True, seed=seed)
+        weights, intercepts = _logistic(x[rows], codes[rows], strength, asked, balanced=True)
         if weights.shape[1] == 1:  # of two classes scikit-learn has the logit of the second
             weights, intercepts = np.hstack([np.zeros_like(weights), weights]), np.append(0.0, intercepts)
         return ElasticNet(weights, intercepts, strength)
@@ -52,21 +59,10 @@ def fit_classes(
         logits = net.logits(x[rows])
         return auroc(codes[rows], logits if logits.shape[1] > 2 else expit(logits - logits[:, ::-1]))
 
-    return _choose(fit, measure, codes, strengths, inner_folds, seed)
+    return _choose(fit, measure, codes, asked)
 
 
-def fit_hazards(
-    x: Floats,
-    time: Floats,
-    event: Flags,
-    interval: Codes,
-    *,
-    intervals: int,
-    strengths: Sequence[float],
-    l1_ratio: float,
-    inner_folds: int,
-    seed: int,
-) -> ElasticNet:
+def fit_hazards(x: Floats, time: Floats, event: Flags, interval: Codes, asked: Asked, *, intervals: int) -> ElasticNet:
     """Hazards of `intervals` from `x` (N, G), each patient being in `interval` (N,); the strength of the best c-index.
 
     An interval in which all or none of those who reached it have the event gives everybody the same hazard.
@@ -78,7 +74,7 @@ def fit_hazards(
             there = rows[interval[rows] >= k]
             happened = (interval[there] == k) & event[there]
             if 0 < happened.sum() < len(there):
-                own, free = _logistic(x[there], happened, strength, l1_ratio, balanced=False, seed=seed)
+                own, free = _logistic(x[there], happened, strength, asked, balanced=False)
                 weights[:, k], intercepts[k] = own[:, 0], free[0]
             else:
                 rate = (happened.sum() + 0.5) / (len(there) + 1.0)
@@ -89,43 +85,41 @@ def fit_hazards(
         survival = np.cumprod(expit(-net.logits(x[rows])), axis=1)
         return c_index(time[rows], event[rows], -survival.sum(axis=1))
 
-    return _choose(fit, measure, event.astype(np.int64), strengths, inner_folds, seed)
+    return _choose(fit, measure, event.astype(np.int64), asked)
 
 
 def _choose(
     fit: Callable[[NDArray[np.intp], float], ElasticNet],
     measure: Callable[[ElasticNet, NDArray[np.intp]], float],
     strata: Codes,
-    strengths: Sequence[float],
-    inner_folds: int,
-    seed: int,
+    asked: Asked,
 ) -> ElasticNet:
     counts = [int(count) for count in np.bincount(strata) if count]
-    splitter = StratifiedKFold(max(2, min(inner_folds, *counts)), shuffle=True, random_state=seed)
+    splitter = StratifiedKFold(max(2, min(asked.inner_folds, *counts)), shuffle=True, random_state=asked.seed)
     found = np.array(
         [
-            [measure(fit(rest, strength), held) for strength in strengths]
+            [measure(fit(rest, strength), held) for strength in asked.strengths]
             for rest, held in splitter.split(strata, strata)
         ]
     )
     # A held-out part in which nothing can be measured says nothing about any strength; ties go to the strong.
     known = found[~np.isnan(found).any(axis=1)]
     best = int(known.mean(axis=0).argmax()) if len(known) else 0
-    return fit(np.arange(len(strata)), strengths[best])
+    return fit(np.arange(len(strata)), asked.strengths[best])
 
 
 def _logistic(
-    x: Floats, codes: NDArray[np.generic], strength: float, l1_ratio: float, *, balanced: bool, seed: int
+    x: Floats, codes: NDArray[np.generic], strength: float, asked: Asked, *, balanced: bool
 ) -> tuple[Floats, Floats]:
     """Weights (G, L) and intercepts (L,), L = 1 for two classes."""
     model = LogisticRegression(
         C=strength,
-        l1_ratio=l1_ratio,
+        l1_ratio=asked.l1_ratio,
         solver="saga",
         class_weight="balanced" if balanced else None,
         tol=TOLERANCE,
         max_iter=MOST_STEPS,
-        random_state=seed,
+        random_state=asked.seed,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of steps is a choice, see MOST_STEPS

@@ -83,8 +83,8 @@ def fit_on_fold(name: str, table: PatientTable, fold: Fold, config: EvaluationCo
 def _imputed(table: PatientTable, halves: list[NDArray[np.intp]]) -> list[str]:
     """How many patients of either half lack some clinical variables and have others."""
     gaps = np.isnan(table.views[CLINICAL])
-    some = gaps.any(axis=1) & ~gaps.all(axis=1)
-    train, test = (int(some[half].sum()) for half in halves)
+    some = np.flatnonzero(gaps.any(axis=1) & ~gaps.all(axis=1))
+    train, test = (len(np.intersect1d(some, half)) for half in halves)
     if not train + test:
         return []
     return [

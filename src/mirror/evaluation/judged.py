@@ -98,7 +98,11 @@ def judge_few_shot(fitted: Fitted) -> Judged:
         return _subtyping(fitted, f"shot{shots}", probes.why_not(own, fitted.table.classes, needed=shots), predict)
 
     parts = [judge(shots) for shots in fitted.config.shots]
-    return Judged(*([item for part in parts for item in part[place]] for place in range(len(Judged._fields))))
+    return Judged(
+        [score for part in parts for score in part.scores],
+        [frame for part in parts for frame in part.frames],
+        [note for part in parts for note in part.notes],
+    )
 
 
 class _Predicted(NamedTuple):

@@ -10,7 +10,7 @@ from mirror.config import EvaluationConfig
 from mirror.errors import DataError, raise_together
 from mirror.evaluation.fitted import Fitted, Half
 from mirror.evaluation.hazards import HazardCurves, Hazards
-from mirror.evaluation.metrics import Floats
+from mirror.evaluation.metrics import Flags, Floats
 from mirror.evaluation.representations import PatientTable
 from mirror.evaluation.survival import SurvivalFit
 from mirror.types import Fold
@@ -48,11 +48,13 @@ class Supervised(NamedTuple):
         raise_together(DataError, f"{self.name} was trained on another cohort; train it again:", strangers)
         all_logits = np.full((len(table.patients), self.logits.shape[1]), np.nan)
         all_logits[table.rows(self.patients)] = self.logits
-        halves: list[Half] = []
-        for patients in (fold.train, fold.test):
+
+        def half(patients: tuple[str, ...]) -> Half:
             rows = table.rows(sorted(patients))
-            halves.append(Half(rows, all_logits[rows], ~np.isnan(all_logits[rows]).any(axis=1)))
-        return Fitted(self.name, table, fold, config, seed, *halves, [])
+            has: Flags = ~np.isnan(all_logits[rows, 0])
+            return Half(rows, all_logits[rows], has)
+
+        return Fitted(self.name, table, fold, config, seed, half(fold.train), half(fold.test), [])
 
 
 class SupervisedFold(NamedTuple):

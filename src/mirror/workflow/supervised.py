@@ -309,15 +309,12 @@ def _elastic_net(
     settings = job.settings
     x = job.bags.profile(outcome.patients).double().numpy()
     seed = stream_seed(job.seed, "inner folds", job.fold.number) % 2**32
-    inner = {"inner_folds": job.config.evaluation.inner_folds, "seed": seed}
-    penalty = {"strengths": settings.strengths, "l1_ratio": settings.l1_ratio}
+    asked = elastic_net.Asked(settings.strengths, settings.l1_ratio, job.config.evaluation.inner_folds, seed)
     if outcome.task == "subtyping":
-        net = elastic_net.fit_classes(x, outcome.target, **penalty, **inner)
+        net = elastic_net.fit_classes(x, outcome.target, asked)
     else:
         time = job.cohort.patients.loc[list(outcome.patients), "time"].to_numpy(np.float64)
-        net = elastic_net.fit_hazards(
-            x, time, outcome.event, outcome.target, intervals=outcome.outputs, **penalty, **inner
-        )
+        net = elastic_net.fit_hazards(x, time, outcome.event, outcome.target, asked, intervals=outcome.outputs)
     genes = int(np.any(net.coefficients != 0, axis=1).sum())
     return net.logits(job.bags.profile(judged).double().numpy()), {"genes": genes, "strength": net.strength}
 

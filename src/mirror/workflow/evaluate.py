@@ -11,6 +11,7 @@ from typing import Any
 import anndata
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from mirror.artefacts import fingerprint, read_json, write_json
@@ -42,6 +43,8 @@ from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.supervised import load_fold
 
+MANY_PATIENTS = 300
+
 
 def scores_file(config: Config) -> Path:
     """The table of scores of a configuration."""
@@ -67,12 +70,13 @@ def evaluate_runs(
     config: Config,
     *,
     representations: Sequence[str] | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     progress: Progress = silent,
 ) -> pd.DataFrame:
     """Score every run of the configuration and write scores, intervals, predictions and the account.
 
-    All representations, or only `representations`. Scores that are there already and were made from these embeddings
+    All representations, or only `representations`; `jobs` processes judge them, one a core for cohorts that take longer
+    than processes take to start when not given. Scores that are there already and were made from these embeddings
     with these settings are left as they are. Returns the scores. Raises `ArtefactError` when a run has not been
     embedded.
     """
@@ -103,7 +107,14 @@ def evaluate_runs(
         return current
     tables = (patient_table(cohort, table, genes=genes) for table, genes in zip(embedded, panels, strict=True))
     return score_tables(
-        config, mark, runs, tables, representations=representations, supervised=trained, jobs=jobs, progress=progress
+        config,
+        mark,
+        runs,
+        tables,
+        representations=representations,
+        supervised=trained,
+        jobs=jobs or (cpu_count() if len(cohort.patients) >= MANY_PATIENTS else 1),
+        progress=progress,
     )
 
 

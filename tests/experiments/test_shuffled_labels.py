@@ -90,4 +90,9 @@ def test_the_same_check_sees_outcomes_that_there_is_something_to_say_of(
     monkeypatch.setattr(experiment, "dealt_out", told_by_slides)
     cells = experiment.judge(config, shuffles=[0], resamples=500)
     result = experiment.print_cells(config.name, cells)
-    assert not result["at_chance"] and result["surely_off_chance"] >= 5
+    assert not result["at_chance"]
+    off = cells[cells["p_holm"] < 0.05]
+    assert {("raw_slide", "linear"), ("raw_slide", "prototype")} <= set(
+        zip(off["representation"], off["protocol"], strict=True)
+    )
+    assert set(off["metric"]) == {"auroc"}  # survival was not told

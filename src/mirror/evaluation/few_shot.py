@@ -73,10 +73,11 @@ def _fit(within: Floats, truth: Floats, *, strength: float) -> tuple[Floats, Flo
     penalty = np.append(np.ones(patients), 0.0)
     step = np.linalg.inv(strength * bound * design.mT @ design + np.diag(penalty))
     weights = np.zeros((draws, patients + 1, logits))
+    enough = _ENOUGH * np.abs(design).max()
     for _ in range(_MOST_STEPS):
         missed = truth - link(design @ weights)
         slope = strength * design.mT @ missed - penalty[:, None] * weights
-        if np.abs(slope).max() <= _ENOUGH:
+        if np.abs(slope).max() <= enough:
             return strength * missed, weights[:, -1]  # where the slope is 0 these are the coefficients
         weights += step @ slope
     raise MirrorError("few-shot probes did not converge; look for values of extreme size in the representation")

@@ -29,7 +29,6 @@ from mirror.evaluation.findings import (
     direction,
     fold_means,
     headlines,
-    is_learned,
     median_follow_up,
     metric_label,
     opening,
@@ -43,6 +42,7 @@ from mirror.evaluation.findings import (
 )
 from mirror.evaluation.intervals import INTERVAL_COLUMNS
 from mirror.evaluation.pictures import Dots, signed
+from mirror.evaluation.representations import is_learned
 from mirror.evaluation.scores import summarise
 
 KINDS = {

@@ -10,6 +10,7 @@ from rich.console import Console
 
 import mirror
 from mirror.cli import expression, sweep
+from mirror.cli.audit import audit
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.add_typer(expression.app, name="expression")
 app.command()(sweep.sweep)
 app.command()(slides)
+app.command()(audit)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]

@@ -1,4 +1,4 @@
-"""Random cohorts without a flaw, drawn as tables: biology, floors of unexpressed genes and sites, none of it an artefact."""
+"""Random cohorts without a flaw, as tables: biology, floors of unexpressed genes and sites, none of it an artefact."""
 
 from __future__ import annotations
 

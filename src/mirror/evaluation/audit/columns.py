@@ -20,8 +20,8 @@ from mirror.evaluation.audit.finding import Check, Finding, few
 NAME = "expression that gives away by artefact"
 
 IMPLAUSIBLE_SHARE = 0.99
-"""Share of a column's variance that lies between the classes, above which it is the label and not a gene: two classes of
-equal size would lie twenty standard deviations apart. Between six cancers the most telling gene of 20,531 has 0.981
+"""Share of a column's variance that lies between the classes, above which it is the label and not a gene: two classes
+of equal size would lie twenty standard deviations apart. Between six cancers the most telling gene of 20,531 has 0.981
 (MLANA, of melanoma), between ductal and lobular breast cancer 0.289, between the sexes 0.44 (KDM5C)."""
 
 IMPLAUSIBLE_ORDER = 0.95
@@ -57,7 +57,7 @@ def check_columns(
     for target, values in targets.items():
         findings += _separating(expression, values, target)
         tests += 1
-    event = people["event"].fillna(False).to_numpy(dtype=bool) & people["time"].notna().to_numpy()
+    event = people["event"].astype("boolean").fillna(False).to_numpy(dtype=bool) & people["time"].notna().to_numpy()
     if event.sum() >= FEWEST:
         findings += _ordering(expression, people["time"].to_numpy(np.float64), event)
         tests += 1

@@ -62,8 +62,8 @@ def check_sites(sites: Mapping[str, Mapping[str, str]], labels: pd.Series, folds
                 area,
                 "AUROC",
                 f"the site ({by}) alone, seen on training patients, tells the label of test patients with an AUROC of "
-                f"{area:.3f} (Cramer's V {v:.2f}, {len(table)} sites); a model that reads the site off a slide has that "
-                "without any biology",
+                f"{area:.3f} (Cramer's V {v:.2f}, {len(table)} sites); a model that reads the site off a slide has "
+                "that without any biology",
                 "read the scores beside this number and the report's performance by site, or make folds that keep "
                 "each site in one half (`folds.path`)",
                 tuple(sorted(both["site"].unique())),

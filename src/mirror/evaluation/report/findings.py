@@ -18,7 +18,7 @@ from lifelines.statistics import logrank_test
 from mirror.data.selection import Selection
 from mirror.evaluation.bootstrap import RESAMPLES, Interval, paired_difference, shared_patients
 from mirror.evaluation.metrics import LOWER_IS_BETTER
-from mirror.evaluation.pictures import Survivors, signed
+from mirror.evaluation.report.pictures import Survivors, signed
 from mirror.seeding import rng_for
 
 METRICS = {
@@ -152,6 +152,12 @@ def protocol_label(name: str) -> str:
     return f"{name[4:]}-shot" if name.startswith("shot") else PROTOCOLS.get(name, name)
 
 
+def protocol_order(name: str) -> tuple[int, int, str]:
+    """A key by which protocols stand as people read them: those of `PROTOCOLS`, then fewer shots before more."""
+    shots = int(name[4:]) if name.startswith("shot") and name[4:].isdecimal() else 0
+    return rank(name, PROTOCOLS), shots, name
+
+
 def metric_label(name: str) -> str:
     """`auroc` -> `AUROC`; a metric without a name for people keeps its own."""
     return METRICS.get(name, name)
@@ -230,7 +236,7 @@ def headlines(found: Sequence[Verdict]) -> list[Verdict]:
     first: dict[tuple[str, str], Verdict] = {}
     for verdict in sorted(found, key=lambda verdict: rank(verdict.metric, METRICS)):
         first.setdefault((verdict.task, verdict.protocol), verdict)
-    return sorted(first.values(), key=lambda verdict: (rank(verdict.task, TASKS), rank(verdict.protocol, PROTOCOLS)))
+    return sorted(first.values(), key=lambda verdict: (rank(verdict.task, TASKS), protocol_order(verdict.protocol)))
 
 
 def opening(chosen: Sequence[Verdict], *, scores: pd.DataFrame, patients: pd.DataFrame) -> Opening:
@@ -297,6 +303,13 @@ def median_follow_up(followed: pd.DataFrame) -> float | None:
         return None
     reverse = KaplanMeierFitter().fit(followed["time"].astype(float), followed["event"].astype(float) < 0.5)
     median = float(reverse.median_survival_time_)
+    return median if np.isfinite(median) else None
+
+
+def median_survival(followed: pd.DataFrame) -> float | None:
+    """Months, by the Kaplan-Meier estimate; None where the curve stays above one half."""
+    fitted = KaplanMeierFitter().fit(followed["time"].astype(float), followed["event"].astype(float) > 0.5)
+    median = float(fitted.median_survival_time_)
     return median if np.isfinite(median) else None
 
 

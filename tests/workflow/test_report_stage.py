@@ -14,7 +14,7 @@ from small_job import write_config
 from mirror.config import Config, load_config
 from mirror.data.cohort import Cohort
 from mirror.errors import ArtefactError
-from mirror.evaluation.findings import metric_label, protocol_label, task_label
+from mirror.evaluation.report.findings import metric_label, protocol_label, task_label
 from mirror.evaluation.scores import read_intervals, read_scores, summarise
 from mirror.workflow.cohort import cohort_folder, prepare_cohort
 from mirror.workflow.embed import embed_run

@@ -91,8 +91,9 @@ def audit_table(found: Audit) -> Table:
         table.add_row(escape(check.name), "" if check.findings else "nothing", escape(check.looked), "")
         for finding in check.findings:
             tone = "bold red" if finding.severity == "leak" else "yellow"
-            size = f"{finding.size:,.4g} {finding.unit}"
-            table.add_row(f"  {number[finding]}.", f"[{tone}]{finding.severity}[/]", escape(finding.where), size)
+            table.add_row(
+                f"  {number[finding]}.", f"[{tone}]{finding.severity}[/]", escape(finding.where), finding.amount
+            )
     return table
 
 

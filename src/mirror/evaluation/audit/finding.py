@@ -38,6 +38,12 @@ class Finding(NamedTuple):
     examples: tuple[str, ...] = ()
     p: float | None = None
 
+    @property
+    def amount(self) -> str:
+        """Size and unit for people: `15 patients`, `0.661 AUROC`."""
+        size = f"{self.size:,.0f}" if float(self.size).is_integer() else f"{self.size:.3f}"
+        return f"{size} {self.unit}"
+
 
 class Check(NamedTuple):
     """One kind of flaw: `looked` says at what, and what could not be looked at and why. `findings` with a `p` are

@@ -134,16 +134,14 @@ def recall_picture(sides: Sequence[tuple[str, Sequence[int]]], *, description: s
     with new_figure(340, 300) as figure:
         axes = place_axes(figure, left=52, right=12, top=10, bottom=46)
         gallery = max(len(ranks) for _, ranks in sides)
-        axes.plot([1, gallery], [1 / gallery, 1], color=FAINT, linestyle=":", linewidth=1.1)
-        axes.text(gallery * 0.98, 0.86, "chance", color=FAINT, ha="right", va="top", fontsize=9)
+        ks = np.arange(1, gallery + 1)
+        axes.plot(ks, ks / gallery, color=FAINT, linestyle=":", linewidth=1.3)
+        axes.text(gallery * 0.93, 0.62, "chance", color=FAINT, ha="right", va="top", fontsize=9)
         for place, (title, ranks) in enumerate(sides):
             colour, dashes = ((LEARNED, "-"), (CLASS_COLOURS[2], (0, (5, 2))))[place % 2]
-            ks = np.arange(1, gallery + 1)
             found = np.searchsorted(np.sort(ranks), ks, side="right") / len(ranks)
             axes.step(ks, found, where="post", color=colour, linewidth=2, linestyle=dashes)
-            axes.text(
-                0.98, 0.1 + 0.075 * place, title, color=colour, ha="right", transform=axes.transAxes, fontsize=9.5
-            )
+            axes.text(0.98, 0.1 + 0.075 * place, title, color=colour, ha="left", transform=axes.transAxes, fontsize=9.5)
         axes.set_xscale("log")
         axes.set_xlim(1, gallery)
         axes.set_ylim(0, 1.02)

@@ -7,6 +7,7 @@ none of them speaks of significance where no test was made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -251,8 +252,10 @@ def opening(chosen: Sequence[Verdict], *, scores: pd.DataFrame, patients: pd.Dat
     if not by_task:
         nothing = "No learned representation and baseline were scored on the same folds, so neither leads."
         return Opening(asked, nothing, "There is no measurement to be sure of.")
-    found = "; ".join(_found(verdict) for verdict in by_task.values())
-    sure = "; ".join(_sure(verdict) for verdict in by_task.values())
+    shown = [*by_task.values(), *_few_shot(chosen, by_task)]
+    shown.sort(key=lambda verdict: (rank(verdict.task, TASKS), verdict is not by_task[verdict.task]))
+    found = "; ".join(_found(verdict) for verdict in shown)
+    sure = "; ".join(_sure(verdict) for verdict in shown)
     chosen_from = scores["representation"].nunique()
     picked = "each side is the best of several on these same folds, and " if chosen_from > 2 else ""
     if any(verdict.interval for verdict in by_task.values()):
@@ -260,6 +263,15 @@ def opening(chosen: Sequence[Verdict], *, scores: pd.DataFrame, patients: pd.Dat
     else:
         caution = f"{picked}no test of significance was made"
     return Opening(asked, _sentence(found), _sentence(f"{sure}; {caution}"))
+
+
+def _few_shot(chosen: Sequence[Verdict], spoken_of: Mapping[str, Verdict]) -> list[Verdict]:
+    """The verdict on few labels, at 10 a class or the nearest to it; none where that is spoken of already."""
+    counts = {int(one.protocol[4:]): one for one in chosen if re.fullmatch(r"shot\d+", one.protocol)}
+    if not counts:
+        return []
+    verdict = counts[min(counts, key=lambda count: (abs(count - 10), count))]
+    return [] if verdict is spoken_of[verdict.task] else [verdict]
 
 
 def risk_groups(predictions: pd.DataFrame) -> pd.Series[str]:

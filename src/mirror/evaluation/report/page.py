@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
+from lifelines.statistics import logrank_test
 
 from mirror.errors import DataError
 from mirror.evaluation.bootstrap import Interval
@@ -36,7 +37,8 @@ from mirror.evaluation.report.findings import (
 )
 from mirror.evaluation.report.inputs import UNLABELLED, ReportInputs
 from mirror.evaluation.report.patients import flow, people
-from mirror.evaluation.report.pictures import Dots, signed
+from mirror.evaluation.report.pictures import Dots, Survivors, signed
+from mirror.evaluation.report.prototypes import FEWEST
 from mirror.evaluation.report.score_tables import score_tables
 from mirror.evaluation.report.subtype import SitePictures, SubtypePictures, site_pictures, subtype_pictures
 from mirror.evaluation.report.training import terms
@@ -119,6 +121,7 @@ def render_page(content: Content) -> str:
         listed=inputs.excluded.head(LISTED).fillna("").to_dict("records"),
         people=content.people,
         recall=_recall(inputs),
+        curves=prototype_curves(inputs),
         label_of=representation_label,
     )
 
@@ -158,6 +161,26 @@ def _recall(inputs: ReportInputs) -> str | None:
         for side in inputs.retrieved.directions
     )
     return recall_picture(sides, description=f"Share found among the k closest. {said}.")
+
+
+def prototype_curves(inputs: ReportInputs) -> dict[int, dict[str, Any] | None]:
+    """Kaplan-Meier curves of each prototype that is opened, against all other patients; None where it has too few."""
+    found: dict[int, dict[str, Any] | None] = {}
+    people = inputs.patients.dropna(subset=["time", "event"])
+    for one in inputs.prototypes.shown if inputs.prototypes else ():
+        inside = people["patient"].isin(one.patients).to_numpy()
+        months, events = people["time"].to_numpy(np.float64), people["event"].astype(float).to_numpy() > 0.5
+        if min(inside.sum(), (~inside).sum()) < FEWEST or not events.any():
+            found[one.number] = None
+            continue
+        sides = ((f"prototype {one.title}", inside), ("all others", ~inside))
+        groups = [Survivors(name, months[rows], events[rows]) for name, rows in sides]
+        p = float(logrank_test(months[inside], months[~inside], events[inside], events[~inside]).p_value)
+        said = "< 0.001" if p < 0.001 else f"= {p:.3f}"
+        description = f"Kaplan-Meier curves of prototype {one.title} and of all other patients. Log-rank p {said}."
+        svg = pictures.survival_picture(groups, until=float(months.max()), description=description)
+        found[one.number] = {"p": said, "svg": svg}
+    return found
 
 
 def embedding_map(inputs: ReportInputs) -> Map | None:

@@ -65,7 +65,8 @@ def score_picture(rows: Sequence[Dots], *, reference: float | None, chance: floa
             axes.text(1.03, place, f"{mean:.3f}", transform=across(axes), va="center", fontsize=9.5, weight=weight)
         values = np.concatenate([[*row.values, *(row.interval or ())] for row in rows])
         margin = max(0.02, 0.05 * float(np.ptp(values)))
-        axes.set_xlim(values.min() - margin, min(values.max() + margin, 1.0 + margin / 2))
+        most = 1.0 + margin / 2 if values.max() <= 1 else np.inf  # ranks go beyond
+        axes.set_xlim(values.min() - margin, min(values.max() + margin, most))
         if reference is not None:
             axes.axvline(reference, color=REFERENCE, linewidth=1.1, dashes=(4, 3), zorder=0.9)
         if chance is not None and axes.get_xlim()[0] <= chance:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import anndata
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, ttest_ind
+from scipy.stats import false_discovery_control, ttest_ind_from_stats
 
 from mirror.data.expression import ExpressionTable
 from mirror.evaluation.metrics import Floats
@@ -136,8 +136,7 @@ def _shifts(expression: ExpressionTable | None, members: Mapping[int, set[str]])
     deviation = np.nanstd(values, axis=0)
     usable = np.flatnonzero((deviation > 1e-6 * np.abs(np.nanmean(values, axis=0))) & ~np.isnan(values).any(axis=0))
     values, deviation = values[:, usable], deviation[usable]
-    tests = {number: ttest_ind(values[rows], values[~rows], equal_var=False).pvalue for number, rows in large.items()}
-    p = np.nan_to_num(np.stack(list(tests.values())), nan=1.0)
+    p = np.nan_to_num(np.stack([_welch(values[rows], values[~rows]) for rows in large.values()]), nan=1.0)
     q = false_discovery_control(p.ravel()).reshape(p.shape)
     found: dict[int, tuple[GeneShift, ...]] = {}
     for rate, (number, rows) in zip(q, large.items(), strict=True):
@@ -147,3 +146,10 @@ def _shifts(expression: ExpressionTable | None, members: Mapping[int, set[str]])
             GeneShift(expression.genes[usable[at]], float(shift[at]), float(rate[at])) for at in order
         )
     return found
+
+
+def _welch(x: Floats, y: Floats) -> Floats:
+    """p-value (G,) of Welch's test of each column of `x` (n, G) against that of `y` (m, G)."""
+    moments = [(side.mean(axis=0), side.std(axis=0, ddof=1), len(side)) for side in (x, y)]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a gene that is constant on both sides has no p-value
+        return np.asarray(ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue, dtype=np.float64)

@@ -70,6 +70,11 @@ def radios(within: WebElement | webdriver.Chrome) -> list[WebElement]:
     return within.find_elements(By.CSS_SELECTOR, ".pick input[type=radio]")
 
 
+def shown(browser: webdriver.Chrome, elements: list[WebElement]) -> list[bool]:
+    """Which of the elements take up room on the page, asked in one go."""
+    return browser.execute_script("return arguments[0].map(e => e.getClientRects().length > 0)", elements)
+
+
 def use(browser: webdriver.Chrome, control: WebElement) -> None:
     """Click what a reader clicks: the label around the radio button."""
     label = control.find_element(By.XPATH, "./..")
@@ -100,7 +105,7 @@ def test_every_tab_shows_its_own_panel_and_no_other(opened: webdriver.Chrome):
         for place, control in enumerate(controls):
             if len(controls) > 1:
                 use(opened, control)
-            assert [panel.is_displayed() for panel in panels] == [place == at for at in range(len(panels))]
+            assert shown(opened, panels) == [place == at for at in range(len(panels))]
             assert panels[place].text.strip() or panels[place].find_elements(By.CSS_SELECTOR, "svg")
             used += 1
     # Subtypes of the ROC, two confusion matrices, two times the queries, prototypes, metrics of both tasks.
@@ -116,7 +121,7 @@ def test_every_colouring_of_the_map_paints_the_points_and_shows_its_legend(opene
     for control in controls:
         use(opened, control)
         legends = opened.find_elements(By.CSS_SELECTOR, "#map .legend")
-        chosen = [legend for legend in legends if legend.is_displayed()]
+        chosen = [legend for legend, there in zip(legends, shown(opened, legends), strict=True) if there]
         assert [legend.get_attribute("class").split("legend-")[1] for legend in chosen] == [
             control.get_attribute("value")
         ]
@@ -149,11 +154,11 @@ def test_the_keyboard_alone_is_enough(opened: webdriver.Chrome):
 def test_what_is_folded_opens_and_every_link_of_the_contents_leads_to_its_section(opened: webdriver.Chrome):
     for control in radios(opened.find_element(By.ID, "prototypes")):
         use(opened, control)
-        for summary in opened.find_elements(By.CSS_SELECTOR, "#prototypes summary"):
-            if summary.is_displayed():
-                summary.click()
-                names = summary.find_element(By.XPATH, "./..").find_elements(By.CSS_SELECTOR, "li")
-                assert names and all(name.is_displayed() for name in names)
+        summaries = opened.find_elements(By.CSS_SELECTOR, "#prototypes summary")
+        (summary,) = [one for one, there in zip(summaries, shown(opened, summaries), strict=True) if there]
+        summary.click()
+        names = summary.find_element(By.XPATH, "./..").find_elements(By.CSS_SELECTOR, "li")
+        assert names and all(shown(opened, names))
     for summary in opened.find_elements(By.CSS_SELECTOR, "#patients summary, #run summary"):
         opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", summary)
         summary.click()
@@ -172,9 +177,9 @@ def test_what_is_folded_opens_and_every_link_of_the_contents_leads_to_its_sectio
 def test_on_paper_every_panel_is_there_and_no_control(browser: webdriver.Chrome, page: Path):
     browser.get(page.as_uri())
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    shown = "return [...document.querySelectorAll(arguments[0])].map(e => getComputedStyle(e).display)"
-    assert "none" not in browser.execute_script(shown, ".panel")
-    assert set(browser.execute_script(shown, ".pick, nav")) == {"none"}
+    style = "return [...document.querySelectorAll(arguments[0])].map(e => getComputedStyle(e).display)"
+    assert "none" not in browser.execute_script(style, ".panel")
+    assert set(browser.execute_script(style, ".pick, nav")) == {"none"}
     printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
     assert printed.startswith(b"%PDF") and len(printed) > 50_000
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import mirror
 from mirror.cli import expression, sweep
-from mirror.cli.audit import audit
+from mirror.cli.audit import audit, audited
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
@@ -47,7 +47,7 @@ def main() -> None:
 @app.command()
 @plain_errors(console)
 def run(config_file: ConfigFile, overwrite: Overwrite = False) -> None:
-    """The whole main job: cohort, pretrain, embed, evaluate, report. Stages that are done are not done again."""
+    """The whole main job: cohort, pretrain, embed, evaluate, audit, report. Stages that are done are not done again."""
     config = load_config(config_file)
     _cohort(config)
     _pretrain(config, overwrite=overwrite)
@@ -100,7 +100,7 @@ def evaluate(config_file: ConfigFile) -> None:
 @app.command()
 @plain_errors(console)
 def report(config_file: ConfigFile) -> None:
-    """Write report.html, one self-contained page."""
+    """Audit the run and write report.html, one self-contained page, and report.json."""
     _report(load_config(config_file))
 
 
@@ -334,6 +334,7 @@ def _evaluate(config: Config) -> None:
 def _report(config: Config) -> None:
     from mirror.workflow.report import write_report
 
+    found = audited(config)
     with console.status("report"):
-        path = write_report(config)
+        path = write_report(config, found=found)
     console.print(f"[bold]report[/]    {path}", highlight=False, soft_wrap=True)

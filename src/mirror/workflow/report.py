@@ -17,6 +17,7 @@ from mirror.data.cohort import Cohort
 from mirror.data.floors import artefact_sentences
 from mirror.data.panel import GenePanel
 from mirror.evaluation.audit.cohort import sites_of
+from mirror.evaluation.audit.finding import Audit
 from mirror.evaluation.audit.sites import BARCODE
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.report.data import report_data
@@ -50,8 +51,8 @@ def data_file(config: Config) -> Path:
     return config.output / "report.json"
 
 
-def write_report(config: Config) -> Path:
-    """Audit the run and write report.html and report.json from the files of the stages before.
+def write_report(config: Config, *, found: Audit | None = None) -> Path:
+    """Write report.html and report.json from the files of the stages before; the run is audited unless `found` says.
 
     Raises `ArtefactError` when one of them has not run.
     """
@@ -64,7 +65,7 @@ def write_report(config: Config) -> Path:
     selections = [selection for run in runs.values() if (selection := GenePanel.load(run.panel).selection) is not None]
     leaks = any(selection.scope == "cohort" for selection in selections)
     choice = [rows_by_choice(scores["representation"].unique().tolist(), selections[0])] if selections else []
-    found = audit(config)
+    found = found or audit(config)
     groups, _ = read_groups(config, cohort)
     clinical = config.cohort.clinical
     sites = sites_of(cohort, groups, label=clinical.label if clinical else None)

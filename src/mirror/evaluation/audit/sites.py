@@ -53,17 +53,21 @@ def check_sites(sites: Mapping[str, Mapping[str, str]], labels: pd.Series, folds
         table = pd.crosstab(both["site"], both["label"]).to_numpy()
         looked.append(f"{by} ({len(table)} sites)")
         p, v = permuted_p(table), cramers_v(table)
-        area = site_auroc(both, folds) if p <= FAMILY_ALPHA else float("nan")
+        area = site_auroc(both, folds) if p <= FAMILY_ALPHA else 0.5
+        told = (
+            f"tells the label with a Cramer's V of {v:.2f} ({len(table)} sites)"
+            if np.isnan(area)
+            else f"seen on training patients, tells the label of test patients with an AUROC of {area:.3f} (Cramer's V "
+            f"{v:.2f}, {len(table)} sites)"
+        )
         findings.append(
             Finding(
                 NAME,
                 "warning",
                 by,
-                area,
-                "AUROC",
-                f"the site ({by}) alone, seen on training patients, tells the label of test patients with an AUROC of "
-                f"{area:.3f} (Cramer's V {v:.2f}, {len(table)} sites); a model that reads the site off a slide has "
-                "that without any biology",
+                v if np.isnan(area) else area,
+                "Cramer's V" if np.isnan(area) else "AUROC",
+                f"the site ({by}) alone, {told}; a model that reads the site off a slide has that without any biology",
                 "read the scores beside this number and the report's performance by site, or make folds that keep "
                 "each site in one half (`folds.path`)",
                 tuple(sorted(both["site"].unique())),

@@ -71,7 +71,7 @@ def risk_steps(predictions: pd.DataFrame) -> pd.Series:
         return pd.Series(dtype=object)
     known = known[known["seed"] == known["seed"].min()].sort_values(["fold", "patient"], kind="stable")
     place = known.groupby("fold")["risk"].rank(pct=True, method="first")
-    step = np.minimum((place * len(RISK_STEPS)).to_numpy().astype(int), len(RISK_STEPS) - 1)
+    step = np.ceil(place.to_numpy() * len(RISK_STEPS) - 1e-9).astype(int) - 1
     named = pd.Series([RISK_STEPS[at] for at in step], index=known["patient"].astype(str))
     return named[~named.index.duplicated()]
 

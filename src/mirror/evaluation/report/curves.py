@@ -64,8 +64,8 @@ def roc_picture(sides: Sequence[Roc], *, description: str) -> str:
 
 def shot_picture(curves: Sequence[ShotCurve], *, description: str) -> str:
     """AUROC against labelled patients a class, on a scale of doublings; on the right the probe on all labels."""
-    with new_figure(460, 320) as figure:
-        axes = place_axes(figure, left=48, right=124, top=12, bottom=46)
+    with new_figure(400, 320) as figure:
+        axes = place_axes(figure, left=48, right=126, top=12, bottom=46)
         counts = sorted({count for curve in curves for count in curve.shots})
         end = counts[-1] * 2.2
         names: list[tuple[float, str, str, bool]] = []
@@ -113,15 +113,16 @@ def site_picture(scores: Sequence[SiteScore], *, overall: float, metric: str, de
             axes.plot([score.low, score.high], [place] * 2, color=LEARNED, linewidth=1.8, alpha=0.6)
             size = 4 + 6 * float(np.sqrt(score.patients / most))
             axes.plot(score.value, place, "o", color=LEARNED, markersize=size, mec="white")
-            said = f"{score.value:.2f}   {score.patients}, {score.counts}"
-            axes.text(1.04, place, said, transform=across(axes), va="center", fontsize=9)
+            beside = {"transform": across(axes), "va": "center", "fontsize": 9}
+            axes.text(1.04, place, f"{score.value:.2f}", weight="bold", **beside)
+            axes.text(1.2, place, f"{score.patients}, {score.counts}", **beside)
         axes.axvline(overall, color=CLASS_COLOURS[1], linewidth=1.1, dashes=(4, 3), zorder=0.9)
         axes.axvline(0.5, color=FAINT, linewidth=1.1, linestyle=":", zorder=0.9)
         low = min(0.45, *(score.low for score in scores))
         axes.set_xlim(max(0.0, low - 0.03), 1.03)
         axes.set_ylim(len(scores) - 0.4, -0.7)
         axes.set_yticks(range(len(scores)), [score.site for score in scores])
-        axes.text(1.04, -0.9, "patients", transform=across(axes), fontsize=9, color=FAINT, va="bottom")
+        axes.text(1.2, -0.9, "patients", transform=across(axes), fontsize=9, color=FAINT, va="bottom")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(metric, labelpad=2)
@@ -141,7 +142,9 @@ def recall_picture(sides: Sequence[tuple[str, Sequence[int]]], *, description: s
             colour, dashes = ((LEARNED, "-"), (CLASS_COLOURS[2], (0, (5, 2))))[place % 2]
             found = np.searchsorted(np.sort(ranks), ks, side="right") / len(ranks)
             axes.step(ks, found, where="post", color=colour, linewidth=2, linestyle=dashes)
-            axes.text(0.98, 0.1 + 0.075 * place, title, color=colour, ha="left", transform=axes.transAxes, fontsize=9.5)
+            axes.text(
+                0.04, 0.93 - 0.075 * place, title, color=colour, ha="left", transform=axes.transAxes, fontsize=9.5
+            )
         axes.set_xscale("log")
         axes.set_xlim(1, gallery)
         axes.set_ylim(0, 1.02)

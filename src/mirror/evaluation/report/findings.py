@@ -254,8 +254,8 @@ def opening(chosen: Sequence[Verdict], *, scores: pd.DataFrame, patients: pd.Dat
         return Opening(asked, nothing, "There is no measurement to be sure of.")
     shown = [*by_task.values(), *_few_shot(chosen, by_task)]
     shown.sort(key=lambda verdict: (rank(verdict.task, TASKS), verdict is not by_task[verdict.task]))
-    found = "; ".join(_found(verdict) for verdict in shown)
-    sure = "; ".join(_sure(verdict) for verdict in shown)
+    found = "; ".join((_found if one is by_task[one.task] else _found_few)(one) for one in shown)
+    sure = "; ".join((_sure if one is by_task[one.task] else _sure_few)(one) for one in shown)
     chosen_from = scores["representation"].nunique()
     picked = "each side is the best of several on these same folds, and " if chosen_from > 2 else ""
     if any(verdict.interval for verdict in by_task.values()):
@@ -381,12 +381,35 @@ def _found(verdict: Verdict) -> str:
     )
 
 
+def _found_few(verdict: Verdict) -> str:
+    """The same of few labels, in the wake of `_found`."""
+    return (
+        f"with {verdict.protocol[4:]} labelled patients a class it is {verdict.learned_mean:.3f} "
+        f"({_inline(verdict.learned)}) against {verdict.baseline_mean:.3f} ({_inline(verdict.baseline)})"
+    )
+
+
+def _sure_few(verdict: Verdict) -> str:
+    """The same of few labels, in the wake of `_sure`."""
+    said = f"learned ahead in {verdict.ahead} of {len(verdict.differences)} folds"
+    if verdict.interval is None or np.isnan(verdict.interval.low):
+        return f"with few labels {said}"
+    return (
+        f"with few labels between {signed(verdict.interval.low)} and {signed(verdict.interval.high)} "
+        f"({_where_zero_is(verdict.interval)}), {said}"
+    )
+
+
+def _where_zero_is(interval: Interval) -> str:
+    return "zero is within it" if interval.low <= 0 <= interval.high else "zero is outside it"
+
+
 def _sure(verdict: Verdict) -> str:
     task, folds = task_label(verdict.task), len(verdict.differences)
     spread = f"spread over folds (sd {verdict.spread:.3f})"
     if verdict.interval is not None and not np.isnan(verdict.interval.low):
         low, high = signed(verdict.interval.low), signed(verdict.interval.high)
-        zero = "zero is within it" if verdict.interval.low <= 0 <= verdict.interval.high else "zero is outside it"
+        zero = _where_zero_is(verdict.interval)
         return (
             f"for {task}, drawing the patients anew puts the difference between {low} and {high} (95 % interval; "
             f"{zero}), and learned is ahead in {verdict.ahead} of {folds} folds"

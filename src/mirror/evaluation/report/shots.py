@@ -45,7 +45,8 @@ def shot_curves(scores: pd.DataFrame, intervals: Mapping[tuple[str, str, str], t
     if table.shape[1] < 2:
         return []
     table = table[sorted(table)]
-    ranked = sorted(map(str, table.index), key=lambda name: -float(np.nanmean(table.loc[name])))
+    whole = table.notna().sum(axis=1)  # a mean over fewer shots is of other numbers: it comes last
+    ranked = sorted(map(str, table.index), key=lambda name: (-whole[name], -float(np.nanmean(table.loc[name]))))
     shown = [name for name in ranked if is_learned(name)]
     shown += [name for name in ranked if not is_learned(name)][:BASELINES_SHOWN]
     curves: list[ShotCurve] = []
@@ -53,6 +54,6 @@ def shot_curves(scores: pd.DataFrame, intervals: Mapping[tuple[str, str, str], t
         row = table.loc[name].dropna()
         shots = tuple(int(count) for count in row.index)
         ends = tuple(intervals.get((name, f"shot{count}", "auroc")) for count in shots)
-        whole = float(everything[name]) if name in everything else None
-        curves.append(ShotCurve(name, is_learned(name), shots, tuple(map(float, row)), ends, whole))
+        with_all = float(everything[name]) if name in everything else None
+        curves.append(ShotCurve(name, is_learned(name), shots, tuple(map(float, row)), ends, with_all))
     return curves

@@ -90,7 +90,8 @@ def count(fitted: Fitted, task: str, known: Flags) -> Count:
     without_endpoint = [int(np.sum(~known[half.rows])) for half in halves]
     without_modality = [int(np.sum(~half.has & known[half.rows])) for half in halves]
     fitted_on = tuple(fitted.table.patients[row] for row in fitted.train.rows[fitted.train.taking_part(known)])
-    return Count(fitted.name, task, *taking_part, *without_endpoint, *without_modality, fitted.scaled_on, fitted_on)
+    counts = (*taking_part, *without_endpoint, *without_modality)
+    return Count(fitted.name, task, *counts, scaled_on=fitted.scaled_on, fitted_on=fitted_on)
 
 
 def class_codes(table: PatientTable) -> Codes:

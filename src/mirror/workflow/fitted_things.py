@@ -80,7 +80,8 @@ def _of_run(run: RunFolder, record: Mapping[str, Any], fold: Fold, name: str) ->
         yield Memory("choice of genes", name, seen, *_halves(fold), mild=mild, remedy=CHOSEN_INSIDE)
     if run.embeddings.exists():
         obs = load_embeddings(run.embeddings).obs
-        told = frozenset(obs.loc[obs["role"] == "train", "patient"].astype(str))
+        roles = zip(obs["patient"].astype(str), obs["role"].astype(str), strict=True)
+        told = frozenset(patient for patient, role in roles if role == "train")
         yield Memory("patients that embeddings call training", name, told, *_halves(fold))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.ticker import NullLocator
@@ -76,11 +76,19 @@ def shot_picture(curves: Sequence[ShotCurve], *, description: str) -> str:
             )
             line, marker = ("-", style) if curve.learned else (style, "D")
             width = 2.4 if curve.representation == "fused" else 1.6
-            looks = {"color": colour, "linestyle": line, "marker": marker, "markersize": 5, "mec": "white", "mew": 0.8}
+            looks: dict[str, Any] = {
+                "color": colour,
+                "linestyle": line,
+                "marker": marker,
+                "markersize": 5,
+                "mec": "white",
+                "mew": 0.8,
+            }
             axes.plot(curve.shots, curve.means, linewidth=width, **looks)
             known = [(count, *ends) for count, ends in zip(curve.shots, curve.ends, strict=True) if ends]
             if known and curve.representation in (curves[0].representation, "fused"):
-                axes.fill_between(*zip(*known, strict=True), color=colour, alpha=0.14, linewidth=0)
+                x, low_end, high_end = zip(*known, strict=True)
+                axes.fill_between(x, low_end, high_end, color=colour, alpha=0.14, linewidth=0)
             last = curve.means[-1]
             if curve.all_labels is not None:
                 looks |= {"linestyle": (0, (1, 2))}
@@ -113,7 +121,7 @@ def site_picture(scores: Sequence[SiteScore], *, overall: float, metric: str, de
             axes.plot([score.low, score.high], [place] * 2, color=LEARNED, linewidth=1.8, alpha=0.6)
             size = 4 + 6 * float(np.sqrt(score.patients / most))
             axes.plot(score.value, place, "o", color=LEARNED, markersize=size, mec="white")
-            beside = {"transform": across(axes), "va": "center", "fontsize": 9}
+            beside: dict[str, Any] = {"transform": across(axes), "va": "center", "fontsize": 9}
             axes.text(1.04, place, f"{score.value:.2f}", weight="bold", **beside)
             axes.text(1.2, place, f"{score.patients}, {score.counts}", **beside)
         axes.axvline(overall, color=CLASS_COLOURS[1], linewidth=1.1, dashes=(4, 3), zorder=0.9)

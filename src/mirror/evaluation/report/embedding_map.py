@@ -7,7 +7,7 @@ under which choice. So nothing has to be computed in the browser.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -54,7 +54,7 @@ def colouring(
     named = list(order) if order else sorted(counts.index, key=lambda name: (-counts[name], name))
     kept, rare = named[: len(CLASS_COLOURS)], named[len(CLASS_COLOURS) :]
     palette = RISK_COLOURS if order and len(order) == len(RISK_COLOURS) and key == "risk" else CLASS_COLOURS
-    legend = dict(zip(kept, palette, strict=False))
+    legend: dict[str, str] = dict(zip(kept, palette, strict=False))
     rest = f"{len(rare)} more" if rare else ""
     rest = " or ".join(part for part in (rest, missing if told.isna().any() else "") if part)
     if rest:
@@ -110,7 +110,7 @@ def draw_map(points: pd.DataFrame, colourings: Sequence[Colouring], *, descripti
     return Map(Markup(svg + path + "".join(marks) + "</svg>"), Markup(f"{style}\n{shown}"), tuple(colourings), left_out)
 
 
-def _mark(row, colourings: Sequence[Colouring]) -> str:
+def _mark(row: Any, colourings: Sequence[Colouring]) -> str:
     patient = str(row.patient)
     classes = " ".join(f"{one.key}{one.classes.get(patient, len(one.legend) - 1)}" for one in colourings)
     full = " t" if row.role == "test" else ""

@@ -93,7 +93,7 @@ def prototypes(
     ]
     names = sorted(set(owners))
     roles = dict(zip(owners, embeddings.obs["role"].astype(str), strict=True))
-    there = ~np.isnan(np.stack(scores)).any(axis=2)
+    there = np.asarray(~np.isnan(np.stack(scores)).any(axis=2))
     mean = np.where(there[..., None], np.nan_to_num(np.stack(scores)), 0.0).sum(axis=0) / there.sum(axis=0)[:, None]
     member = pd.Series(mean.argmax(axis=1), index=names)
     sizes = member.value_counts().sort_index().sort_values(ascending=False, kind="stable")

@@ -103,13 +103,13 @@ def _direction(title: str, x: Floats, y: Floats, names: list[str], labels: list[
 
 
 def _same(closest: np.ndarray, labels: list[str | None]) -> tuple[float, float]:
-    told = np.array(labels, dtype=object)
-    known = np.flatnonzero([label is not None for label in labels])
+    told = np.array([label or "" for label in labels], dtype=object)
+    known = np.flatnonzero(told != "")
     if len(known) < 2:
         return float("nan"), float("nan")
     shares: list[float] = []
     for row in known:
-        others = [at for at in closest[row] if at != row and told[at] is not None][:TOP]
+        others = [at for at in closest[row] if at != row and told[at]][:TOP]
         shares.append(float(np.mean(told[others] == told[row])))
     counts = pd.Series(told[known]).value_counts().to_numpy(np.float64)
     chance = float((counts * (counts - 1)).sum() / (len(known) * (len(known) - 1)))

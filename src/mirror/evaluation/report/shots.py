@@ -39,21 +39,26 @@ def shot_curves(scores: pd.DataFrame, intervals: Mapping[tuple[str, str, str], t
     Empty where fewer than two numbers of shots were scored. `intervals`: representation, protocol, metric -> ends.
     """
     means = fold_means(scores[(scores["task"] == "subtyping") & (scores["metric"] == "auroc")])
-    means = means.assign(shots=[shots_of(str(name)) for name in means["protocol"]])
+    means = means.assign(
+        shots=pd.Series([shots_of(str(name)) for name in means["protocol"]], index=means.index, dtype=float)
+    )
     everything = means[means["protocol"] == "linear"].groupby("representation")["value"].mean()
     table = means.dropna(subset=["shots"]).groupby(["representation", "shots"], sort=False)["value"].mean().unstack()
     if table.shape[1] < 2:
         return []
-    table = table[sorted(table)]
+    table = table[sorted(map(float, table.columns))]
     whole = table.notna().sum(axis=1)  # a mean over fewer shots is of other numbers: it comes last
     ranked = sorted(map(str, table.index), key=lambda name: (-whole[name], -float(np.nanmean(table.loc[name]))))
     shown = [name for name in ranked if is_learned(name)]
     shown += [name for name in ranked if not is_learned(name)][:BASELINES_SHOWN]
     curves: list[ShotCurve] = []
     for name in shown:
-        row = table.loc[name].dropna()
-        shots = tuple(int(count) for count in row.index)
+        row = {
+            int(float(str(count))): float(value) for count, value in zip(table.columns, table.loc[name], strict=True)
+        }
+        row = {count: value for count, value in row.items() if not np.isnan(value)}
+        shots = tuple(row)
         ends = tuple(intervals.get((name, f"shot{count}", "auroc")) for count in shots)
         with_all = float(everything[name]) if name in everything else None
-        curves.append(ShotCurve(name, is_learned(name), shots, tuple(map(float, row)), ends, with_all))
+        curves.append(ShotCurve(name, is_learned(name), shots, tuple(row.values()), ends, with_all))
     return curves

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 from selenium import webdriver
 
-WIDTH, HEIGHT, SHOWN = 1280, 1960, 1000
+WIDTH, HEIGHT, SHOWN = 1280, 2050, 1000
 """Of the page in pixels, and the width of the picture."""
 
 
@@ -24,7 +24,13 @@ def photograph(page: Path, *, height: int) -> bytes:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or "chromium"
     with tempfile.TemporaryDirectory() as profile:
-        for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={profile}"):
+        for flag in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--user-data-dir={profile}",
+        ):
             options.add_argument(flag)
         browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
         try:
@@ -40,8 +46,8 @@ def main() -> None:
     page, target, *height = sys.argv[1:]
     shot = Image.open(io.BytesIO(photograph(Path(page), height=int(height[0]) if height else HEIGHT))).convert("RGB")
     small = shot.resize((SHOWN, round(shot.height * SHOWN / shot.width)), Image.Resampling.LANCZOS)
-    # A palette is enough for a page of few colours, and a third of the size.
-    small.quantize(128).save(target, optimize=True)
+    # A palette is enough for a page of few colours, and a fraction of the size.
+    small.quantize(256).save(target, optimize=True)
     print(f"{target}: {Path(target).stat().st_size / 1000:.0f} kB")
 
 

@@ -118,7 +118,7 @@ def score_tables(
     people: dict[str, list[str]] = {}
     for number, ((seed, fold), table) in enumerate(zip(runs, tables, strict=True)):
 
-        def report(done: int, total: int, note: str = "", *, before: int = number) -> None:
+        def report(done: float, total: int, note: str = "", *, before: int = number) -> None:
             progress(before * total + done, len(runs) * total, note)
 
         result = evaluate_fold(

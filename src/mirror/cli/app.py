@@ -10,6 +10,7 @@ from rich.console import Console
 
 import mirror
 from mirror.cli import expression, sweep
+from mirror.cli.audit import audit, audited
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.add_typer(expression.app, name="expression")
 app.command()(sweep.sweep)
 app.command()(slides)
+app.command()(audit)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
@@ -49,7 +51,7 @@ def main() -> None:
 @app.command()
 @plain_errors(console)
 def run(config_file: ConfigFile, overwrite: Overwrite = False, with_supervised: WithSupervised = False) -> None:
-    """The whole main job: cohort, pretrain, embed, evaluate, report. Stages that are done are not done again."""
+    """The whole main job: cohort, pretrain, embed, evaluate, audit, report. Stages that are done are not done again."""
     config = _load(config_file, with_supervised=with_supervised)
     _cohort(config)
     _pretrain(config, overwrite=overwrite)
@@ -113,7 +115,7 @@ def evaluate(config_file: ConfigFile, with_supervised: WithSupervised = False) -
 @app.command()
 @plain_errors(console)
 def report(config_file: ConfigFile) -> None:
-    """Write report.html, one self-contained page."""
+    """Audit the run and write report.html, one self-contained page, and report.json."""
     _report(load_config(config_file))
 
 
@@ -374,6 +376,7 @@ def _evaluate(config: Config) -> None:
 def _report(config: Config) -> None:
     from mirror.workflow.report import write_report
 
+    found = audited(config)
     with console.status("report"):
-        path = write_report(config)
+        path = write_report(config, found=found)
     console.print(f"[bold]report[/]    {path}", highlight=False, soft_wrap=True)

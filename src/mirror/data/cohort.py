@@ -68,8 +68,8 @@ class Cohort:
         return dict(zip(self.slides["slide"].astype(str), self.slides["patient"].astype(str), strict=True))
 
     def save(self, folder: Path) -> None:
-        """Write cohort.parquet, covariates.parquet, excluded.csv, expression.h5ad, without_slide.parquet, folds.json and,
-        last, cohort.json.
+        """Write cohort.parquet, covariates.parquet, excluded.csv, expression.h5ad, without_slide.parquet, folds.json
+        and, last, cohort.json.
 
         The presence of cohort.json says that the others are complete and belong together.
         """

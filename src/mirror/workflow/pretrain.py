@@ -152,7 +152,9 @@ def _train_canonical(
     history = _train(config, task, loaded, work, seed, progress)
     finish(model, own, device=device)
     save_weights(work.run.weights, model.state_dict(), sizes=sizes_record(model))
-    pooled = [{"patients": len(part.patients), "pairs": part.pairs} for part in parts[1:]]
+    pooled = [
+        {"patients": len(part.patients), "pairs": part.pairs, "fitted_on": list(part.patients)} for part in parts[1:]
+    ]
     return {
         "device": str(device),
         "last_epoch": history[-1] if history else {},

@@ -58,11 +58,11 @@ def task_of(preset: str, ranks: Ranks) -> Pretraining | CanonicalPretraining:
 
 
 def batch_of(size: int, share: Share, *, lone: bool) -> PairedBatch:
-    """Two slides of the first patient; where `lone`, the last slide and every third have no expression."""
+    """Two slides of the first patient where there are more patients; where `lone`, the last slide and every third have no expression."""
     generator = generator_for(size, "batch")
     tiles = torch.randn(size, TILES, WIDTH, generator=generator)
     expression = torch.randn(size, GENES, generator=generator)
-    names = tuple(f"p{max(row - 1, 0)}" for row in range(size))
+    names = tuple(f"p{max(row - int(size > 2), 0)}" for row in range(size))
     if lone and size > 2:
         expression[2::3] = torch.nan
         expression[-1] = torch.nan

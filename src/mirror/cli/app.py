@@ -15,6 +15,7 @@ from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
 from mirror.cli.tables import comparison_tables, score_table
+from mirror.cli.workflow import workflow
 from mirror.config import Config, load_config
 from mirror.errors import ConfigError, DataError
 from mirror.types import silent
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(expression.app, name="expression")
 app.command()(sweep.sweep)
 app.command()(slides)
+app.command()(workflow)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]

@@ -53,6 +53,11 @@ def read_folds(path: Path, patients: Sequence[str]) -> ReadFolds:
     return ReadFolds(tuple(folds), unknown, unused)
 
 
+def fold_numbers(path: Path) -> tuple[int, ...]:
+    """The numbers of the folds in a file that `read_folds` reads. Raises `DataError` as it does."""
+    return tuple(_parts(path))
+
+
 def make_folds(
     labels: Mapping[str, str | None], events: Mapping[str, bool | None], *, count: int, seed: int
 ) -> tuple[Fold, ...]:

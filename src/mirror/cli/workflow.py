@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Generator, Iterable
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,6 +20,9 @@ from rich.console import Console
 from mirror.cli.plain import plain_errors
 from mirror.config import load_config
 from mirror.errors import ConfigError, MirrorError
+
+if TYPE_CHECKING:
+    from mirror.workflow.study import Study
 
 console = Console(stderr=True)
 
@@ -57,7 +61,7 @@ def workflow(
     require_apart(studies)
     folder = _profile(profile)
     home = studies[0].folder
-    with _held(study.folder for study in studies):
+    with _held(study.folder for study in studies), _put_back(studies) if dry_run else nullcontext():
         for study in studies:
             write_sections(study)
         apart = "kubernetes" in (folder / "config.yaml").read_text(encoding="utf-8")
@@ -83,6 +87,24 @@ def workflow(
     if not dry_run:
         for study in studies:
             console.print(f"[bold]workflow[/]  {study.config.output / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _put_back(studies: Sequence[Study]) -> Generator[None]:
+    """Leave the studies' settings as they were, times included: a look ahead must not make anything run again."""
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in _settings(studies)}
+    try:
+        yield
+    finally:
+        for path in _settings(studies):
+            path.unlink()
+        for path, (content, time) in before.items():
+            path.write_bytes(content)
+            os.utime(path, ns=(time, time))
+
+
+def _settings(studies: Sequence[Study]) -> list[Path]:
+    return [path for study in studies for path in (*study.folder.glob("*.json"), *study.folder.glob("*.yaml"))]
 
 
 def _profile(name: str) -> Path:

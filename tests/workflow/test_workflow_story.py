@@ -1,0 +1,115 @@
+"""`mirror workflow` on real jobs: killed, gone on with, changed. Each story runs whole jobs and takes minutes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from small_job import CANONICAL, same_weights, write_config
+
+from mirror.evaluation.scores import read_scores
+
+pytest.importorskip("snakemake", reason="the extra `workflow` is not installed")
+pytestmark = pytest.mark.slow
+
+ALL = ["cohort", "embed", "embed", "evaluate", "pretrain", "pretrain", "report"]
+
+
+def started(said: str) -> list[str]:
+    """The jobs that Snakemake says it has started, by rule."""
+    return sorted(rule for rule in re.findall(r"^(?:local)?rule (\w+):$", said, re.MULTILINE) if rule != "all")
+
+
+def workflow(config: Path, *words: str) -> list[str]:
+    """Run to the end; the jobs that were run."""
+    command = [sys.executable, "-m", "mirror", "workflow", str(config), "--cores", "2", *words]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 0, said
+    return started(said)
+
+
+def children_with(word: str, folder: Path) -> list[int]:
+    """Processes of this machine whose command line names a stage and a folder of this test."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if word.encode() in words and any(os.fsencode(folder) in one for one in words):
+                found.append(int(entry.name))
+    return found
+
+
+def study(simulated: Path, output: Path, **pretraining: Any) -> Path:
+    return write_config(simulated, output, form=CANONICAL, pretraining=pretraining)
+
+
+def test_a_job_that_is_killed_goes_on_alone_and_ends_as_if_it_had_not_been(simulated: Path, tmp_path: Path) -> None:
+    whole, killed = (study(simulated, tmp_path / name, epochs=300) for name in ("whole", "killed"))
+    assert workflow(whole) == ALL
+    command = [sys.executable, "-m", "mirror", "workflow", str(killed), "--cores", "1"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    states = [killed.parent / f"runs/seed0/fold{fold}/state.pt" for fold in (0, 1)]
+    deadline = time.monotonic() + 240
+    while not any(state.exists() for state in states) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    victim = next(fold for fold, state in enumerate(states) if state.exists())
+    for process in children_with("pretrain", killed.parent):
+        os.kill(process, signal.SIGKILL)
+    said, _ = running.communicate(timeout=600)
+    assert running.returncode == 1
+    assert "the same command again" in " ".join(said.split())
+    assert not (states[victim].parent / "run.json").exists()
+    assert (states[1 - victim].parent / "embeddings.h5ad").exists(), "the other fold goes on"
+
+    assert workflow(killed) == ["embed", "evaluate", "pretrain", "report"]
+    for fold in (0, 1):
+        files = [config.parent / f"runs/seed0/fold{fold}/model.safetensors" for config in (whole, killed)]
+        assert same_weights(*files)
+    pd.testing.assert_frame_equal(*(read_scores(config.parent / "scores.parquet") for config in (whole, killed)))
+    assert workflow(killed) == []
+
+
+def test_a_workflow_that_is_killed_itself_holds_nothing_back(simulated: Path, tmp_path: Path) -> None:
+    config = study(simulated, tmp_path / "out", epochs=300)
+    command = [sys.executable, "-m", "mirror", "workflow", str(config)]
+    running = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not list(config.parent.glob("runs/*/*/state.pt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    second = subprocess.run([*command, "--dry-run"], capture_output=True, text=True)
+    assert second.returncode == 1
+    assert "another `mirror workflow`" in " ".join(second.stderr.split())
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert workflow(config) == ["embed", "embed", "evaluate", "pretrain", "pretrain", "report"]
+
+
+def test_a_changed_value_and_a_lost_file_run_what_depends_on_them(simulated: Path, tmp_path: Path) -> None:
+    config = study(simulated, tmp_path / "out")
+    assert workflow(config) == ALL
+    write_config(simulated, config.parent, form=CANONICAL, evaluation={"draws": 3})
+    assert workflow(config) == ["evaluate", "report"]
+    (config.parent / "runs/seed0/fold1/embeddings.h5ad").unlink()
+    assert workflow(config) == ["embed", "evaluate", "report"]
+    write_config(simulated, config.parent, form=CANONICAL, evaluation={"draws": 3}, pretraining={"epochs": 2})
+    assert workflow(config) == [rule for rule in ALL if rule != "cohort"]
+    (config.parent / "cohort" / "expression.h5ad").unlink()
+    assert workflow(config)[0] == "cohort"
+    assert workflow(config) == []
+
+
+def test_a_training_shared_by_two_processes_is_a_job_like_others(simulated: Path, tmp_path: Path) -> None:
+    config = study(simulated, tmp_path / "out")
+    assert workflow(config, "--processes", "2") == ALL

@@ -8,6 +8,7 @@ from pathlib import Path
 from mirror.artefacts import SCHEMA, hash_file, read_json, write_json
 from mirror.config import Config
 from mirror.data.cohort import Cohort, build_cohort
+from mirror.data.remote import fetched
 from mirror.errors import ArtefactError, ConfigError
 from mirror.types import Progress, silent
 from mirror.workflow.inputs import inputs_stamp
@@ -35,6 +36,7 @@ def prepare_cohort(config: Config, *, progress: Progress = silent) -> Cohort:
     stamped = folder / "inputs.json"
     with suppress(ArtefactError):  # missing, damaged or of another version: it is built (again)
         if read_json(stamped) == {"schema": SCHEMA, "stamp": stamp, "files": _hashes(folder)}:
+            fetched(config.cohort, progress=progress)  # on another machine, copies may not be there yet
             return Cohort.load(folder)
     cohort = build_cohort(config.cohort, progress=progress)
     stamped.unlink(missing_ok=True)

@@ -75,8 +75,12 @@ class Study(NamedTuple):
 
 def plan_study(config: Config, slides: Sequence[SlideJobs] = ()) -> Study:
     """The jobs of one configuration. Raises `DataError` where the folds it names cannot be read."""
-    waits = [receipt for jobs in slides if jobs.output / "features" == config.cohort.features.path
-             for receipt in jobs.receipts]
+    waits = [
+        receipt
+        for jobs in slides
+        if jobs.output / "features" == config.cohort.features.path
+        for receipt in jobs.receipts
+    ]
     runs = tuple((seed, fold) for seed in config.seeds for fold in _folds(config))
     return Study(config, runs, tuple(waits))
 
@@ -84,9 +88,12 @@ def plan_study(config: Config, slides: Sequence[SlideJobs] = ()) -> Study:
 def _folds(config: Config) -> Iterable[int]:
     if config.cohort.folds.path is None:
         return range(config.cohort.folds.count)
+    from mirror.data.remote import fetched
     from mirror.data.splits import fold_numbers
 
-    return fold_numbers(config.cohort.folds.path)
+    here = fetched(config.cohort.folds).path
+    assert here is not None
+    return fold_numbers(here)
 
 
 def require_apart(studies: Sequence[Study]) -> None:
@@ -142,9 +149,7 @@ def write_plan(path: Path, studies: Sequence[Study], slides: Sequence[SlideJobs]
             }
             for study in studies
         ],
-        "slides": [
-            {"settings": str(one.settings), "output": str(one.output), "parts": one.parts} for one in slides
-        ],
+        "slides": [{"settings": str(one.settings), "output": str(one.output), "parts": one.parts} for one in slides],
     }
     _write_if_changed(path, json.dumps(plan, indent=1) + "\n")
 
@@ -167,7 +172,9 @@ def plan_slides(settings: Path, *, shards: int | None) -> SlideJobs:
         for number in range(1, count + 1)
     }
     jobs = SlideJobs(settings.resolve(), config.output, {name: f"{one.number}/{count}" for name, one in parts.items()})
-    _write_if_changed(config.output / "workflow" / "slides.json", json.dumps({"settings": settings_mark(config)}) + "\n")
+    _write_if_changed(
+        config.output / "workflow" / "slides.json", json.dumps({"settings": settings_mark(config)}) + "\n"
+    )
     for receipt, part in zip(map(Path, jobs.receipts), parts.values(), strict=True):
         if receipt.exists() and not all(_is_made(entry, config.output, receipt) for entry in part.of(entries)):
             receipt.unlink()

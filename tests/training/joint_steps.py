@@ -58,7 +58,7 @@ def task_of(preset: str, ranks: Ranks) -> Pretraining | CanonicalPretraining:
 
 
 def batch_of(size: int, share: Share, *, lone: bool) -> PairedBatch:
-    """Two slides of the first patient where there are more patients; where `lone`, the last slide and every third have no expression."""
+    """A batch whose first patient has two slides (of more than two); where `lone`, some have no expression."""
     generator = generator_for(size, "batch")
     tiles = torch.randn(size, TILES, WIDTH, generator=generator)
     expression = torch.randn(size, GENES, generator=generator)

@@ -1,8 +1,8 @@
 """Inputs in object storage: every file that a cohort names by a URL is copied once, and read from its copy.
 
-Tile features are mapped into memory and read a few rows at a time, again in every epoch: that wants a disk. fsspec knows
-the storage; the copies are kept here rather than in its `filecache`, because several jobs may share the folder and no
-file may stand there under its name before it is whole.
+Tile features are mapped into memory and read a few rows at a time, again in every epoch: that wants a disk. fsspec
+knows the storage; the copies are kept here rather than in its `filecache`, because several jobs may share the folder
+and no file may stand there under its name before it is whole.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     python benchmarks/workflow.py --fold-seconds 10   # short folds: the cost of a job, and what it is of five minutes
 
 A simulated cohort and the default preset, as many epochs as make a fold long enough. Both ways run the same stages on
-the same settings, one thread a process; the loop is one process, which trains one fold after another, the workflow starts
+the same settings, one thread a process; the loop is one process that trains one fold after another, the workflow starts
 a process for each job, up to two at a time. Seconds are of the processor, all processes together: what else the
 machine does then changes little. The last line is one JSON object; `overhead_at_300_s` is the difference, in the same
 seconds, over the loop with folds of five minutes: what was measured where folds are as long, else computed.

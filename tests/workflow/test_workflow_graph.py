@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +118,21 @@ def test_a_further_seed_adds_its_runs_alone(finished: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("profile", ["slurm", "kubernetes"])
-def test_the_graph_of_a_cluster_is_that_of_one_machine(simulated: Path, tmp_path: Path, profile: str) -> None:
+def test_the_graph_on_slurm_is_that_of_one_machine(simulated: Path, tmp_path: Path) -> None:
     new = write_config(simulated, tmp_path / "new", form=CANONICAL, seeds=[0, 1])
-    assert would_run(new, "--profile", profile, "--gpus", "4", "--processes", "2") == ALL
+    assert would_run(new, "--profile", "slurm", "--gpus", "4", "--processes", "2") == ALL
+
+
+@pytest.mark.slow
+def test_the_graph_on_kubernetes_is_that_of_one_machine(simulated: Path, tmp_path: Path) -> None:
+    own = tmp_path / "my-kubernetes"
+    own.mkdir()
+    shipped = resources.files("mirror") / "workflow" / "profiles" / "kubernetes" / "config.yaml"
+    (own / "config.yaml").write_text(shipped.read_text().replace("/data", str(tmp_path)))
+    new = write_config(simulated, tmp_path / "new", form=CANONICAL, seeds=[0, 1])
+    assert would_run(new, "--profile", own, "--gpus", "4") == ALL
+    with pytest.raises(AssertionError, match="jobs see nothing but /data"):
+        would_run(new, "--profile", "kubernetes")
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from mirror.cli.plain import plain_errors
-from mirror.config import load_config
+from mirror.config import load_config, read_mapping
 from mirror.errors import ConfigError, MirrorError
 
 if TYPE_CHECKING:
@@ -54,18 +54,28 @@ def workflow(
     """Slides, cohort, a run a fold and seed, embedding, evaluation, report of every study: what is not up to date."""
     if importlib.util.find_spec("snakemake") is None:
         raise ConfigError('the workflow needs the extra: pip install "mirror-pathology[workflow]"')
-    from mirror.workflow.study import JobUse, plan_slides, plan_study, require_apart, write_plan, write_sections
+    from mirror.workflow.study import (
+        JobUse,
+        plan_slides,
+        plan_study,
+        require_apart,
+        require_on,
+        write_plan,
+        write_sections,
+    )
 
     jobs = [plan_slides(settings, shards=shards) for settings in slides or ()]
     studies = [plan_study(load_config(path), jobs) for path in configs]
     require_apart(studies)
     folder = _profile(profile)
+    volume = read_mapping(folder / "config.yaml").get("default-storage-prefix")
+    if volume is not None:
+        require_on(volume, [*(study.config.output for study in studies), *(one.output for one in jobs)])
     home = studies[0].folder
     with _held(study.folder for study in studies), _put_back(studies) if dry_run else nullcontext():
         for study in studies:
             write_sections(study)
-        apart = "kubernetes" in (folder / "config.yaml").read_text(encoding="utf-8")
-        use = JobUse("python" if apart else sys.executable, threads, processes, gpus > 0, shared=not apart)
+        use = JobUse("python" if volume else sys.executable, threads, processes, gpus > 0, volume)
         write_plan(home / "plan.json", studies, jobs, use)
         command = [
             *(sys.executable, "-m", "snakemake"),

@@ -55,8 +55,9 @@ class JobUse(NamedTuple):
     processes: int = 1
     """Of one training, each with `threads` threads and, where there are GPUs, with one of them."""
     gpus: bool = False
-    shared: bool = True
-    """Whether jobs and `mirror workflow` see the same file system; else Snakemake passes receipts between them."""
+    volume: str | None = None
+    """Where jobs see files through Snakemake's storage, the folder that it is in every one of them: it passes receipts
+    between them then. None where all see one file system."""
 
 
 class Study(NamedTuple):
@@ -101,6 +102,12 @@ def require_apart(studies: Sequence[Study]) -> None:
     outputs = [study.config.output for study in studies]
     twice = [str(output) for output in dict.fromkeys(outputs) if outputs.count(output) > 1]
     raise_together(ConfigError, "these configurations have the same `output`; give each its own:", twice)
+
+
+def require_on(volume: str, folders: Iterable[Path]) -> None:
+    """Raise `ConfigError` for what does not lie on the volume that jobs have in common."""
+    outside = [str(folder) for folder in folders if not folder.is_relative_to(volume)]
+    raise_together(ConfigError, f"jobs see nothing but {volume} (`default-storage-prefix` of the profile):", outside)
 
 
 def write_sections(study: Study) -> None:

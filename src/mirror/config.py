@@ -33,7 +33,9 @@ class Section(BaseModel):
 
 
 class FeaturesConfig(Section):
-    """Tile features: a folder with one `.pt` or `.h5` file a slide, named `<slide>.<ending>`."""
+    """Tile features: a folder with one `.pt` or `.h5` file a slide, named `<slide>.<ending>`.
+
+    This path, and those of all tables of the cohort, may be URLs that fsspec reads (`s3://...`)."""
 
     path: Path
     encoder: str | None = None

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,16 @@ def children_with(word: str, folder: Path) -> list[int]:
     return found
 
 
+def wait_for(there: Callable[[], bool], running: subprocess.Popen[Any], *, seconds: float = 1800) -> None:
+    """Until something is there; ends the test where the process ends without it, or it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not there():
+        if running.poll() is not None or time.monotonic() > deadline:
+            running.kill()
+            pytest.fail("it did not come to the point where it was to be killed")
+        time.sleep(0.02)
+
+
 def study(simulated: Path, output: Path, **pretraining: Any) -> Path:
     return write_config(simulated, output, form=CANONICAL, pretraining=pretraining)
 
@@ -61,9 +72,7 @@ def test_a_job_that_is_killed_goes_on_alone_and_ends_as_if_it_had_not_been(simul
     command = [sys.executable, "-m", "mirror", "workflow", str(killed), "--cores", "1"]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     states = [killed.parent / f"runs/seed0/fold{fold}/state.pt" for fold in (0, 1)]
-    deadline = time.monotonic() + 240
-    while not any(state.exists() for state in states) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: any(state.exists() for state in states), running)
     victim = next(fold for fold, state in enumerate(states) if state.exists())
     for process in children_with("pretrain", killed.parent):
         os.kill(process, signal.SIGKILL)
@@ -85,9 +94,7 @@ def test_a_workflow_that_is_killed_itself_holds_nothing_back(simulated: Path, tm
     config = study(simulated, tmp_path / "out", epochs=300)
     command = [sys.executable, "-m", "mirror", "workflow", str(config)]
     running = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while not list(config.parent.glob("runs/*/*/state.pt")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: bool(list(config.parent.glob("runs/*/*/state.pt"))), running)
     second = subprocess.run([*command, "--dry-run"], capture_output=True, text=True)
     assert second.returncode == 1
     assert "another `mirror workflow`" in " ".join(second.stderr.split())

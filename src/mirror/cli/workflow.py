@@ -60,6 +60,7 @@ def workflow(
         plan_study,
         require_apart,
         require_on,
+        require_read,
         write_plan,
         write_sections,
     )
@@ -67,8 +68,10 @@ def workflow(
     jobs = [plan_slides(settings, shards=shards) for settings in slides or ()]
     studies = [plan_study(load_config(path), jobs) for path in configs]
     require_apart(studies)
+    require_read(jobs, studies)
     folder = _profile(profile)
-    volume = read_mapping(folder / "config.yaml").get("default-storage-prefix")
+    settings = read_mapping(folder / "config.yaml")
+    here, volume = settings.get("executor", "local") == "local", settings.get("default-storage-prefix")
     if volume is not None:
         require_on(volume, [*(study.config.output for study in studies), *(one.output for one in jobs)])
     home = studies[0].folder
@@ -81,7 +84,8 @@ def workflow(
             *(sys.executable, "-m", "snakemake"),
             *("--snakefile", str(resources.files("mirror") / "workflow" / "Snakefile")),
             *("--profile", str(folder), "--directory", str(home), "--config", f"plan={home / 'plan.json'}"),
-            *("--cores", str(cores), "--resources", f"gpu={gpus}"),
+            *(["--cores", str(cores)] if here else []),
+            *("--resources", f"gpu={gpus}"),
             # Times and sets of inputs decide what is run again, not the text of a rule or the place of a slide.
             *("--rerun-triggers", "mtime", "input", "--rerun-incomplete", "--keep-going", "--show-failed-logs"),
             "--nolock",  # it would outlive a killed process; `_held` does not

@@ -46,9 +46,7 @@ from mirror.workflow.canonical import (
     training_cohort,
 )
 from mirror.workflow.refine import fold_panel, refinement_mark, refuse_other_scope
-
-# What changes how fast a run is, but not what it is.
-_INDIFFERENT = {"workers", "checkpoint_seconds"}
+from mirror.workflow.study import INDIFFERENT
 
 
 def pretrain_fold(
@@ -254,7 +252,7 @@ def run_fingerprint(config: Config, cohort: Cohort, slides: pd.DataFrame, seed: 
     mark = fingerprint(
         config.model.model_dump(mode="json"),
         # A switch at its published setting is no part of the mark: runs from before there was one stay what they are.
-        config.pretraining.model_dump(mode="json", exclude=_INDIFFERENT, exclude_defaults=True),
+        config.pretraining.model_dump(mode="json", exclude=INDIFFERENT, exclude_defaults=True),
         seed,
         slides[["slide", "patient", "feature_hash"]].to_numpy().tolist(),
         values.content_hash(),

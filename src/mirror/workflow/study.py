@@ -104,6 +104,13 @@ def require_apart(studies: Sequence[Study]) -> None:
     raise_together(ConfigError, "these configurations have the same `output`; give each its own:", twice)
 
 
+def require_read(slides: Sequence[SlideJobs], studies: Sequence[Study]) -> None:
+    """Raise `ConfigError` for slides whose features no study reads."""
+    read = [study.config.cohort.features.path for study in studies]
+    unread = [str(jobs.output / "features") for jobs in slides if jobs.output / "features" not in read]
+    raise_together(ConfigError, "no study reads these features; name them in `cohort.features.path`:", unread)
+
+
 def require_on(volume: str, folders: Iterable[Path]) -> None:
     """Raise `ConfigError` for what does not lie on the volume that jobs have in common."""
     outside = [str(folder) for folder in folders if not folder.is_relative_to(volume)]

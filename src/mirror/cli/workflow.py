@@ -94,9 +94,10 @@ def workflow(
         ]
         ended = subprocess.run(command).returncode
     if ended:
+        logs = ", ".join(str(study.folder / "log") for study in studies)
         raise MirrorError(
-            f"jobs failed (what they said: {home / 'log'}); mend it and give the same command again: it goes on "
-            "with what is not done"
+            f"jobs failed; what each of them said is in {logs}. Mend it and give the same command again: it goes on with "
+            "what is not done"
         )
     if not dry_run:
         for study in studies:

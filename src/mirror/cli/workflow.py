@@ -96,8 +96,8 @@ def workflow(
     if ended:
         logs = ", ".join(str(study.folder / "log") for study in studies)
         raise MirrorError(
-            f"jobs failed; what each of them said is in {logs}. Mend it and give the same command again: it goes on with "
-            "what is not done"
+            f"jobs failed; what each of them said is in {logs}. Mend it and give the same command again: it goes on "
+            "with what is not done"
         )
     if not dry_run:
         for study in studies:

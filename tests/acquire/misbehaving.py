@@ -1,0 +1,136 @@
+"""Ways in which a server may misbehave, each a function of one request, put in front of the sound archive."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from mirror.simulate.archive import Archive, Content, Handler, Served
+
+Fault = Callable[[Handler, Served | None], None]
+
+
+class BadArchive(Archive):
+    """An archive whose next answers about a path are the faults that were queued for it; sound when none is left."""
+
+    def __init__(self, content: Content) -> None:
+        super().__init__(content, BadHandler)
+        self.queue: dict[str, deque[Fault]] = defaultdict(deque)
+        self.always: dict[str, Fault] = {}
+        self.lock = threading.Lock()
+
+    def once(self, path: str, *faults: Fault) -> None:
+        """The next requests for `path` meet these, one each."""
+        self.queue[path].extend(faults)
+
+    def asked(self, path: str, method: str = "GET") -> list[dict[str, str]]:
+        """The headers of all requests for `path`, by their names in lower case."""
+        return [
+            {name.lower(): value for name, value in headers.items()}
+            for verb, target, headers in self.requests
+            if target.split("?")[0] == path and verb == method
+        ]
+
+
+class BadHandler(Handler):
+    server: BadArchive  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def misbehaves(self, path: str) -> bool:
+        with self.server.lock:
+            queue = self.server.queue.get(path)
+            fault = queue.popleft() if queue else self.server.always.get(path)
+        if fault is None:
+            return False
+        fault(self, self.server.content.files.get(path))
+        return True
+
+
+def says(status: int, **headers: str) -> Fault:
+    """Another status, with these headers (underscores stand for dashes)."""
+
+    def fault(handler: Handler, served: Served | None) -> None:
+        del served
+        handler.say(status, {"message": "no"}, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    return fault
+
+
+def cuts(after: int) -> Fault:
+    """The connection ends in the middle."""
+
+    def fault(handler: Handler, served: Served | None) -> None:
+        assert served is not None
+        handler.send_served(served, most=after)
+
+    return fault
+
+
+def ignores_range(handler: Handler, served: Served | None) -> None:
+    """The whole file, whatever was asked for."""
+    assert served is not None
+    handler.send_served(served, ranges=False)
+
+
+def other_bytes(handler: Handler, served: Served | None) -> None:
+    """A file of the same length with another content."""
+    assert served is not None
+    handler.send_served(Served(bytes(255 - byte for byte in served.read(0, served.size)), served.etag, served.modified))
+
+
+def falls_silent(seconds: float, after: int = 0) -> Fault:
+    """Part of the file, then nothing for as long."""
+
+    def fault(handler: Handler, served: Served | None) -> None:
+        assert served is not None
+        handler.send_served(served, most=after)
+        time.sleep(seconds)
+
+    return fault
+
+
+def trickles(piece: int, pause: float) -> Fault:
+    """The file in small pieces, slowly, but without an end of patience in between."""
+
+    def fault(handler: Handler, served: Served | None) -> None:
+        assert served is not None
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(served.size))
+        handler.end_headers()
+        for start in range(0, served.size, piece):
+            handler.wfile.write(served.read(start, min(start + piece, served.size)))
+            time.sleep(pause)
+
+    return fault
+
+
+def wrong_range(handler: Handler, served: Served | None) -> None:
+    """Partial content, but of another place than was asked for."""
+    assert served is not None
+    handler.send_response(206)
+    handler.send_header("Content-Range", f"bytes 0-{served.size - 1}/{served.size}")
+    handler.send_header("Content-Length", str(served.size))
+    handler.end_headers()
+    handler.wfile.write(served.read(0, served.size))
+
+
+def redirects(target: str, status: int = 302) -> Fault:
+    """The file is elsewhere."""
+    return says(status, Location=target)
+
+
+def refuses_head(handler: Handler, served: Served | None) -> None:
+    """No HEAD; the rest as asked."""
+    if handler.command == "HEAD":
+        handler.say(405, {"message": "method not allowed"})
+    else:
+        assert served is not None
+        handler.send_served(served)
+
+
+@contextmanager
+def serving(content: Content) -> Generator[BadArchive]:
+    with BadArchive(content) as archive:
+        yield archive

@@ -7,23 +7,22 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Generator
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-from misbehaving import BadArchive, serving
+import yaml
+from misbehaving import BODY, PATH, QUICK, BadArchive, serving
 
 from mirror.acquire.budget import Bandwidth, Disk
 from mirror.acquire.client import Client
 from mirror.acquire.download import Means
 from mirror.acquire.remote import RemoteFile
-from mirror.acquire.settings import TransferConfig
+from mirror.acquire.settings import RecipeConfig, load_recipe
 from mirror.simulate.archive import Content, Served
-
-BODY = np.random.default_rng(0).bytes(1_500_000)
-PATH = "/gdc/data/one"
-QUICK = TransferConfig(workers=3, connect_timeout=2, read_timeout=0.3, attempts=4, backoff=0.01, backoff_most=0.05)
+from mirror.simulate.sources import SimulatedPatient, SourceSizes, simulate_sources
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def client() -> Client:
 
 @pytest.fixture
 def means(client: Client, tmp_path: Path) -> Means:
-    return Means(client, Bandwidth(None, client.stop), Disk(tmp_path, None), lambda count: None)
+    return Means(client, Bandwidth(None, client.stop), Disk(tmp_path, None))
 
 
 @pytest.fixture
@@ -98,3 +97,39 @@ def after() -> Generator[Callable[[float, Callable[[], None]], None]]:
     yield later
     for timer in timers:
         timer.join()
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A recipe whose sources are simulated, and who is in them."""
+
+    recipe: RecipeConfig
+    archive: BadArchive
+    people: list[SimulatedPatient]
+    settings: Path
+    """What `--settings` takes to reach the archive."""
+
+
+SIZES = SourceSizes(patients=40, transcripts=120, others=5)
+
+
+@pytest.fixture
+def simulate(tmp_path: Path) -> Generator[Callable[..., Simulated]]:
+    """Start an archive for a recipe of the package, small, and a recipe that asks it."""
+    with ExitStack() as stack:
+
+        def start(name: str = "brca", sizes: SourceSizes = SIZES, **changes: Any) -> Simulated:
+            recipe = load_recipe(name).model_copy(update=changes)
+            content, people = simulate_sources(recipe, tmp_path / f"sources-{name}", seed=0, sizes=sizes)
+            archive = stack.enter_context(serving(content))
+            over = {
+                "hosts": archive.hosts.model_dump(),
+                "transfer": QUICK.model_dump(),
+                "toil": {"transcripts": sizes.transcripts},
+            }
+            settings = tmp_path / f"{name}.settings.yaml"
+            settings.write_text(yaml.safe_dump(over))
+            found = load_recipe(name, settings=settings).model_copy(update=changes)
+            return Simulated(found, archive, people, settings)
+
+        yield start

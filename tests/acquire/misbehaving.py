@@ -7,8 +7,17 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
+
+from mirror.acquire.settings import TransferConfig
 from mirror.simulate.archive import Archive, Content, Handler, Served
+
+BODY = np.random.default_rng(0).bytes(1_500_000)
+PATH = "/gdc/data/one"
+QUICK = TransferConfig(workers=3, connect_timeout=2, read_timeout=0.3, attempts=4, backoff=0.01, backoff_most=0.05)
+"""A file that a server has, and a client whose patience is short."""
 
 Fault = Callable[[Handler, Served | None], None]
 
@@ -39,6 +48,8 @@ class BadHandler(Handler):
     server: BadArchive  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def misbehaves(self, path: str) -> bool:
+        if self.command == "HEAD" and self.server.always.get(path) is not refuses_head:
+            return False
         with self.server.lock:
             queue = self.server.queue.get(path)
             fault = queue.popleft() if queue else self.server.always.get(path)
@@ -54,6 +65,16 @@ def says(status: int, **headers: str) -> Fault:
     def fault(handler: Handler, served: Served | None) -> None:
         del served
         handler.say(status, {"message": "no"}, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    return fault
+
+
+def answers(document: Any) -> Fault:
+    """Another document."""
+
+    def fault(handler: Handler, served: Served | None) -> None:
+        del served
+        handler.say(200, document)
 
     return fault
 
@@ -98,6 +119,9 @@ def trickles(piece: int, pause: float) -> Fault:
         assert served is not None
         handler.send_response(200)
         handler.send_header("Content-Length", str(served.size))
+        for name, value in (("ETag", served.etag), ("Last-Modified", served.modified)):
+            if value is not None:
+                handler.send_header(name, value)
         handler.end_headers()
         for start in range(0, served.size, piece):
             handler.wfile.write(served.read(start, min(start + piece, served.size)))

@@ -8,8 +8,10 @@ import time
 from dataclasses import replace
 
 import pytest
-from conftest import BODY, PATH, QUICK
 from misbehaving import (
+    BODY,
+    PATH,
+    QUICK,
     cuts,
     falls_silent,
     ignores_range,
@@ -44,7 +46,7 @@ def ranges(archive):
     return [headers.get("range") for headers in archive.asked(PATH)]
 
 
-def test_a_sound_server_gives_the_file_and_its_validators(archive, file, means, tmp_path):
+def test_a_sound_server_gives_the_file_and_its_validators(file, means, tmp_path):
     found = download(file, tmp_path, means)
     assert whole(tmp_path)
     assert (found.size, found.checksum, found.etag) == (len(BODY), file.checksum, '"first"')
@@ -70,7 +72,7 @@ def test_the_pauses_grow_to_their_limit(archive, file, tmp_path):
     client = Client(QUICK.model_copy(update={"backoff": 0.1, "backoff_most": 0.2}))
     archive.once(PATH, says(500), says(500), says(500))
     began = time.monotonic()
-    download(file, tmp_path, Means(client, Bandwidth(None, client.stop), Disk(tmp_path, None), lambda count: None))
+    download(file, tmp_path, Means(client, Bandwidth(None, client.stop), Disk(tmp_path, None)))
     assert time.monotonic() - began >= 0.1 + 0.2 + 0.2
 
 
@@ -185,7 +187,7 @@ def test_a_wrong_checksum_always_ends_in_a_message_and_leaves_nothing(archive, f
     assert list((tmp_path / "slides").iterdir()) == []
 
 
-def test_another_size_than_planned_is_another_file(archive, file, means, tmp_path):
+def test_another_size_than_planned_is_another_file(file, means, tmp_path):
     with pytest.raises(SourceError, match=r"has 1500000 bytes, the plan says 1499999: it was replaced since; plan"):
         download(replace(file, size=len(BODY) - 1), tmp_path, means)
     assert nothing(tmp_path)
@@ -242,7 +244,7 @@ def test_a_controlled_file_without_token_says_what_to_give(archive, file, means,
 
 def test_an_old_token_says_so_and_is_not_in_the_message(archive, file, tmp_path):
     archive.content.files[PATH] = Served(BODY, token="newer")
-    with pytest.raises(SourceError, match="refused with this token \\(403\\): it has expired") as caught:
+    with pytest.raises(SourceError, match=r"refused with this token \(403\): it has expired") as caught:
         download(replace(file, controlled=True), tmp_path, with_token(tmp_path))
     assert "secret" not in str(caught.value)
 
@@ -255,7 +257,7 @@ def test_a_token_is_not_sent_unencrypted(file, tmp_path):
 
 def test_a_file_that_is_gone_says_to_plan_again(archive, file, means, tmp_path):
     archive.always[PATH] = says(404)
-    with pytest.raises(SourceError, match="is not there \\(404\\).*plan again"):
+    with pytest.raises(SourceError, match=r"is not there \(404\).*plan again"):
         download(file, tmp_path, means)
     assert len(archive.requests) == 1
 
@@ -269,7 +271,7 @@ def test_a_refusal_is_not_asked_about_twice(archive, file, means, tmp_path):
 
 def test_a_full_disk_keeps_what_came_and_goes_on_when_there_is_room(archive, file, client, small_disk):
     disk = small_disk(800)
-    tight = Means(client, Bandwidth(None, client.stop), Disk(disk, None), lambda count: None)
+    tight = Means(client, Bandwidth(None, client.stop), Disk(disk, None))
     with pytest.raises(DiskFull, match="is full; make room and give the same command again: it goes on at byte"):
         download(file, disk, tight)
     assert nothing(disk)
@@ -281,28 +283,28 @@ def test_a_full_disk_keeps_what_came_and_goes_on_when_there_is_room(archive, fil
     (roomy / "slides").mkdir()
     for name in ("one.svs.part", "one.svs.part.json"):
         (roomy / "slides" / name).write_bytes((disk / "slides" / name).read_bytes())
-    download(file, roomy, Means(client, Bandwidth(None, client.stop), Disk(roomy, None), lambda count: None))
+    download(file, roomy, Means(client, Bandwidth(None, client.stop), Disk(roomy, None)))
     assert whole(roomy)
     assert ranges(archive)[-1] == f"bytes={kept}-"
 
 
-def test_the_budget_of_the_disk_is_kept(archive, file, client, tmp_path):
-    budget = Means(client, Bandwidth(None, client.stop), Disk(tmp_path, 1_000_000), lambda count: None)
-    with pytest.raises(DiskFull, match="the budget of 1.0 MB for .* is used up; raise `transfer.disk`"):
+def test_the_budget_of_the_disk_is_kept(file, client, tmp_path):
+    budget = Means(client, Bandwidth(None, client.stop), Disk(tmp_path, 1_000_000))
+    with pytest.raises(DiskFull, match=r"the budget of 1.0 MB for .* is used up; raise `transfer.disk`"):
         download(file, tmp_path, budget)
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.part")) <= 1_000_000
 
 
-def test_the_budget_of_the_bandwidth_is_kept(archive, file, client, tmp_path):
-    held = Means(client, Bandwidth(3e6, client.stop), Disk(tmp_path, None), lambda count: None)
+def test_the_budget_of_the_bandwidth_is_kept(file, client, tmp_path):
+    held = Means(client, Bandwidth(3e6, client.stop), Disk(tmp_path, None))
     began = time.monotonic()
     download(file, tmp_path, held)
     assert time.monotonic() - began > 0.8 * len(BODY) / 3e6
     assert whole(tmp_path)
 
 
-def test_calling_off_keeps_what_came(archive, file, client, tmp_path, after):
-    held = Means(client, Bandwidth(1e6, client.stop), Disk(tmp_path, None), lambda count: None)
+def test_calling_off_keeps_what_came(file, client, tmp_path, after):
+    held = Means(client, Bandwidth(1e6, client.stop), Disk(tmp_path, None))
     after(0.3, client.stop.set)
     with pytest.raises(Stopped):
         download(file, tmp_path, held)
@@ -312,12 +314,12 @@ def test_calling_off_keeps_what_came(archive, file, client, tmp_path, after):
     assert BODY.startswith(kept)
 
 
-def test_a_first_fetch_is_remembered_by_its_own_checksum(archive, nameless, means, tmp_path):
+def test_a_first_fetch_is_remembered_by_its_own_checksum(nameless, means, tmp_path):
     found = download(nameless, tmp_path, means)
     assert found.checksum == f"sha256:{hashlib.sha256(BODY).hexdigest()}"
 
 
-def test_a_document_that_is_no_json_is_not_kept(archive, nameless, means, tmp_path):
+def test_a_document_that_is_no_json_is_not_kept(nameless, means, tmp_path):
     with pytest.raises(SourceError, match="each time as something that is no JSON"):
         download(replace(nameless, path="slides/one.json"), tmp_path, means)
     assert list((tmp_path / "slides").iterdir()) == []
@@ -331,14 +333,14 @@ def test_a_refused_head_is_replaced_by_the_first_byte(archive, client):
 
 
 def test_a_host_that_is_not_there_is_named(file, means, tmp_path):
-    with pytest.raises(SourceError, match="nowhere.invalid is not found; is this machine connected"):
+    with pytest.raises(SourceError, match=r"nowhere.invalid is not found; is this machine connected"):
         download(replace(file, url="http://nowhere.invalid/one"), tmp_path, means)
 
 
 def test_a_closed_port_is_a_lost_connection(file, means, tmp_path):
     with serving(Content()) as gone:
         url = gone.url
-    with pytest.raises(SourceError, match="cannot be reached: .*given up after 4 attempts"):
+    with pytest.raises(SourceError, match=r"cannot be reached: .*given up after 4 attempts"):
         download(replace(file, url=f"{url}/one"), tmp_path, means)
 
 
@@ -355,4 +357,4 @@ def with_token(folder):
     token = read_token(folder / "token.txt")
     assert "secret" not in f"{token!r} {token}"
     client = Client(QUICK, token=token)
-    return Means(client, Bandwidth(None, client.stop), Disk(folder, None), lambda count: None)
+    return Means(client, Bandwidth(None, client.stop), Disk(folder, None))

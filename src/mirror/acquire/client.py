@@ -7,10 +7,11 @@ unencrypted (but to this very machine). Nothing here prints or stores it.
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -57,6 +58,7 @@ class Client:
         self.stop = stop or threading.Event()
         self._transfer, self._token = transfer, token
         self._reached = False
+        self._open: set[urllib3.BaseHTTPResponse] = set()
         # Only redirects are followed here: what else fails is tried again by `patiently`, which can be stopped.
         self._retries = urllib3.Retry(
             total=None,
@@ -84,6 +86,13 @@ class Client:
         """Whether controlled-access files can be asked for."""
         return self._token is not None
 
+    def call_off(self) -> None:
+        """Have every thread stop: those that read wake up at once, those that connect within their timeout."""
+        self.stop.set()
+        for response in tuple(self._open):
+            with suppress(OSError, AttributeError):
+                response.connection.sock.shutdown(socket.SHUT_RDWR)  # pyright: ignore[reportOptionalMemberAccess]
+
     @contextmanager
     def get(
         self, url: str, *, headers: dict[str, str] | None = None, controlled: bool = False, method: str = "GET"
@@ -102,6 +111,7 @@ class Client:
         except HTTPError as error:
             raise self._of_connection(url, error) from error
         self._reached = True
+        self._open.add(response)
         try:
             self._refuse(url, response, controlled=controlled)
             yield response
@@ -110,6 +120,7 @@ class Client:
                 raise  # of this machine's disk, not of the connection
             raise Trouble(f"{_host(url)} broke off: {_plain(error)}") from error
         finally:
+            self._open.discard(response)
             # Never drained: what is left may be gigabytes.
             response.close()
 

@@ -22,11 +22,12 @@ from mirror.acquire.budget import Bandwidth, Disk, DiskFull
 from mirror.acquire.client import Client, SourceError, Stopped, Trouble
 from mirror.acquire.remote import RemoteFile, checksum_of
 from mirror.artefacts import read_json, write_json
-from mirror.errors import ArtefactError
+from mirror.errors import ArtefactError, MirrorError
 
 _PIECE = 256 << 10
 _WHOLE_ATTEMPTS = 3
 """How often a file that came whole but wrong is fetched again from its first byte."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RANGE = re.compile(r"^bytes (\d+)-(\d+)/(\d+|\*)$")
 
 
@@ -40,6 +41,10 @@ class Fetched(NamedTuple):
     modified: str | None
 
 
+def _nobody(count: int) -> None:
+    del count
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """What downloads share: the connections, the budgets, and who is told of bytes that have come."""
@@ -47,7 +52,7 @@ class Means:
     client: Client
     bandwidth: Bandwidth
     disk: Disk
-    heard: Callable[[int], None]
+    heard: Callable[[int], None] = _nobody
 
 
 def download(file: RemoteFile, folder: Path, means: Means) -> Fetched:
@@ -98,7 +103,8 @@ def _one_attempt(part: _Part, file: RemoteFile, means: Means) -> None:
             _refuse_other_size(file, response)
             part.remember(response)
             with part.open(begin) as target:
-                while piece := response.read(_PIECE):
+                # What there is, not what would fill a piece: of a slow connection, too, every byte is kept.
+                while piece := response.read1(_PIECE):
                     if means.client.stop.is_set():
                         raise Stopped
                     means.disk.take(len(piece))
@@ -106,17 +112,23 @@ def _one_attempt(part: _Part, file: RemoteFile, means: Means) -> None:
                     _write_all(target, piece)
                     came += len(piece)
                     means.heard(len(piece))
+                if means.client.stop.is_set():  # then the end may be of our own making
+                    raise Stopped
                 os.fsync(target.fileno())
     except Trouble as trouble:
         trouble.progress = came > 0
         raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in _NO_ROOM:
             raise DiskFull(
                 f"the disk of {part.path.parent} is full; make room and give the same command again: it goes on at "
                 f"byte {part.size} of {file.path}"
             ) from error
         raise DiskFull(f"{part.path} cannot be written: {error.strerror or error}") from error
+    except MirrorError as error:
+        if isinstance(error.__cause__, OSError):  # the notes of the part
+            raise DiskFull(str(error)) from error
+        raise
     if file.size is not None and part.size < file.size:
         raise Trouble(f"{file.url} ended at byte {part.size} of {file.size}", progress=came > 0)
 

@@ -7,22 +7,22 @@ import threading
 import time
 from collections.abc import Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from mirror.acquire.budget import Bandwidth, Disk, DiskFull, size
 from mirror.acquire.client import Client, SourceError, Stopped
 from mirror.acquire.download import Fetched, Means, download
-from mirror.acquire.lock import Lock, changed
+from mirror.acquire.lock import Lock
 from mirror.acquire.manifest import Manifest
-from mirror.acquire.remote import RemoteFile, Source, checksum_of
+from mirror.acquire.remote import RemoteFile, checksum_of
 from mirror.acquire.settings import TransferConfig
-from mirror.errors import ArtefactError, MirrorError, raise_together
+from mirror.errors import ArtefactError, MirrorError
 from mirror.types import Progress, silent
 
 _LOOK_UP = 0.1
-"""Seconds between looks at how far the threads are; Ctrl-C waits no longer than this."""
+"""Seconds between looks at how far the threads are."""
 
 
 class FetchReport(NamedTuple):
@@ -54,39 +54,19 @@ def fetch(
         waiting = sum(file.size or 0 for file in missing) - sum(_part_size(file, folder) for file in missing)
         disk.require(max(waiting, 0))
         try:
-            return _fetch(missing, folder, client, transfer, disk, manifest, progress)._replace(here=here)
-        finally:
-            manifest.save()
-            found = {entry.path: (entry.size, entry.checksum) for entry in manifest.entries()}
-            lock.pinned(found).save(folder)
+            report = _fetch(missing, folder, client, transfer, disk, manifest, progress)
+        except BaseException:
+            # Where the disk is full there is no room for these either; the next fetch finds what came by its checksum.
+            with suppress(MirrorError):
+                _write_down(lock, folder, manifest)
+            raise
+        _write_down(lock, folder, manifest)
+        return report._replace(here=here)
 
 
-def refuse_changed(lock: Lock, releases: Mapping[Source, str], *, compared: str = "") -> None:
-    """Raise `SourceError` when a source has another release than the lock."""
-    raise_together(
-        SourceError,
-        "the sources are no longer those of the plan"
-        + (f" ({compared})" if compared else "")
-        + "; take the new ones (`mirror data plan --renew`), or go on with the files as they were planned (`--locked`: "
-        "each must still have its checksum):",
-        changed(lock.releases, releases),
-    )
-
-
-def refuse_unpinned(lock: Lock, folder: Path, releases: Mapping[Source, str]) -> None:
-    """Raise `SourceError` for files of a source with another release that have neither come nor a checksum: what comes
-    now under their name would be something else, and nobody could tell."""
-    moved = {source for source in lock.releases if releases.get(source, lock.releases[source]) != lock.releases[source]}
-    raise_together(
-        SourceError,
-        "these files had no checksum when they were planned, and their source has another release now; plan again "
-        "(`mirror data plan --renew`):",
-        [
-            f"{file.path} of {file.source}"
-            for file in lock.files
-            if file.source in moved and file.checksum is None and not (folder / file.path).exists()
-        ],
-    )
+def _write_down(lock: Lock, folder: Path, manifest: Manifest) -> None:
+    manifest.save()
+    lock.pinned({entry.path: (entry.size, entry.checksum) for entry in manifest.entries()}).save(folder)
 
 
 def _fetch(
@@ -136,7 +116,7 @@ def _fetch(
 
 
 def _call_off(client: Client, running: Mapping[Future[Fetched], RemoteFile]) -> None:
-    client.stop.set()
+    client.call_off()
     for future in running:
         future.cancel()
 

@@ -39,6 +39,13 @@ class Lock:
         """With size and checksum of files that had none, as their first fetch found them (path -> both)."""
         return replace(self, files=tuple(_pinned(file, checksums) for file in self.files))
 
+    def carrying(self, before: Lock) -> Lock:
+        """With what an earlier lock has found of the same files of the same release at their first fetch."""
+        known = {(file.path, file.release): file for file in before.files if file.pinned == "at first fetch"}
+        same = [known[file.path, file.release] for file in self.files if (file.path, file.release) in known]
+        found = {file.path: (file.size, file.checksum) for file in same}
+        return self.pinned({path: (size, text) for path, (size, text) in found.items() if size is not None and text})
+
     def save(self, folder: Path) -> None:
         """Write `lock.json`."""
         write_json(

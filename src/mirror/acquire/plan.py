@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from mirror.acquire.client import Client, SourceError
-from mirror.acquire.lock import Lock, now
+from mirror.acquire.lock import NAME as LOCK
+from mirror.acquire.lock import Lock, changed, differences, now
 from mirror.acquire.remote import RemoteFile, Source
 from mirror.acquire.settings import RECORDED, Part, RecipeConfig
 from mirror.acquire.sources.cbioportal import CBioPortal
@@ -17,7 +19,7 @@ from mirror.acquire.sources.gdc import Gdc
 from mirror.acquire.sources.hipt import Hipt
 from mirror.acquire.sources.intogen import IntOGen
 from mirror.acquire.sources.xena import Xena
-from mirror.errors import DataError
+from mirror.errors import DataError, raise_together
 from mirror.ids import TcgaBarcode
 from mirror.types import Progress, silent
 
@@ -120,6 +122,72 @@ def make_lock(recipe: RecipeConfig, client: Client, *, progress: Progress = sile
     )
 
 
+def plan(
+    recipe: RecipeConfig, folder: Path, client: Client, *, renew: bool = False, progress: Progress = silent
+) -> Lock:
+    """`make_lock`, written to `folder`; an earlier lock there keeps what it found at first fetch.
+
+    Raises `SourceError` when the earlier one is of other releases, unless they are to be taken (`renew`).
+    """
+    fresh = make_lock(recipe, client, progress=progress)
+    if (folder / LOCK).exists():
+        before = Lock.load(folder)
+        if not renew:
+            refuse_changed(before, fresh.releases, compared=differences(before.files, fresh.files))
+        fresh = fresh.carrying(before)
+    fresh.save(folder)
+    return fresh
+
+
+def planned(
+    recipe: RecipeConfig, folder: Path, client: Client, *, locked: bool = False, progress: Progress = silent
+) -> Lock:
+    """The lock to fetch by: the one in `folder` if it is of this recipe and the sources have not changed since, else a
+    new one. `locked` takes the one that is there, whatever the sources have now.
+
+    Raises `SourceError` when the sources have changed since the plan.
+    """
+    if not (folder / LOCK).exists():
+        if locked:
+            raise SourceError(f"{folder} has no {LOCK}, so there is nothing to hold on to; leave out --locked")
+        return plan(recipe, folder, client, progress=progress)
+    before = Lock.load(folder)
+    if not locked and not _same_recipe(before, recipe):
+        return plan(recipe, folder, client, progress=progress)
+    found = Sources(recipe, client).releases(_parts(recipe))
+    if locked:
+        refuse_unpinned(before, folder, found)
+    elif changed(before.releases, found):
+        refuse_changed(before, found, compared=differences(before.files, make_lock(recipe, client).files))
+    return before
+
+
+def refuse_changed(lock: Lock, releases: Mapping[Source, str], *, compared: str) -> None:
+    """Raise `SourceError` when a source has another release than the lock; `compared` says how the files differ."""
+    raise_together(
+        SourceError,
+        f"the sources are no longer those of the plan ({compared}); take the new ones (`mirror data plan --renew`), or "
+        "go on with the files as they were planned (`--locked`: each must still have its checksum):",
+        changed(lock.releases, releases),
+    )
+
+
+def refuse_unpinned(lock: Lock, folder: Path, releases: Mapping[Source, str]) -> None:
+    """Raise `SourceError` for files of a source with another release that have neither come nor a checksum: what comes
+    now under their name would be something else, and nobody could tell."""
+    moved = {source for source in lock.releases if releases.get(source, lock.releases[source]) != lock.releases[source]}
+    raise_together(
+        SourceError,
+        "these files had no checksum when they were planned, and their source has another release now; plan again "
+        "(`mirror data plan --renew`):",
+        [
+            f"{file.path} of {file.source}"
+            for file in lock.files
+            if file.source in moved and file.checksum is None and not (folder / file.path).exists()
+        ],
+    )
+
+
 def with_slide(lock: Lock) -> set[str]:
     """The patients who have a diagnostic slide."""
     return set(lock.slides.values())
@@ -181,6 +249,12 @@ def seconds(
             rate = speed.rate if bandwidth is None else min(speed.rate, bandwidth * 1e6)
             total += (file.size or 0) / rate + speed.latency / workers
     return total
+
+
+def _same_recipe(lock: Lock, recipe: RecipeConfig) -> bool:
+    """Whether the lock is of this recipe; how it is fetched makes no other one of it."""
+    kept, asked = ({**one} for one in (lock.recipe, recipe.model_dump(mode="json")))
+    return kept | {"transfer": None} == asked | {"transfer": None}
 
 
 def _parts(recipe: RecipeConfig) -> list[Part]:

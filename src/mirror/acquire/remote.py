@@ -17,8 +17,8 @@ TERMS: dict[Source, str] = {
     "gdc": "Open-access data of the NCI Genomic Data Commons, under its data use policy and that of the programme "
     "(TCGA: cite the study, no attempt to identify participants). Controlled-access files: the terms of the dbGaP "
     "authorisation they were granted under.",
-    "xena": "UCSC Xena, Toil RNA-seq recompute of TCGA, TARGET and GTEx (Vivian et al. 2017): free for research, cite "
-    "the paper; TCGA's own data policy holds.",
+    "xena": "UCSC Xena, Toil RNA-seq recompute of TCGA, TARGET and GTEx: cite Vivian et al. 2017 and Goldman et al. "
+    "2020; TCGA's own data policy holds.",
     "cbioportal": "cBioPortal for Cancer Genomics: data under the Open Database License (ODbL) v1.0, cite cBioPortal "
     "and the study; TCGA's own data policy holds.",
     "hipt": "HIPT (Chen et al., CVPR 2022): non-commercial academic purposes, GPLv3, as its repository says; cite the "

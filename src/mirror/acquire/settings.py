@@ -177,9 +177,10 @@ def load_recipe(asked: str, *, settings: Path | None = None) -> RecipeConfig:
     `ConfigError` that names file, key and remedy.
     """
     path, content = _found(asked)
-    if settings is not None:
-        content, path = merge(content, read_mapping(settings)), settings
-    return checked(content, RecipeConfig, where=path)
+    recipe = checked(content, RecipeConfig, where=path)
+    if settings is None:
+        return recipe
+    return checked(merge(recipe.model_dump(mode="json"), read_mapping(settings)), RecipeConfig, where=settings)
 
 
 def _found(asked: str) -> tuple[Path, dict[str, Any]]:

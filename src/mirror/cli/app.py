@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 import mirror
-from mirror.cli import expression, sweep
+from mirror.cli import data, expression, sweep
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
@@ -27,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(expression.app, name="expression")
+app.add_typer(data.app, name="data")
 app.command()(sweep.sweep)
 app.command()(slides)
 console = Console(stderr=True)

@@ -78,11 +78,11 @@ def test_new_releases_are_told_source_by_source(fetched):
 
 
 def test_without_a_lock_or_a_source_it_says_so(fetched, tmp_path):
-    made, folder, client = fetched
+    made, folder, _ = fetched
     with pytest.raises(ArtefactError, match="is missing; run the stage that writes it first"):
         verify(tmp_path / "nowhere")
     made.archive.shutdown()
     made.archive.server_close()
     with pytest.raises(SourceError, match="cannot be reached"):
-        news(folder, client)
+        news(folder, Client(made.recipe.transfer))  # another one: the first still has its connections
     assert set(states(folder).values()) == {"sound"}

@@ -64,8 +64,9 @@ class RemoteFile:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> RemoteFile:
         """What `as_json` gave. Raises `ArtefactError` when it is damaged, or leads out of the output folder."""
+        values: dict[str, Any] = {**content, "patients": tuple(content.get("patients", ()))}
         try:
-            made = cls(**{**content, "patients": tuple(content.get("patients", ()))})
+            made = cls(**values)
         except TypeError as error:
             raise ArtefactError(f"a file of the lock is damaged ({error}); plan again") from error
         return made._checked()

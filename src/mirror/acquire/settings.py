@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import Field, model_validator
 
-from mirror.config import Positive, RefinementConfig, Section, checked, merge, nearest, read_mapping
+from mirror.config import Positive, Section, checked, merge, nearest, read_mapping
 from mirror.errors import ConfigError
 
 Part = Literal["slides", "star", "clinical", "survival", "toil", "hipt", "genes"]
@@ -108,6 +108,19 @@ class GenesConfig(Section):
     """Its column of symbols."""
 
 
+class EliminationConfig(Section):
+    """How transcripts are chosen to tell the classes apart, as in a run's `refinement`."""
+
+    size: Positive | None = None
+    """Transcripts that the elimination keeps; the size of the best cross-validated score when not given."""
+    step: Annotated[float, Field(gt=0)] = 0.05
+    """Share of the original transcripts (or, from 1 on, number of them) that leave in a round."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    minimum: Positive = 1
+    cost: Annotated[float, Field(gt=0)] = 1.0
+    """C of the linear support vector machines."""
+
+
 class RecipeConfig(Section):
     """Which data, from where, and what is made of it."""
 
@@ -131,8 +144,7 @@ class RecipeConfig(Section):
     folds: Annotated[int, Field(ge=2)] = 5
     seed: int = 0
     """Of the folds."""
-    refinement: RefinementConfig = RefinementConfig()
-    """How genes are chosen; scope and curated genes are the recipe's own."""
+    elimination: EliminationConfig = EliminationConfig()
     hosts: HostsConfig = HostsConfig()
     transfer: TransferConfig = TransferConfig()
 

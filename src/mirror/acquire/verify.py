@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -58,7 +57,7 @@ def news(folder: Path, client: Client) -> tuple[str, ...]:
     """What the sources have that they had not when the lock was made. Raises `SourceError` when one does not answer."""
     lock = Lock.load(folder)
     recipe = RecipeConfig.model_validate(dict(lock.recipe))
-    found: Mapping[str, str] = Sources(recipe, client).releases(recipe.parts)
+    found = Sources(recipe, client).releases(recipe.parts)
     return tuple(changed(lock.releases, {source: found[source] for source in lock.releases if source in found}))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 from rich.console import Console
@@ -111,6 +111,7 @@ def fetch(
     locked: Locked = False,
 ) -> None:
     """Fetch what is not here yet, each file checked; Ctrl-C and the same command again goes on where it was."""
+    require_extra()
     config = _recipe(recipe, parts, settings, disk=disk, bandwidth=bandwidth, workers=workers)
     _fetch(config, output, token, locked=locked)
     from mirror.acquire.lock import Lock
@@ -134,13 +135,13 @@ def verify(
 ) -> None:
     """Read every file again: size, checksum; and ask whether the sources have something newer."""
     require_extra()
-    from mirror.acquire.verify import Verified, news
+    from mirror.acquire.verify import State, Verified, news
     from mirror.acquire.verify import verify as check
 
     with progress_bar(console, "verify") as progress:
         files = check(folder, progress=progress)
     found = Verified(files, () if offline else news(folder, _client(_locked_recipe(folder, settings), None)))
-    counts = {state: found.count(state) for state in dict.fromkeys(file.state for file in files)}
+    counts = {state: found.count(state) for state in get_args(State) if found.count(state)}
     console.print(
         f"[bold]verify[/]    {', '.join(f'{count} {state}' for state, count in counts.items())}", highlight=False
     )
@@ -170,6 +171,7 @@ def refine(
     offline: Annotated[bool, typer.Option("--offline", help="Use what was fetched; ask no source.")] = False,
 ) -> None:
     """The whole recipe: fetch, expression table, a panel a fold, the published panel, dataset card."""
+    require_extra()
     config = _recipe(
         recipe, None, settings, curated=curated, symbol=symbol, disk=disk, bandwidth=bandwidth, workers=workers
     )
@@ -201,7 +203,6 @@ def require_extra() -> None:
 
 
 def _fetch(config: RecipeConfig, output: Path, token: Path | None, *, locked: bool) -> None:
-    require_extra()
     from mirror.acquire.budget import size
     from mirror.acquire.fetch import fetch as stage
     from mirror.acquire.plan import planned

@@ -168,7 +168,7 @@ def _gdc(content: Content, people: Sequence[SimulatedPatient], *, seed: int) -> 
 def _star(rng: np.random.Generator) -> bytes:
     lines = ["# gene-model: GENCODE v36", "gene_id\tgene_name\tunstranded\ttpm_unstranded"]
     lines += [
-        f"{name}\t\t{int(rng.integers(1e6))}\t"
+        f"{name}\t\t{int(rng.integers(1_000_000))}\t"
         for name in ("N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous")
     ]
     counts = rng.integers(0, 500, size=50)

@@ -85,8 +85,8 @@ def _files(made: RefinedSet) -> list[str]:
 
 
 def _transforms(made: RefinedSet) -> list[str]:
-    recipe, refinement = made.recipe, made.recipe.refinement
-    size_rule = "the size of the best accuracy" if refinement.size is None else f"{refinement.size} or the next larger"
+    recipe, chosen = made.recipe, made.recipe.elimination
+    size_rule = "the size of the best accuracy" if chosen.size is None else f"{chosen.size} or the next larger"
     return [
         "## Transforms, in this order",
         "",
@@ -96,7 +96,7 @@ def _transforms(made: RefinedSet) -> list[str]:
         "3. Patients without a diagnostic slide leave.",
         f"4. Per fold, on its training patients alone: recursive elimination of transcripts against "
         f"{' / '.join(recipe.studies.classes if recipe.studies else ())} (linear support vector machines, squared "
-        f"hinge, C = {refinement.cost:g}, {refinement.step:g} of the transcripts a round, {refinement.folds}-fold "
+        f"hinge, C = {chosen.cost:g}, {chosen.step:g} of the transcripts a round, {chosen.folds}-fold "
         f"cross-validation, {size_rule}), united with every transcript of the curated genes; a missing value is its "
         "transcript's mean over the training patients.",
         f"5. `{PUBLISHED}`: the same on everybody, as METHOD section 8 has it.",

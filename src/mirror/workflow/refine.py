@@ -74,7 +74,7 @@ def refine_cohort(config: Config, cohort: Cohort, folds: Sequence[Fold], *, prog
         _clear(folder)
     for number, panel in panels.items():
         panel.save(folder / f"fold{number}.panel.json")
-        draw_curve(folder / f"fold{number}.curve.svg", panel)
+        _draw_curve(folder / f"fold{number}.curve.svg", panel)
     union = sorted({gene for panel in (kept | panels).values() for gene in panel.genes})
     refined: ExpressionTable = _expression(cohort).with_genes(union)
     refined.save(folder / "refined.h5ad")
@@ -142,7 +142,7 @@ def _clear(folder: Path) -> None:
             path.unlink()
 
 
-def draw_curve(path: Path, panel: GenePanel) -> None:
+def _draw_curve(path: Path, panel: GenePanel) -> None:
     from mirror.evaluation.expression_report import write_score_curve  # pictures, which pretraining never needs
 
     if panel.selection is not None and panel.selection.sizes:

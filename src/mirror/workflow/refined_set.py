@@ -37,7 +37,6 @@ from mirror.data.refinement import refine_panel
 from mirror.data.splits import make_folds
 from mirror.errors import ArtefactError, ConfigError, DataError, MirrorError
 from mirror.types import Fold, Progress, silent
-from mirror.workflow.refine import draw_curve
 
 FOLDER = "refined"
 FOLDS = "folds.json"
@@ -78,9 +77,9 @@ class RefinedSet(NamedTuple):
 def make_refined_set(folder: Path, *, progress: Progress = silent) -> RefinedSet:
     """Make the set of the recipe that `folder` was fetched for; panels that the same inputs made are kept.
 
-    Writes the tables (`acquire.tables`), patients.csv, excluded.csv, folds.json, and below `refined/` the panels, their
-    curves, `refined.h5ad` (the genes of any fold's panel) and `published.h5ad`; and `run.yaml`, with which `mirror run`
-    goes on where region features were fetched. Raises `ConfigError` for a recipe without transcripts or studies,
+    Writes the tables (`acquire.tables`), patients.csv, excluded.csv, folds.json, and below `refined/` the panels,
+    `refined.h5ad` (the genes of any fold's panel) and `published.h5ad`; and `run.yaml`, with which `mirror run` goes on
+    where region features were fetched. Raises `ConfigError` for a recipe without transcripts or studies,
     `DataError` for whatever the readers and the elimination refuse.
     """
     lock = Lock.load(folder)
@@ -156,7 +155,7 @@ def _refinement(recipe: RecipeConfig, folder: Path) -> RefinementConfig:
         )
     else:
         curated = None
-    return recipe.refinement.model_copy(update={"curated": curated})
+    return RefinementConfig(**recipe.elimination.model_dump(), curated=curated)
 
 
 def _require_transcripts(recipe: RecipeConfig, read: ReadExpression, folder: Path) -> None:
@@ -184,7 +183,7 @@ def _patients(lock: Lock, table: ExpressionTable, clinical: pd.DataFrame, folder
             if patient in has_table
             else "its expression was left out: excluded.csv says why"
         )
-        known = clinical.loc[patient] if patient in clinical.index else pd.Series(dtype=object)
+        known: dict[str, Any] = clinical.loc[patient].to_dict() if patient in clinical.index else {}
         label, outside, event = (known.get(name) for name in ("label", "class_outside", "event"))
         rows.append(
             PatientRow(
@@ -244,7 +243,6 @@ def _panels(
         panels[name] = _published(panel) if name == PUBLISHED else panel
         marks.pop(name, None)
         panels[name].save(path)
-        draw_curve(path.with_name(f"{name}.curve.svg"), panels[name])
         marks[name] = mark
         write_json(folder / FOLDER / "panels.json", {"kind": "panels of a refined set", "marks": marks})
     return panels

@@ -209,7 +209,7 @@ def test_a_slow_server_is_not_a_lost_connection(archive, file, means, tmp_path):
 def test_a_redirect_on_the_same_host_keeps_the_token(archive, file, tmp_path):
     archive.content.files["/gdc/moved"] = Served(BODY, token="secret")
     archive.always[PATH] = redirects("/gdc/moved")
-    download(replace(file, controlled=True), tmp_path, with_token(tmp_path))
+    download(replace(file, controlled=True), tmp_path, with_token(tmp_path, archive.url))
     assert whole(tmp_path)
     assert [headers.get("x-auth-token") for headers in archive.asked("/gdc/moved")] == ["secret"]
 
@@ -218,7 +218,7 @@ def test_a_redirect_on_the_same_host_keeps_the_token(archive, file, tmp_path):
 def test_a_redirect_to_another_host_loses_the_token(archive, file, tmp_path, status):
     with serving(Content(files={"/elsewhere": Served(BODY)})) as other:
         archive.always[PATH] = redirects(f"{other.url}/elsewhere", status)
-        download(replace(file, controlled=True), tmp_path, with_token(tmp_path))
+        download(replace(file, controlled=True), tmp_path, with_token(tmp_path, archive.url))
         assert whole(tmp_path)
         assert "x-auth-token" in archive.asked(PATH)[0]
         assert len(other.requests) == 1
@@ -232,7 +232,7 @@ def test_redirects_without_end_are_an_error(archive, file, means, tmp_path):
 
 
 def test_an_open_file_is_asked_for_without_the_token(archive, file, tmp_path):
-    download(file, tmp_path, with_token(tmp_path))
+    download(file, tmp_path, with_token(tmp_path, archive.url))
     assert "secret" not in str(archive.requests)
 
 
@@ -245,14 +245,22 @@ def test_a_controlled_file_without_token_says_what_to_give(archive, file, means,
 def test_an_old_token_says_so_and_is_not_in_the_message(archive, file, tmp_path):
     archive.content.files[PATH] = Served(BODY, token="newer")
     with pytest.raises(SourceError, match=r"refused with this token \(403\): it has expired") as caught:
-        download(replace(file, controlled=True), tmp_path, with_token(tmp_path))
+        download(replace(file, controlled=True), tmp_path, with_token(tmp_path, archive.url))
     assert "secret" not in str(caught.value)
 
 
 def test_a_token_is_not_sent_unencrypted(file, tmp_path):
     far = replace(file, controlled=True, url="http://gdc.example/data/one")
     with pytest.raises(ConfigError, match="not reached by https, so the token is not sent there"):
-        download(far, tmp_path, with_token(tmp_path))
+        download(far, tmp_path, with_token(tmp_path, "http://gdc.example"))
+
+
+def test_a_lock_of_somebody_else_does_not_lead_the_token_away(archive, file, tmp_path):
+    with serving(Content(files={"/one": Served(BODY)})) as other:
+        led = replace(file, controlled=True, url=f"{other.url}/one")
+        with pytest.raises(ConfigError, match="for which the token is; plan again"):
+            download(led, tmp_path, with_token(tmp_path, archive.url))
+        assert other.requests == []
 
 
 def test_a_file_that_is_gone_says_to_plan_again(archive, file, means, tmp_path):
@@ -352,9 +360,9 @@ def test_a_file_that_is_no_token_is_refused_without_being_shown(tmp_path, text):
     assert not text or text not in str(caught.value)
 
 
-def with_token(folder):
+def with_token(folder, where):
     (folder / "token.txt").write_text("secret\n")
     token = read_token(folder / "token.txt")
     assert "secret" not in f"{token!r} {token}"
-    client = Client(QUICK, token=token)
+    client = Client(QUICK, token=token, token_for=where)
     return Means(client, Bandwidth(None, client.stop), Disk(folder, None))

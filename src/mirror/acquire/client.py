@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, NameResolutionError, SSLError
 
 from mirror import __version__
-from mirror.acquire.settings import TransferConfig
+from mirror.acquire.settings import HostsConfig, TransferConfig
 from mirror.errors import ConfigError, MirrorError
 
 T = TypeVar("T")
@@ -50,13 +50,13 @@ class Trouble(Exception):
 
 
 class Client:
-    """Connections to the sources, shared by all threads of a fetch."""
+    """Connections to the sources, shared by all threads of a fetch; the `token`, if any, is for the host of one URL."""
 
     def __init__(
-        self, transfer: TransferConfig, *, token: SecretStr | None = None, stop: threading.Event | None = None
+        self, transfer: TransferConfig, *, token: SecretStr | None = None, token_for: str = HostsConfig().gdc
     ) -> None:
-        self.stop = stop or threading.Event()
-        self._transfer, self._token = transfer, token
+        self.stop = threading.Event()
+        self._transfer, self._token, self._token_for = transfer, token, urlsplit(token_for)[:2]
         self._reached = False
         self._open: set[urllib3.BaseHTTPResponse] = set()
         # Only redirects are followed here: what else fails is tried again by `patiently`, which can be stopped.
@@ -90,8 +90,10 @@ class Client:
         """Have every thread stop: those that read wake up at once, those that connect within their timeout."""
         self.stop.set()
         for response in tuple(self._open):
-            with suppress(OSError, AttributeError):
-                response.connection.sock.shutdown(socket.SHUT_RDWR)  # pyright: ignore[reportOptionalMemberAccess]
+            connected = getattr(response.connection, "sock", None)
+            if connected is not None:
+                with suppress(OSError):  # it has just ended by itself
+                    connected.shutdown(socket.SHUT_RDWR)
 
     @contextmanager
     def get(
@@ -196,6 +198,8 @@ class Client:
         if self._token is None:
             raise SourceError(f"{url} is a controlled-access file: give --token FILE with your token of the GDC")
         parts = urlsplit(url)
+        if parts[:2] != self._token_for:  # a lock is a file that others may have written
+            raise ConfigError(f"{url} is not at {self._token_for[1]}, for which the token is; plan again")
         if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
             raise ConfigError(f"{_host(url)} is not reached by https, so the token is not sent there; correct `hosts`")
         return self._token.get_secret_value()

@@ -64,6 +64,7 @@ def download(file: RemoteFile, folder: Path, means: Means) -> Fetched:
     path = folder / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _Part(path, file)
+    problem: str | None = None
     for _ in range(_WHOLE_ATTEMPTS):
         means.client.patiently(lambda: _one_attempt(part, file, means))
         problem = _wrong_with(part.path, file)

@@ -41,14 +41,19 @@ class Verified(NamedTuple):
 
 
 def verify(folder: Path, *, progress: Progress = silent) -> tuple[Checked, ...]:
-    """Read every file of the lock again. Raises `ArtefactError` without a lock."""
-    lock, manifest = Lock.load(folder), Manifest(folder)
-    total = sum(file.size or 0 for file in lock.files)
+    """Read every file of the lock again, and every other that an earlier lock had fetched.
+
+    Raises `ArtefactError` without a lock.
+    """
+    manifest = Manifest(folder)
+    asked = {file.path: (file.checksum, file.size) for file in Lock.load(folder).files}
+    asked |= {entry.path: (entry.checksum, entry.size) for entry in manifest.entries() if entry.path not in asked}
+    total = sum(size or 0 for _, size in asked.values())
     checked: list[Checked] = []
     done = 0
-    for file in lock.files:
-        checked.append(_check(folder / file.path, file.path, file.checksum, file.size, manifest))
-        done += file.size or 0
+    for path, (checksum, size) in asked.items():
+        checked.append(_check(folder / path, path, checksum, size, manifest))
+        done += size or 0
         progress(done // 1_000_000, max(1, total // 1_000_000), "MB read")
     return tuple(checked)
 

@@ -308,7 +308,7 @@ def _locked_recipe(folder: Path, settings: Path | None) -> RecipeConfig:
 def _client(config: RecipeConfig, token: Path | None) -> Client:
     from mirror.acquire.client import Client, read_token
 
-    return Client(config.transfer, token=None if token is None else read_token(token))
+    return Client(config.transfer, token=None if token is None else read_token(token), token_for=config.hosts.gdc)
 
 
 def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:

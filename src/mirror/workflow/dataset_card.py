@@ -21,7 +21,8 @@ NAME = "DATASET_CARD.md"
 
 def write_card(folder: Path, made: RefinedSet) -> Path:
     """Write the card as Markdown, from what was made and what the manifest says of its files."""
-    entries = Manifest(folder).entries()
+    used = {file.path for file in made.lock.files}
+    entries = [entry for entry in Manifest(folder).entries() if entry.path in used]
     parts = (
         _head(made),
         _sources(entries, made),

@@ -183,7 +183,7 @@ def _patients(lock: Lock, table: ExpressionTable, clinical: pd.DataFrame, folder
             if patient in has_table
             else "its expression was left out: excluded.csv says why"
         )
-        known: dict[str, Any] = clinical.loc[patient].to_dict() if patient in clinical.index else {}
+        known = dict(clinical.loc[patient]) if patient in clinical.index else {}
         label, outside, event = (known.get(name) for name in ("label", "class_outside", "event"))
         rows.append(
             PatientRow(

@@ -43,10 +43,13 @@ class Hipt:
         asked = set(patients)
         slides = [slide for slide in self._listed() if slide.patient in asked]
         made: list[RemoteFile] = []
-        with ThreadPoolExecutor(self._workers) as pool:
+        pool = ThreadPoolExecutor(self._workers)
+        try:
             for file in pool.map(lambda slide: self._file(slide, release), slides):
                 made.append(file)
                 progress(len(made), len(slides), "checksums of HIPT's features")
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for a thousand requests
         return made
 
     def _listed(self) -> list[_Slide]:

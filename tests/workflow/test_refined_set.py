@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import zipfile
 from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,14 +19,22 @@ from typer.testing import CliRunner
 from mirror.acquire.lock import Lock
 from mirror.acquire.manifest import Manifest
 from mirror.acquire.settings import load_recipe, recipe_names
+from mirror.acquire.sources.intogen import CANCER_TYPE, SYMBOL, TABLE
 from mirror.cli.app import app
 from mirror.config import load_config
 from mirror.data.expression import ExpressionTable
 from mirror.data.panel import GenePanel
 from mirror.data.splits import read_folds
 from mirror.errors import ArtefactError, ConfigError, DataError
-from mirror.simulate.archive import Archive
-from mirror.simulate.sources import SIGNAL, SourceSizes, gene_of, simulate_sources
+from mirror.simulate.archive import Archive, Served
+from mirror.simulate.sources import (
+    SIGNAL,
+    SimulatedPatient,
+    SourceSizes,
+    content_of,
+    gene_of,
+    simulate_sources,
+)
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.refine import refine_cohort
 from mirror.workflow.refined_set import make_refined_set
@@ -200,3 +209,63 @@ def test_a_folder_without_what_it_takes_says_what_to_fetch(refined, tmp_path):
     path.write_text(path.read_text().replace('"part": "toil"', '"part": "star"'))
     with pytest.raises(ConfigError, match="has no toil; fetch with --parts toil too"):
         make_refined_set(folder)
+
+
+@pytest.mark.slow
+def test_a_recipe_of_ones_own_refines_a_real_transcriptome(shared, tmp_path):
+    source = shared / "expression" / "rtcga_rsem_log2.tsv.gz"
+    samples = pd.read_csv(shared / "expression" / "rtcga_samples.csv")
+    tumours = samples[samples["sample"].str[13] == "0"].assign(patient=lambda table: table["sample"].str[:12])
+    classes = ("ACC", "CHOL", "STAD", "UCS", "UVM")
+    projects = [f"TCGA-{name}" for name in sorted(set(tumours["project"]))]
+    recipe = {
+        "name": "rare",
+        "projects": projects,
+        "parts": ["clinical", "survival", "genes", "toil"],
+        "studies": {"studies": ["rare"], "classes": list(classes)},
+        "toil": {"matrix": "real.gz", "probe_map": "real.map", "units": "log2(RSEM + 1)"},
+        "genes": {"archive": "drivers.zip", "cancer_types": ["ACC", "CHOL", "STAD", "UCS", "UM"]},
+        "folds": 3,
+    }
+    (tmp_path / "rare.yaml").write_text(yaml.safe_dump(recipe))
+    config = load_recipe(str(tmp_path / "rare.yaml"))
+    people = [
+        SimulatedPatient(
+            row.patient, f"TCGA-{row.project}", row.project, 0, (f"{row.patient}-DX1",), True, False, 9.0, True
+        )
+        for row in tumours.drop_duplicates("patient").itertuples()
+    ]
+    content = content_of(config, people, seed=0)
+    content.files["/xena/real.gz"] = Served(source)
+    names = pd.read_csv(source, sep="\t", usecols=["sample"])["sample"]
+    to_symbols = "".join(f"{name}\t{name.split('|')[0]}\n" for name in names if not name.startswith("?"))
+    content.files["/xena/real.map"] = Served(f"id\tgene\n{to_symbols}".encode())
+    drivers = pd.read_csv(shared / "expression" / "intogen_drivers.csv").set_axis([SYMBOL, CANCER_TYPE], axis=1)
+    with zipfile.ZipFile(tmp_path / "drivers.zip", "w") as archive:
+        archive.writestr(f"release/{TABLE}", drivers.to_csv(sep="\t", index=False))
+    content.files["/intogen/drivers.zip"] = Served(tmp_path / "drivers.zip")
+    with Archive(content) as archive:
+        (tmp_path / "settings.yaml").write_text(yaml.safe_dump({"hosts": archive.hosts.model_dump()}))
+        done = run(
+            *("refine", str(tmp_path / "rare.yaml"), "--output", str(tmp_path / "d")),
+            *("--settings", str(tmp_path / "settings.yaml")),
+        )
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "d"
+    print((folder / "DATASET_CARD.md").read_text())
+    patients = [person.name for person in people]
+    for fold in read_folds(folder / "folds.json", patients).folds:
+        panel = GenePanel.load(folder / "refined" / f"fold{fold.number}.panel.json")
+        assert not set(panel.selection.selected_on) & set(fold.test)
+        assert max(panel.selection.mean_score) > 0.95  # six organs are not hard to tell apart
+        wanted = set(drivers[drivers[CANCER_TYPE].isin(config.genes.cancer_types)][SYMBOL])
+        curated = [
+            gene.split("|")[0]
+            for gene, origin in zip(panel.genes, panel.selection.origins, strict=True)
+            if origin in ("curated", "both")
+        ]
+        assert set(curated) == wanted - set(panel.selection.curated_missing)
+    table = ExpressionTable.load(folder / "refined" / "published.h5ad")
+    assert set(table.patients) == set(patients)
+    normals = (~samples["sample"].isin(tumours["sample"])).sum()
+    assert (pd.read_csv(folder / "excluded.csv")["kind"] == "expression").sum() == normals

@@ -69,15 +69,21 @@ def simulate_sources(
     """All that `recipe` asks its sources for, and who is in it. The matrix lies in `folder`; the rest is in memory."""
     sizes = sizes or SourceSizes()
     people = _people(recipe, sizes, seed=seed)
-    content = Content()
-    _gdc(content, people, seed=seed)
-    _cbioportal(content, recipe, people)
-    _hipt(content, recipe, people, seed=seed)
+    content = content_of(recipe, people, seed=seed)
     content.files[f"/intogen/{recipe.genes.archive}"] = Served(_genes(recipe))
     matrix = write_matrix(folder / "matrix.tsv.gz", people, sizes, seed=seed, progress=progress)
     content.files[f"/xena/{recipe.toil.matrix}"] = Served(matrix, etag='"toil"')
     content.files[f"/xena/{recipe.toil.probe_map}"] = Served(_probe_map(sizes), etag='"map"')
     return content, people
+
+
+def content_of(recipe: RecipeConfig, people: Sequence[SimulatedPatient], *, seed: int) -> Content:
+    """What the GDC, cBioPortal and HIPT hold of `people`: all but the matrix, its map and the list of genes."""
+    content = Content()
+    _gdc(content, people, seed=seed)
+    _cbioportal(content, recipe, people)
+    _hipt(content, recipe, people, seed=seed)
+    return content
 
 
 def transcript_name(row: int) -> str:

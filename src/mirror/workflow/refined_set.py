@@ -171,6 +171,7 @@ def _patients(lock: Lock, table: ExpressionTable, clinical: pd.DataFrame, folder
     """Everybody in the projects. Raises `MirrorError` where somebody is unaccounted for."""
     projects = pd.read_csv(folder / CLINICAL, dtype=str, keep_default_na=False).set_index("case_id")["project"]
     slides = pd.Series(list(lock.slides.values()), dtype=object).value_counts()
+    records = clinical.to_dict("index")
     sampled, has_table = with_expression(lock), set(table.patients)
     rows: list[PatientRow] = []
     for patient in lock.patients:
@@ -183,7 +184,7 @@ def _patients(lock: Lock, table: ExpressionTable, clinical: pd.DataFrame, folder
             if patient in has_table
             else "its expression was left out: excluded.csv says why"
         )
-        known = dict(clinical.loc[patient]) if patient in clinical.index else {}
+        known = records.get(patient, {})
         label, outside, event = (known.get(name) for name in ("label", "class_outside", "event"))
         rows.append(
             PatientRow(

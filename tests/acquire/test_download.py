@@ -136,10 +136,12 @@ def test_a_whole_part_of_a_process_that_ended_before_it_was_checked_is_not_asked
     assert len(archive.requests) == before
 
 
-def test_a_server_that_ignores_ranges_sends_it_anew(archive, file, means, tmp_path):
+@pytest.mark.parametrize("checked", [True, False], ids=["checksum", "no checksum"])
+def test_a_server_that_ignores_ranges_sends_it_anew(archive, file, nameless, means, tmp_path, checked):
     archive.once(PATH, cuts(400_000), ignores_range)
-    download(file, tmp_path, means)
+    download(file if checked else nameless, tmp_path, means)
     assert whole(tmp_path)
+    assert ranges(archive) == [None, "bytes=400000-"]
 
 
 def test_bytes_of_another_place_than_asked_for_are_not_taken(archive, file, means, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -83,20 +82,6 @@ def small_disk(tmp_path: Path) -> Generator[Callable[[int], Path]]:
     yield mount
     for folder in made:
         subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@pytest.fixture
-def after() -> Generator[Callable[[float, Callable[[], None]], None]]:
-    """Do something in another thread, later."""
-    timers: list[threading.Timer] = []
-
-    def later(seconds: float, what: Callable[[], None]) -> None:
-        timers.append(threading.Timer(seconds, what))
-        timers[-1].start()
-
-    yield later
-    for timer in timers:
-        timer.join()
 
 
 @dataclass(frozen=True)

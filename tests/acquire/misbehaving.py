@@ -16,7 +16,7 @@ from mirror.simulate.archive import Archive, Content, Handler, Served
 
 BODY = np.random.default_rng(0).bytes(1_500_000)
 PATH = "/gdc/data/one"
-QUICK = TransferConfig(workers=3, connect_timeout=2, read_timeout=0.3, attempts=4, backoff=0.01, backoff_most=0.05)
+QUICK = TransferConfig(workers=3, connect_timeout=5, read_timeout=5, attempts=4, backoff=0.01, backoff_most=0.05)
 """A file that a server has, and a client whose patience is short."""
 
 Fault = Callable[[Handler, Served | None], None]
@@ -101,13 +101,20 @@ def other_bytes(handler: Handler, served: Served | None) -> None:
     handler.send_served(Served(bytes(255 - byte for byte in served.read(0, served.size)), served.etag, served.modified))
 
 
-def falls_silent(seconds: float, after: int = 0) -> Fault:
-    """Part of the file, then nothing for as long."""
+def stalls(after: int, until: threading.Event) -> Fault:
+    """Part of the file, and the rest of it when something else has happened."""
 
     def fault(handler: Handler, served: Served | None) -> None:
         assert served is not None
-        handler.send_served(served, most=after)
-        time.sleep(seconds)
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(served.size))
+        for name, value in (("ETag", served.etag), ("Last-Modified", served.modified)):
+            if value is not None:
+                handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(served.read(0, after))
+        until.wait(60)
+        handler.wfile.write(served.read(after, served.size))
 
     return fault
 
@@ -119,13 +126,21 @@ def trickles(piece: int, pause: float) -> Fault:
         assert served is not None
         handler.send_response(200)
         handler.send_header("Content-Length", str(served.size))
-        for name, value in (("ETag", served.etag), ("Last-Modified", served.modified)):
-            if value is not None:
-                handler.send_header(name, value)
         handler.end_headers()
         for start in range(0, served.size, piece):
             handler.wfile.write(served.read(start, min(start + piece, served.size)))
             time.sleep(pause)
+
+    return fault
+
+
+def waits_for_company(barrier: threading.Barrier) -> Fault:
+    """The file, once as many requests as the barrier wants are there together."""
+
+    def fault(handler: Handler, served: Served | None) -> None:
+        assert served is not None
+        barrier.wait(30)
+        handler.send_served(served)
 
     return fault
 

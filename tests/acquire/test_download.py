@@ -4,6 +4,7 @@ one under its final name."""
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from dataclasses import replace
 
@@ -13,13 +14,13 @@ from misbehaving import (
     PATH,
     QUICK,
     cuts,
-    falls_silent,
     ignores_range,
     other_bytes,
     redirects,
     refuses_head,
     says,
     serving,
+    stalls,
     trickles,
     wrong_range,
 )
@@ -195,10 +196,14 @@ def test_another_size_than_planned_is_another_file(file, means, tmp_path):
     assert nothing(tmp_path)
 
 
-def test_silence_counts_as_a_lost_connection(archive, file, means, tmp_path):
-    archive.once(PATH, falls_silent(0.6), falls_silent(0.6, after=300_000))
-    download(file, tmp_path, means)
+def test_silence_counts_as_a_lost_connection(archive, file, tmp_path):
+    client = Client(QUICK.model_copy(update={"read_timeout": 0.3, "attempts": 20}))
+    never = threading.Event()
+    archive.once(PATH, stalls(0, never), stalls(300_000, never))
+    download(file, tmp_path, Means(client, Bandwidth(None, client.stop), Disk(tmp_path, None)))
     assert whole(tmp_path)
+    assert "bytes=300000-" in ranges(archive)
+    never.set()
 
 
 def test_a_slow_server_is_not_a_lost_connection(archive, file, means, tmp_path):
@@ -313,15 +318,23 @@ def test_the_budget_of_the_bandwidth_is_kept(file, client, tmp_path):
     assert whole(tmp_path)
 
 
-def test_calling_off_keeps_what_came(file, client, tmp_path, after):
-    held = Means(client, Bandwidth(1e6, client.stop), Disk(tmp_path, None))
-    after(0.3, client.stop.set)
+def test_calling_off_wakes_who_waits_and_keeps_what_came(archive, file, client, tmp_path):
+    never = threading.Event()
+    archive.once(PATH, stalls(300_000, never))
+    came = []
+
+    def heard(count):
+        came.append(count)
+        if sum(came) == 300_000:  # nothing more will come: who reads on now waits for it
+            threading.Timer(0.1, client.call_off).start()
+
+    began = time.monotonic()
     with pytest.raises(Stopped):
-        download(file, tmp_path, held)
+        download(file, tmp_path, Means(client, Bandwidth(None, client.stop), Disk(tmp_path, None), heard))
+    assert time.monotonic() - began < QUICK.read_timeout
     assert nothing(tmp_path)
-    kept = (tmp_path / "slides" / "one.svs.part").read_bytes()
-    assert kept
-    assert BODY.startswith(kept)
+    assert (tmp_path / "slides" / "one.svs.part").read_bytes() == BODY[:300_000]
+    never.set()
 
 
 def test_a_first_fetch_is_remembered_by_its_own_checksum(nameless, means, tmp_path):

@@ -12,7 +12,8 @@ import time
 from dataclasses import replace
 
 import pytest
-from misbehaving import QUICK, cuts, falls_silent, other_bytes, says, trickles
+import yaml
+from misbehaving import QUICK, cuts, other_bytes, says, stalls, waits_for_company
 
 from mirror.acquire.budget import DiskFull
 from mirror.acquire.client import Client, SourceError
@@ -108,14 +109,14 @@ def test_a_storm_of_faults_ends_in_the_same_files(simulate, tmp_path):
         [says(500), cuts(100)],
         [cuts(50), cuts(50), says(503, Retry_After="0")],
         [other_bytes],
-        [falls_silent(0.5, after=10)],
+        [cuts(10)],
         [says(429)],
         [says(502), says(504), other_bytes, cuts(1)],
     ]
     files = [path for path in made.archive.content.files if path.startswith(("/gdc/data/", "/media/"))]
     for path in made.archive.content.files:
         if path.startswith("/xena/"):  # of which nobody knows a checksum, so bytes in their place would be taken
-            made.archive.once(path, says(500), cuts(1000), falls_silent(0.5, after=10))
+            made.archive.once(path, says(500), cuts(1000), cuts(10))
     for number, path in enumerate(files):
         made.archive.once(path, *faults[number % len(faults)])
     report = fetch(lock, folder, client, made.recipe.transfer)
@@ -140,20 +141,18 @@ def test_one_bad_file_does_not_stop_the_others_and_comes_with_the_next_call(simu
     assert whole(folder, made, lock)
 
 
-def test_files_are_fetched_side_by_side(simulate, tmp_path):
+def test_as_many_files_as_there_are_workers_are_fetched_side_by_side(simulate, tmp_path):
     made = simulate()
-    lock, _ = at(tmp_path / "d", made, ("slides",))
+    lock, client = at(tmp_path / "d", made, ("slides",))
     lock = replace(lock, files=lock.files[:9])
+    together = threading.Barrier(QUICK.workers)
     for file in lock.files:
-        made.archive.always[file.url.removeprefix(made.archive.url)] = trickles(1000, 0.1)
-    took = {}
-    for workers in (1, 3):
-        transfer = QUICK.model_copy(update={"workers": workers})
-        began = time.monotonic()
-        fetch(lock, tmp_path / f"d{workers}", Client(transfer), transfer)
-        took[workers] = time.monotonic() - began
-    assert took[1] > 0.9
-    assert took[3] < 0.6 * took[1]
+        made.archive.always[file.url.removeprefix(made.archive.url)] = waits_for_company(together)
+    assert fetch(lock, tmp_path / "d", client, QUICK.model_copy(update={"workers": 3})).failed == ()
+    alone = QUICK.model_copy(update={"workers": 2, "read_timeout": 0.5, "attempts": 1})
+    report = fetch(replace(lock, files=lock.files[:2]), tmp_path / "e", Client(alone), alone)
+    assert len(report.failed) == 2  # who waits for a third waits in vain
+    together.abort()
 
 
 def test_controlled_files_stop_the_fetch_before_it_begins(simulate, tmp_path):
@@ -220,12 +219,15 @@ def test_two_fetches_never_write_into_one_folder(simulate, tmp_path):
     made = simulate()
     folder = tmp_path / "d"
     lock, client = at(folder, made, ("slides",))
-    made.archive.always[lock.files[0].url.removeprefix(made.archive.url)] = trickles(500, 0.2)
+    path, tried = lock.files[0].url.removeprefix(made.archive.url), threading.Event()
+    made.archive.once(path, stalls(100, tried))
     first = threading.Thread(target=fetch, args=(lock, folder, client, made.recipe.transfer))
     first.start()
-    time.sleep(0.2)
+    while not made.archive.asked(path):
+        time.sleep(0.01)
     with pytest.raises(ArtefactError, match="another fetch is at work in"):
         fetch(lock, folder, Client(made.recipe.transfer), made.recipe.transfer)
+    tried.set()
     first.join()
     assert whole(folder, made, lock)
 
@@ -245,23 +247,28 @@ def test_ctrl_c_keeps_what_came_and_the_same_command_goes_on(simulate, tmp_path)
     lock, client = at(folder, made, ("slides", "toil"))
     matrix = next(file for file in lock.of_part("toil") if file.path.endswith(".gz"))
     path = f"/xena/{made.recipe.toil.matrix}"
-    made.archive.once(path, trickles(500, 0.05))
+    over = yaml.safe_load(made.settings.read_text())
+    over["transfer"]["read_timeout"] = 60
+    made.settings.write_text(yaml.safe_dump(over))
+    interrupted = threading.Event()
+    made.archive.once(path, stalls(500, interrupted))
     command = [sys.executable, "-m", "mirror", "data", "fetch", "brca", "--output", str(folder)]
     command += ["--parts", "slides,toil", "--settings", str(made.settings)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "COLUMNS": "200"}
     )
     part = folder / f"{matrix.path}.part"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "the same command goes on" in said
     assert not (folder / matrix.path).exists()
+    interrupted.set()
     kept = part.stat().st_size
-    assert kept
+    assert kept == 500
     assert json.loads((folder / "manifest.json").read_text())["kind"] == "data manifest"
     report = fetch(Lock.load(folder), folder, client, made.recipe.transfer)
     assert report.failed == ()

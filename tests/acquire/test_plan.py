@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from misbehaving import answers, falls_silent, refuses_head, says, trickles
+from misbehaving import answers, cuts, refuses_head, says, trickles
 
 from mirror.acquire import plan as stage
 from mirror.acquire.client import Client, SourceError
@@ -140,7 +140,7 @@ def test_the_measured_speed_is_the_servers(simulate):
 def test_a_probe_that_breaks_off_is_made_again(simulate):
     made = simulate(parts=("toil",))
     lock = make_lock(made.recipe, Client(made.recipe.transfer))
-    made.archive.once(f"/xena/{made.recipe.toil.matrix}", falls_silent(0.5, after=100))
+    made.archive.once(f"/xena/{made.recipe.toil.matrix}", cuts(100))
     assert measure(lock, Client(made.recipe.transfer), probe=1)["xena"].rate > 0
 
 

@@ -237,7 +237,7 @@ def _panels(
             panels[name] = GenePanel.load(path)
             continue
 
-        def report(done: int, total: int, note: str = "", *, before: int = number, which: str = name) -> None:
+        def report(done: float, total: int, note: str = "", *, before: int = number, which: str = name) -> None:
             progress(before * total + done, len(asked) * total, note or which)
 
         panel = refine_panel(table, endpoints, fold, config, transform=transform, progress=report)

@@ -248,6 +248,10 @@ def version() -> None:
     typer.echo(mirror.__version__)
 
 
+def _lone(patients: int) -> str:
+    return f", {patients} patients with expression alone" if patients else ""
+
+
 def _prepared(config: Config) -> Cohort:
     from mirror.workflow.cohort import prepare_cohort
 
@@ -263,8 +267,8 @@ def _cohort(config: Config) -> None:
     patients = made.patients
     console.print(
         f"[bold]cohort[/]    {len(made.slides)} slides of {len(patients)} patients, "
-        f"{int(patients['has_expression'].sum())} with expression, {len(made.excluded)} exclusions, "
-        f"{len(made.folds)} folds",
+        f"{int(patients['has_expression'].sum())} with expression{_lone(len(made.without_slide))}, "
+        f"{len(made.excluded)} exclusions, {len(made.folds)} folds",
         highlight=False,
     )
     units = made.facts["units"]
@@ -313,7 +317,8 @@ def _embed_new(config: Config, run_path: Path, output: Path) -> None:
     with progress_bar(console, "embed") as progress:
         done = embed_run(RunFolder(run_path), made, fold=None, path=output, device=config.device, progress=progress)
     console.print(
-        f"[bold]embed[/]     {done.slides} slides ({done.without_expression} without expression embedding) to {output}",
+        f"[bold]embed[/]     {done.slides} slides ({done.without_expression} without expression embedding"
+        f"{_lone(done.without_slide)}) to {output}",
         highlight=False,
     )
     if done.missing_genes:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import yaml
@@ -255,7 +256,13 @@ def test_ctrl_c_keeps_what_came_and_the_same_command_goes_on(simulate, tmp_path)
     command = [sys.executable, "-m", "mirror", "data", "fetch", "brca", "--output", str(folder)]
     command += ["--parts", "slides,toil", "--settings", str(made.settings)]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "COLUMNS": "200"}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+        # Where the tests themselves run in the background, their children would not hear of Ctrl-C.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     part = folder / f"{matrix.path}.part"
     deadline = time.monotonic() + 120

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 import mirror
-from mirror.cli import expression, sweep
+from mirror.cli import data, expression, sweep
 from mirror.cli.audit import audit, audited
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
@@ -32,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(expression.app, name="expression")
+app.add_typer(data.app, name="data")
 app.command()(sweep.sweep)
 app.command()(slides)
 app.command()(audit)

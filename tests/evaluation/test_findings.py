@@ -10,7 +10,7 @@ from made_predictions import survival
 from report_inputs import make_inputs, scores_of
 
 from mirror.data.selection import Criterion, Scope, Selection
-from mirror.evaluation.findings import (
+from mirror.evaluation.report.findings import (
     Opening,
     Verdict,
     chance,
@@ -25,8 +25,8 @@ from mirror.evaluation.findings import (
     split_by_risk,
     verdicts,
 )
-from mirror.evaluation.pictures import signed
-from mirror.evaluation.report import ReportInputs
+from mirror.evaluation.report.inputs import ReportInputs
+from mirror.evaluation.report.pictures import signed
 from mirror.evaluation.representations import is_learned, recipes
 
 

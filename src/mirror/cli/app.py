@@ -10,6 +10,7 @@ from rich.console import Console
 
 import mirror
 from mirror.cli import expression, sweep
+from mirror.cli.audit import audit, audited
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.add_typer(expression.app, name="expression")
 app.command()(sweep.sweep)
 app.command()(slides)
+app.command()(audit)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
@@ -49,7 +51,7 @@ def main() -> None:
 @app.command()
 @plain_errors(console)
 def run(config_file: ConfigFile, overwrite: Overwrite = False, with_supervised: WithSupervised = False) -> None:
-    """The whole main job: cohort, pretrain, embed, evaluate, report. Stages that are done are not done again."""
+    """The whole main job: cohort, pretrain, embed, evaluate, audit, report. Stages that are done are not done again."""
     config = _load(config_file, with_supervised=with_supervised)
     _cohort(config)
     _pretrain(config, overwrite=overwrite)
@@ -113,7 +115,7 @@ def evaluate(config_file: ConfigFile, with_supervised: WithSupervised = False) -
 @app.command()
 @plain_errors(console)
 def report(config_file: ConfigFile) -> None:
-    """Write report.html, one self-contained page."""
+    """Audit the run and write report.html, one self-contained page, and report.json."""
     _report(load_config(config_file))
 
 
@@ -262,6 +264,10 @@ def version() -> None:
     typer.echo(mirror.__version__)
 
 
+def _lone(patients: int) -> str:
+    return f", {patients} patients with expression alone" if patients else ""
+
+
 def _load(config_file: Path, *, with_supervised: bool) -> Config:
     config = load_config(config_file)
     if with_supervised and config.supervised is None:
@@ -284,8 +290,8 @@ def _cohort(config: Config) -> None:
     patients = made.patients
     console.print(
         f"[bold]cohort[/]    {len(made.slides)} slides of {len(patients)} patients, "
-        f"{int(patients['has_expression'].sum())} with expression, {len(made.excluded)} exclusions, "
-        f"{len(made.folds)} folds",
+        f"{int(patients['has_expression'].sum())} with expression{_lone(len(made.without_slide))}, "
+        f"{len(made.excluded)} exclusions, {len(made.folds)} folds",
         highlight=False,
     )
     units = made.facts["units"]
@@ -334,7 +340,8 @@ def _embed_new(config: Config, run_path: Path, output: Path) -> None:
     with progress_bar(console, "embed") as progress:
         done = embed_run(RunFolder(run_path), made, fold=None, path=output, device=config.device, progress=progress)
     console.print(
-        f"[bold]embed[/]     {done.slides} slides ({done.without_expression} without expression embedding) to {output}",
+        f"[bold]embed[/]     {done.slides} slides ({done.without_expression} without expression embedding"
+        f"{_lone(done.without_slide)}) to {output}",
         highlight=False,
     )
     if done.missing_genes:
@@ -369,6 +376,7 @@ def _evaluate(config: Config) -> None:
 def _report(config: Config) -> None:
     from mirror.workflow.report import write_report
 
+    found = audited(config)
     with console.status("report"):
-        path = write_report(config)
+        path = write_report(config, found=found)
     console.print(f"[bold]report[/]    {path}", highlight=False, soft_wrap=True)

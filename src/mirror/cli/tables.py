@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from mirror.evaluation.audit.finding import Audit
     from mirror.evaluation.comparison import Compared, Comparison
     from mirror.evaluation.sweep_table import Block
     from mirror.workflow.import_features import FileAccount
@@ -79,6 +80,24 @@ def _comparison_table(first: str, second: str, rows: Sequence[Compared]) -> Tabl
             "undefined" if math.isnan(row.p_holm) else "<0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}",
             f"[bold]{escape(row.ahead)}[/]" if row.verdict == "sure" else row.verdict,
         )
+    return table
+
+
+def audit_table(found: Audit) -> Table:
+    """A row a check, and below it one a finding, numbered as they are explained."""
+    table = Table(title="audit", title_justify="left", padding=(0, 1), pad_edge=False)
+    table.add_column("check")
+    table.add_column("found", no_wrap=True)
+    table.add_column("where", overflow="fold")
+    table.add_column("size", justify="right")
+    number = {finding: place for place, finding in enumerate(found.findings, start=1)}
+    for check in found.checks:
+        table.add_row(escape(check.name), "" if check.findings else "nothing", escape(check.looked), "")
+        for finding in check.findings:
+            tone = "bold red" if finding.severity == "leak" else "yellow"
+            table.add_row(
+                f"  {number[finding]}.", f"[{tone}]{finding.severity}[/]", escape(finding.where), finding.amount
+            )
     return table
 
 

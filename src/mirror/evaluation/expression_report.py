@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mirror.artefacts import write_aside
 from mirror.data.inspection import Inspection
 from mirror.data.selection import Selection
-from mirror.evaluation.pictures import CLASS_COLOURS, LEARNED, OTHER
+from mirror.evaluation.report.drawing import CLASS_COLOURS, LEARNED, OTHER
 
 _SHOWN_GROUPS = len(CLASS_COLOURS)
 

@@ -25,6 +25,11 @@ class Count(NamedTuple):
     test_without_endpoint: int
     train_without_modality: int
     test_without_modality: int
+    scaled_on: tuple[str, ...]
+    """On whom the representation's scalers and components were fitted."""
+    fitted_on: tuple[str, ...]
+    """On whom probes, heads, penalties, intervals of time and censoring weights were: those of the training half who
+    take part."""
 
 
 class Half(NamedTuple):
@@ -50,6 +55,7 @@ class Fitted(NamedTuple):
     train: Half
     test: Half
     notes: list[str]
+    scaled_on: tuple[str, ...]
 
     @property
     def inner_seed(self) -> int:
@@ -77,7 +83,7 @@ def fit_on_fold(name: str, table: PatientTable, fold: Fold, config: EvaluationCo
     ]
     if CLINICAL in recipe.views:
         notes += _imputed(table, rows)
-    return Fitted(name, table, fold, config, seed, train, test, notes)
+    return Fitted(name, table, fold, config, seed, train, test, notes, representation.fitted_on)
 
 
 def _imputed(table: PatientTable, halves: list[NDArray[np.intp]]) -> list[str]:
@@ -99,7 +105,9 @@ def count(fitted: Fitted, task: str, known: Flags) -> Count:
     taking_part = [len(half.taking_part(known)) for half in halves]
     without_endpoint = [int(np.sum(~known[half.rows])) for half in halves]
     without_modality = [int(np.sum(~half.has & known[half.rows])) for half in halves]
-    return Count(fitted.name, task, *taking_part, *without_endpoint, *without_modality)
+    fitted_on = tuple(fitted.table.patients[row] for row in fitted.train.rows[fitted.train.taking_part(known)])
+    counts = (*taking_part, *without_endpoint, *without_modality)
+    return Count(fitted.name, task, *counts, scaled_on=fitted.scaled_on, fitted_on=fitted_on)
 
 
 def class_codes(table: PatientTable) -> Codes:

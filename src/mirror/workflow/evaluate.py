@@ -139,6 +139,7 @@ def score_tables(
     scores: list[pd.DataFrame] = []
     predictions: list[pd.DataFrame] = []
     account: list[dict[str, Any]] = []
+    people: dict[str, list[str]] = {}
     for number, ((seed, fold), table, trained) in enumerate(zip(runs, tables, supervised, strict=False)):
 
         def report(done: float, total: int, note: str = "", *, before: int = number) -> None:
@@ -157,12 +158,12 @@ def score_tables(
         origin = RunOrigin(config.name, fold.number, seed, config.preset)
         scores.append(score_table(result.scores, origin))
         predictions.append(stamped(result.predictions, origin))
-        account.append({"seed": seed, "fold": fold.number, **_account(result)})
+        account.append({"seed": seed, "fold": fold.number, **_account(result, people)})
     joined, predicted = pd.concat(scores, ignore_index=True), pd.concat(predictions, ignore_index=True)
     intervals = interval_table(joined, predicted, seed=config.seeds[0], progress=progress)
     write_predictions(predictions_file(config), predicted, provenance=provenance)
     write_intervals(intervals_file(config), intervals, provenance=provenance)
-    write_json(account_file(config), {"fingerprint": mark, "runs": account})
+    write_json(account_file(config), {"fingerprint": mark, "runs": account, "patients": people})
     # Last: scores of this fingerprint say that the other files belong to them.
     write_scores(scores_file(config), joined, provenance=provenance)
     return joined
@@ -249,8 +250,17 @@ def _indicators(categories: pd.Series) -> NDArray[np.float64]:
     return table
 
 
-def _account(result: FoldResult) -> dict[str, Any]:
-    return {"counts": [count._asdict() for count in result.counts], "notes": result.notes}
+def _account(result: FoldResult, people: dict[str, list[str]]) -> dict[str, Any]:
+    """Counts and notes; the patients that things were fitted on go to `people` under a hash, each list once."""
+    counts: list[dict[str, Any]] = []
+    for count in result.counts:
+        content = count._asdict()
+        for name in ("scaled_on", "fitted_on"):
+            patients = sorted(content[name])
+            content[name] = fingerprint(patients)
+            people[content[name]] = patients
+        counts.append(content)
+    return {"counts": counts, "notes": result.notes}
 
 
 def current_scores(config: Config, mark: str) -> pd.DataFrame | None:
@@ -258,7 +268,9 @@ def current_scores(config: Config, mark: str) -> pd.DataFrame | None:
     files = (scores_file(config), predictions_file(config), intervals_file(config))
     with suppress(ArtefactError):  # missing, damaged or of another version: they are made (again)
         marks = [read_provenance(file).get("fingerprint") for file in files]
-        if {mark} == {*marks, read_json(account_file(config)).get("fingerprint")}:
+        account = read_json(account_file(config))
+        # Without `patients` it is of a version in which what was fitted did not remember on whom.
+        if {mark} == {*marks, account.get("fingerprint")} and "patients" in account:
             read_predictions(predictions_file(config))
             read_intervals(intervals_file(config))
             return read_scores(scores_file(config))

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -91,8 +91,11 @@ def slurm_host(folder: Path, *, cpus: int = 2) -> Generator[dict[str, str]]:
         _wait_for(lambda: (folder / "munge.socket").exists(), "munged", folder)
         start("slurmctld", "-D", "-c")
         start("slurmd", "-D")
-        _wait_for(lambda: _state(environment) == "idle", "slurmd", folder)
+        _wait_for(lambda: _asked(environment, "sinfo", "-h", "-o", "%T") == "idle", "slurmd", folder)
         yield environment
+        # Nothing that Slurm has started outlives it, also where a workflow was stopped in the middle.
+        subprocess.run(["scancel", "--user=root"], env=environment, check=True)
+        _wait_for(lambda: not _asked(environment, "squeue", "--noheader"), "the end of the jobs", folder)
     finally:
         for daemon in reversed(started):
             daemon.send_signal(signal.SIGTERM)
@@ -101,17 +104,16 @@ def slurm_host(folder: Path, *, cpus: int = 2) -> Generator[dict[str, str]]:
         PLACE.unlink()
 
 
-def _state(environment: dict[str, str]) -> str:
-    asked = subprocess.run(["sinfo", "-h", "-o", "%T"], env=environment, capture_output=True, text=True)
-    return asked.stdout.strip()
+def _asked(environment: dict[str, str], *words: str) -> str:
+    return subprocess.run(words, env=environment, capture_output=True, text=True).stdout.strip()
 
 
-def _wait_for(ready, what: str, folder: Path, *, seconds: float = 90) -> None:  # type: ignore[no-untyped-def]
+def _wait_for(ready: Callable[[], bool], what: str, folder: Path, *, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
             said = {path.name: path.read_text(errors="replace")[-1500:] for path in folder.glob("*.said")}
-            raise RuntimeError(f"{what} did not come up: {said}")
+            raise RuntimeError(f"waited in vain for {what}: {said}")
         time.sleep(0.1)
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 import mirror
 from mirror.cli import expression, sweep
+from mirror.cli.models import NewPatients, embed_with_model, export
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
@@ -19,6 +20,7 @@ from mirror.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from mirror.data.cohort import Cohort
+    from mirror.workflow.embed import EmbeddingReport
 
 app = typer.Typer(
     help="One representation of histopathology slides and gene expression, evaluated honestly.",
@@ -29,6 +31,7 @@ app = typer.Typer(
 app.add_typer(expression.app, name="expression")
 app.command()(sweep.sweep)
 app.command()(slides)
+app.command()(export)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
@@ -71,16 +74,45 @@ def pretrain(config_file: ConfigFile, fold: OneFold = None, seed: OneSeed = None
 @app.command()
 @plain_errors(console)
 def embed(
-    config_file: ConfigFile,
+    config_file: Annotated[
+        Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; with --model also a folder of features.")
+    ],
     run_path: Annotated[
         Path | None,
         typer.Option("--run", help="Embed the configuration's patients, new to it, with this finished run."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="With --run: the .h5ad file to write.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Embed new patients with this model: a folder, or OWNER/NAME on the hub."),
+    ] = None,
+    revision: Annotated[str | None, typer.Option("--revision", help="With --model: branch, tag or commit.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="With --run or --model: the .h5ad file to write.")
+    ] = None,
+    slide_table: Annotated[
+        Path | None,
+        typer.Option("--slides", help="Of a folder: table of slide_id and case_id (default: a slide is a patient)."),
+    ] = None,
+    expression_table: Annotated[
+        Path | None, typer.Option("--expression", help="Of a folder: expression, a row a patient.")
+    ] = None,
+    units: Annotated[str | None, typer.Option("--units", help="Of a folder: units of the expression.")] = None,
+    genes_in_rows: Annotated[
+        bool, typer.Option("--genes-in-rows", help="Of a folder: the expression has a row a gene.")
+    ] = False,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Of a folder: the encoder, where files do not say it.")
+    ] = None,
     fold: OneFold = None,
     seed: OneSeed = None,
 ) -> None:
-    """Embed every slide of the cohort with each run, or (with --run) new patients with a finished one."""
+    """Embed every slide of the cohort with each run, or new patients with a finished run or a handed-on model."""
+    if run_path is not None and model is not None:
+        raise ConfigError("--run and --model both name a model; give one of them")
+    if model is not None:
+        patients = NewPatients(slide_table, expression_table, units, genes_in_rows, encoder)
+        _say_embedded(embed_with_model(config_file, model, revision=revision, output=output, patients=patients))
+        return
     config = load_config(config_file)
     if run_path is None:
         _embed(config, fold=fold, seed=seed)
@@ -307,9 +339,15 @@ def _embed_new(config: Config, run_path: Path, output: Path) -> None:
         made = build_cohort(config.cohort, with_folds=False, progress=progress)
     with progress_bar(console, "embed") as progress:
         done = embed_run(RunFolder(run_path), made, fold=None, path=output, device=config.device, progress=progress)
+    _say_embedded(done)
+
+
+def _say_embedded(done: EmbeddingReport) -> None:
     console.print(
-        f"[bold]embed[/]     {done.slides} slides ({done.without_expression} without expression embedding) to {output}",
+        f"[bold]embed[/]     {done.slides} slides ({done.without_expression} without expression embedding) to "
+        f"{done.path}",
         highlight=False,
+        soft_wrap=True,
     )
     if done.missing_genes:
         console.print(

@@ -176,6 +176,7 @@ def _join(config: CohortConfig, tables: _Tables, slides: ReadSlides, *, with_fol
         kept["clinical"] = len(set(patients) & set(clinical.patients.index))
     frame = _slide_frame(slides.slides, table, clinical)
     facts = describe(config, frame, slides.slides, clinical)
+    facts["tiles"] = {**slides.scale._asdict(), "encoder_revisions": slides.revisions}
     if table is not None and clinical is not None:
         facts["floors"] = [describe_floors(table, by, groups) for by, groups in clinical.groups.items()]
     folds: tuple[Fold, ...] = ()

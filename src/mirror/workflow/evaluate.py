@@ -94,7 +94,10 @@ def evaluate_runs(
     if current is not None:
         return current
     tables = (patient_table(cohort, table, genes=genes) for table, genes in zip(embedded, panels, strict=True))
-    return score_tables(config, mark, runs, tables, representations=representations, jobs=jobs, progress=progress)
+    of = [str(table.uns["run"]) for table in embedded]
+    return score_tables(
+        config, mark, runs, tables, of=of, representations=representations, jobs=jobs, progress=progress
+    )
 
 
 def score_tables(
@@ -103,15 +106,17 @@ def score_tables(
     runs: Sequence[tuple[int, Fold]],
     tables: Iterable[PatientTable],
     *,
+    of: Sequence[str] = (),
     representations: Sequence[str] | None = None,
     jobs: int = 1,
     progress: Progress = silent,
 ) -> pd.DataFrame:
     """Judge the patients as each of `tables` describes them on the (seed, fold) of `runs`, and write the four files.
 
-    `mark` is the fingerprint of everything that went in. Returns the scores.
+    `mark` is the fingerprint of everything that went in, `of` those of the runs that are judged, where any are. Returns
+    the scores.
     """
-    provenance = {"fingerprint": mark, "config": config.name}
+    provenance = {"fingerprint": mark, "config": config.name, "runs": list(of)}
     scores: list[pd.DataFrame] = []
     predictions: list[pd.DataFrame] = []
     account: list[dict[str, Any]] = []

@@ -10,6 +10,7 @@ from rich.console import Console
 
 import mirror
 from mirror.cli import expression, sweep
+from mirror.cli.init import init
 from mirror.cli.models import NewPatients, embed_with_model, export
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
@@ -32,6 +33,7 @@ app.add_typer(expression.app, name="expression")
 app.command()(sweep.sweep)
 app.command()(slides)
 app.command()(export)
+app.command()(init)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]

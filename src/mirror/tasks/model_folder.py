@@ -189,10 +189,10 @@ def _current(content: dict[str, Any], path: Path) -> dict[str, Any]:
     if schema > MODEL_SCHEMA:
         package = content.get("package")
         writer = package.get("version") if isinstance(package, dict) else None
+        least = f"{PACKAGE}>={writer}" if writer else PACKAGE
         raise ArtefactError(
             f"{path} has schema {schema}, written by {PACKAGE} {writer or '(unknown)'}; this is {version(PACKAGE)}, "
-            f"which reads schemas up to {MODEL_SCHEMA}: pip install --upgrade "
-            f'"{PACKAGE}{f">={writer}" if writer else ""}"'
+            f'which reads schemas up to {MODEL_SCHEMA}: pip install --upgrade "{least}"'
         )
     while schema < MODEL_SCHEMA:
         content = UPGRADES[schema](content)

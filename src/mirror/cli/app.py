@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -9,10 +10,12 @@ import typer
 from rich.console import Console
 
 import mirror
-from mirror.cli import expression, sweep
+from mirror.cli import configuration, expression, sweep
+from mirror.cli.as_json import AsJson, print_json
+from mirror.cli.doctor import doctor
 from mirror.cli.init import init
 from mirror.cli.models import NewPatients, embed_with_model, export
-from mirror.cli.plain import plain_errors
+from mirror.cli.plain import BUG, plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
 from mirror.cli.tables import comparison_tables, score_table
@@ -30,6 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(expression.app, name="expression")
+app.add_typer(configuration.app, name="config")
+app.command()(doctor)
 app.command()(sweep.sweep)
 app.command()(slides)
 app.command()(export)
@@ -43,19 +48,28 @@ OneSeed = Annotated[int | None, typer.Option("--seed", help="This seed only (def
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line. Exit codes are in docs/command-line.md."""
+    try:
+        app()
+    except Exception:  # whatever is no `MirrorError` is a mistake of this package, and a script must be able to tell
+        traceback.print_exc()
+        console.print(
+            "this is a bug of mirror: please report the lines above with the command that led to them",
+            style="bold red",
+            highlight=False,
+        )
+        raise SystemExit(BUG) from None
 
 
 @app.command()
 @plain_errors(console)
-def run(config_file: ConfigFile, overwrite: Overwrite = False) -> None:
+def run(config_file: ConfigFile, overwrite: Overwrite = False, as_json: AsJson = False) -> None:
     """The whole main job: cohort, pretrain, embed, evaluate, report. Stages that are done are not done again."""
     config = load_config(config_file)
     _cohort(config)
     _pretrain(config, overwrite=overwrite)
     _embed(config)
-    _evaluate(config)
+    _evaluate(config, as_json=as_json)
     _report(config)
 
 
@@ -124,9 +138,9 @@ def embed(
 
 @app.command()
 @plain_errors(console)
-def evaluate(config_file: ConfigFile) -> None:
+def evaluate(config_file: ConfigFile, as_json: AsJson = False) -> None:
     """Score the embeddings beside the free baselines, fold by fold, into scores.parquet."""
-    _evaluate(load_config(config_file))
+    _evaluate(load_config(config_file), as_json=as_json)
 
 
 @app.command()
@@ -149,6 +163,7 @@ def compare(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the drawn patients.")] = 0,
     resamples: Annotated[int, typer.Option("--resamples", min=100, help="How often patients are drawn.")] = 2000,
+    as_json: AsJson = False,
 ) -> None:
     """Who wins where, by how much, how surely: runs of the same patients and folds, or one run's representations."""
     from mirror.evaluation.comparison import FOREMOST
@@ -160,8 +175,11 @@ def compare(
             runs, metrics=metric or FOREMOST, against=against, seed=seed, resamples=resamples, progress=progress
         )
     stage.write_comparison(output, found, seed=seed, resamples=resamples)
-    for table in comparison_tables(found):
-        Console().print(table)
+    if as_json:
+        print_json(found.rows)
+    else:
+        for table in comparison_tables(found):
+            Console().print(table)
     if found.same:
         shown = "; ".join(found.same[:3]) + (" ..." if len(found.same) > 3 else "")
         console.print(f"[bold]compare[/]   the same on both sides, so not compared: {shown}", highlight=False)
@@ -183,6 +201,7 @@ def demo(
     scans: Annotated[
         bool, typer.Option("--slides", help="Begin with simulated slides; the default folder is then demo-slides.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Simulate a cohort with known truth and run the main job on it."""
     import torch
@@ -208,7 +227,7 @@ def demo(
         raise ConfigError(f"{output} was simulated with seed {simulated_with(output)}; choose another --output")
     if scans:
         extract(output / "slides.yaml")
-    run(config_file)
+    run(config_file, as_json=as_json)
 
 
 @app.command("import")
@@ -226,6 +245,7 @@ def import_command(
     coords_unit: Annotated[
         Literal["level0_px", "um"] | None, typer.Option("--coords-unit", help="Where files do not say their unit.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Convert tile features of other tools (TRIDENT, CLAM, STAMP, LazySlide, ...) into ours; say what each file is."""
     from mirror.cli.tables import import_remarks, import_table
@@ -236,9 +256,12 @@ def import_command(
     asked = Asked(encoder, coords_unit or "unknown")
     with progress_bar(console, "import") as progress:
         account = import_folder(folder, output, asked=asked, slide_mpp=mpp, progress=progress)
-    Console().print(import_table(account.files))
-    for remark in import_remarks(account.files):
-        Console().print(remark, markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        print_json({"files": account.files, "refusal": account.refusal})
+    else:
+        Console().print(import_table(account.files))
+        for remark in import_remarks(account.files):
+            Console().print(remark, markup=False, highlight=False, soft_wrap=True)
     counts = ", ".join(f"{account.count(state)} {state}" for state in get_args(State) if account.count(state))
     console.print(
         f"[bold]import[/]    {counts or 'no files'}; every file in {output / 'import.jsonl'}",
@@ -359,14 +382,17 @@ def _say_embedded(done: EmbeddingReport) -> None:
         )
 
 
-def _evaluate(config: Config) -> None:
+def _evaluate(config: Config, *, as_json: bool = False) -> None:
     from mirror.evaluation.scores import summarise
     from mirror.workflow.evaluate import evaluate_runs, scores_file
 
     with progress_bar(console, "evaluate") as progress:
         scores = evaluate_runs(config, progress=progress)
     console.print(f"[bold]evaluate[/]  {len(scores)} numbers in {scores_file(config)}", highlight=False, soft_wrap=True)
-    Console().print(score_table(summarise(scores), title=f"{config.name}, preset {config.preset}"))
+    if as_json:
+        print_json(summarise(scores))
+    else:
+        Console().print(score_table(summarise(scores), title=f"{config.name}, preset {config.preset}"))
 
 
 def _report(config: Config) -> None:

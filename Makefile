@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUTPUT ?= demo
 
-.PHONY: install demo test test-slow check cohorts benchmarks clean
+.PHONY: install demo test test-slow check site cohorts benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -29,6 +29,9 @@ test-slow: install  ## the tests that take minutes
 
 check: install  ## static types (fetches pyright through npm on its first run)
 	$(BIN)/pyright
+
+site: install  ## the documentation, in build/site
+	$(BIN)/python docs/build_site.py build/site
 
 cohorts: install  ## the main job on the real cohorts beside the project, and the README's tables from it
 	for cohort in brca coadread blca; do $(BIN)/mirror run configs/$$cohort.yaml || exit 1; done

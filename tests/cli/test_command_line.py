@@ -245,7 +245,7 @@ def test_a_machine_that_is_ready_is_exit_code_0(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick_doctor")
 def test_a_problem_has_its_remedy_and_exit_code_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(doctor, "requires", lambda name: ["torch>=999", "no-such-library>=2", "numpy>=1.26"])
+    monkeypatch.setattr(doctor, "requires", lambda _: ["torch>=999", "no-such-library>=2", "numpy>=1.26"])
     monkeypatch.setattr(doctor, "memory_limit", lambda: 1 << 30)
     found = json.loads(call("doctor", tmp_path, "--json", code=1).stdout)
     assert found["ready"] is False

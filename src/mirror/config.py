@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from mirror.errors import ConfigError
+from mirror.units import Units, parse_units
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -65,6 +66,17 @@ class SampleSheetConfig(Section):
     sample: str = "Sample ID"
 
 
+STAR_UNITS = {
+    "unstranded": "counts",
+    "stranded_first": "counts",
+    "stranded_second": "counts",
+    "tpm_unstranded": "TPM",
+    "fpkm_unstranded": "FPKM",
+    "fpkm_uq_unstranded": "FPKM-UQ",
+}
+"""Columns of a GDC STAR file and the units of each."""
+
+
 class ExpressionConfig(Section):
     """The expression table (csv, tsv, either gzipped, parquet, h5ad), or a folder of GDC STAR counts."""
 
@@ -82,7 +94,8 @@ class ExpressionConfig(Section):
     identifiers: Literal["patient", "tcga"] = "patient"
     """`patient`: names are patients as in the slide table. `tcga`: names are TCGA barcodes; tumour samples are used."""
     units: Annotated[str, Field(min_length=1)]
-    """What the numbers are, in words kept with the table, such as `log2(TPM + 0.001)` or `z-score of one study`."""
+    """What the numbers are, such as `log2(TPM + 0.001)`, `counts` or `z-score of one study`; a remark may follow a
+    comma. `other, ...` takes any words, and nothing is then checked or converted."""
     convert_to: str | None = None
     """Units to take the numbers to before anything else; both must then be of the known form. Only FPKM becomes TPM
     and counts CPM (by each sample's sum); logarithms change base and offset."""
@@ -99,6 +112,16 @@ class ExpressionConfig(Section):
     duplicates: Literal["mean", "sum"] = "mean"
     """What several columns of one gene become; `sum` adds on the linear scale, as transcripts of a gene want it."""
 
+    @field_validator("units", "convert_to")
+    @classmethod
+    def _units_are_known(cls, units: str | None) -> str | None:
+        if units is not None:
+            try:
+                parse_units(units)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
+        return units
+
     @model_validator(mode="after")
     def _layout_is_complete(self) -> Self:
         if (self.layout == "matrix") != (self.orientation is not None):
@@ -109,6 +132,13 @@ class ExpressionConfig(Section):
             raise ValueError("`value`, such as tpm_unstranded, is needed for `layout: gdc_star`, and for it alone")
         if self.samples is not None and self.layout != "gdc_star":
             raise ValueError("`samples` belongs to `layout: gdc_star`")
+        if self.value is not None:
+            if self.value not in STAR_UNITS:
+                raise ValueError(
+                    f"`value: {self.value}` is no column of GDC STAR files{nearest(self.value, (*STAR_UNITS,))}"
+                )
+            if parse_units(self.units) != Units(STAR_UNITS[self.value]):
+                raise ValueError(f"`value: {self.value}` is in {STAR_UNITS[self.value]}, not in `units: {self.units}`")
         return self
 
 
@@ -291,8 +321,9 @@ class RefinementConfig(Section):
     """`fold`: chosen inside every fold on its training patients. `cohort`: on all patients, those who are judged
     included, as published; the panel and the report then say what was seen."""
     criterion: Literal["label", "survival", "variance"] = "label"
-    """`label`: elimination against the subtype. `survival`: against the interval of the time to the event.
-    `variance`: the most variable genes, without any label."""
+    """`label`: elimination against the subtype. `survival`: against the interval in which the event happened; who was
+    censored in the last one belongs to it, who was censored before is in none and left out. `variance`: the most
+    variable genes, without any label."""
     size: Positive | None = None
     """Genes that the criterion keeps (of an elimination the nearest round that has as many); the size of the best
     cross-validated score when not given."""
@@ -471,8 +502,9 @@ def _rebase(section: S, folder: Path) -> S:
 
 def nearest(word: str, known: tuple[str, ...]) -> str:
     """The end of a message about an unknown `word`: the known one that was probably meant, or all of them."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; known are: {', '.join(known)}"
+    as_written = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), as_written, n=1, cutoff=0.5)
+    return f"; did you mean '{as_written[close[0]]}'?" if close else f"; known are: {', '.join(known)}"
 
 
 def explain(error: ValidationError, root: type[Section]) -> str:

@@ -39,11 +39,14 @@ class PairedBatch(NamedTuple):
 
 
 class Progress(Protocol):
-    """Told how far a long piece of work has come; the command line draws it, the library stays silent."""
+    """Told how far a long piece of work has come; the command line draws it, the library stays silent.
 
-    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+    `done` may be a fraction where one piece takes long; a smaller one than before begins another piece of work.
+    """
+
+    def __call__(self, done: float, total: int, note: str = "") -> None: ...
 
 
-def silent(done: int, total: int, note: str = "") -> None:
+def silent(done: float, total: int, note: str = "") -> None:
     """The default `Progress`: says nothing."""
     del done, total, note

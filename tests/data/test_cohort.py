@@ -66,7 +66,7 @@ def test_everything_left_out_is_listed_with_its_reason_and_the_account_balances(
         ("slide", "S02", "an identical copy of another row"),
         ("feature_file", "stray.pt", "its slide is not in the slide table"),
         ("expression", "P05", "no slide of this patient was kept"),
-        ("expression", "X", "no slide of this patient was kept"),
+        ("expression", "X", "not a patient of the cohort"),
         ("clinical", "P05", "no slide of this patient was kept"),
         ("clinical", "P04", "an identical copy of another row"),
     }
@@ -263,7 +263,10 @@ def test_tables_that_share_nothing_are_shown_with_three_names_of_each_side(tiny)
     made.write("expression", made.expression.assign(case_id=[f"{name}-01A" for name in made.expression["case_id"]]))
     with pytest.raises(DataError) as caught:
         build_cohort(made.config())
-    assert "share no patient: the first has P00, P01, P02, the second P00-01A, P01-01A, P02-01A" in str(caught.value)
+    assert (
+        "expression.csv belongs to a patient of the cohort: it has P00-01A, P01-01A, P02-01A, the cohort P00, P01, P02"
+        in str(caught.value)
+    )
     assert "the second Q0, Q1, Q10" in str(caught.value)
 
 
@@ -332,7 +335,7 @@ def real(shared: Path, name: str, *, classes: tuple[str, ...] | None, units: str
 )
 def test_the_real_cohorts_have_their_known_numbers(shared, name, classes, folds, patients, slides, expression, deaths):
     names = tuple(classes) if classes else None
-    cohort = build_cohort(real(shared, name, classes=names, units="z", folds=folds))
+    cohort = build_cohort(real(shared, name, classes=names, units="z-score", folds=folds))
     assert (len(cohort.patients), len(cohort.slides), cohort.feature_dim) == (patients, slides, 192)
     assert cohort.expression is not None and cohort.expression.values.shape == expression
     assert int(cohort.patients["has_expression"].sum()) == expression[0]
@@ -344,7 +347,7 @@ def test_the_real_cohorts_have_their_known_numbers(shared, name, classes, folds,
 
 def test_the_folds_of_rcc_that_share_patients_are_refused_and_the_patients_named(shared):
     with pytest.raises(LeakError) as caught:
-        build_cohort(real(shared, "rcc", classes=None, units="z", folds=True))
+        build_cohort(real(shared, "rcc", classes=None, units="z-score", folds=True))
     content = json.loads((shared / "cohorts" / "rcc" / "folds.json").read_text())
     for number, part in content.items():
         both = sorted(set(part["train"]) & set(part["val"]))

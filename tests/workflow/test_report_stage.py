@@ -109,7 +109,7 @@ def test_what_was_run_is_said_in_words_and_short_hashes(config: Config, page: st
     assert facts["Seeds"] == "0"
     assert facts["Folds"] == "2, stratified, from seed 0"
     assert facts["Tile features"] == "simulated, 12 numbers a tile"
-    assert facts["Expression"] == "log2(TPM), simulated"
+    assert facts["Expression"] == "log2(RSEM), simulated"
     assert facts["Inputs by hash"] == "; ".join(f"{name} {mark[:12]}" for name, mark in inputs.items())
     assert set(inputs) == {"slides", "expression", "clinical", "features"}
     assert f"\N{MIDDLE DOT} {facts['Finished']}</p>" in page

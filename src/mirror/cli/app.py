@@ -313,6 +313,7 @@ def _prepared(config: Config) -> Cohort:
 
 def _cohort(config: Config) -> None:
     from mirror.data.floors import artefact_sentences
+    from mirror.units import remark_on
 
     made = _prepared(config)
     patients = made.patients
@@ -322,6 +323,9 @@ def _cohort(config: Config) -> None:
         f"{len(made.folds)} folds",
         highlight=False,
     )
+    units = made.facts["units"]
+    if units is not None and (remark := remark_on(units)):
+        console.print(f"[bold]cohort[/]    expression is in '{units}': {remark}", highlight=False)
     for sentence in artefact_sentences(made.facts):
         console.print(f"[bold red]warning[/]   {sentence}", highlight=False)
 

@@ -188,7 +188,7 @@ cohort:
     path: expression.csv.gz
     orientation: patients_in_rows
     id: case_id
-    units: log2(TPM), simulated
+    units: log2(RSEM), simulated
   clinical:
     path: clinical.csv
     patient: case_id

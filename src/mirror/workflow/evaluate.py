@@ -122,7 +122,7 @@ def score_tables(
     account: list[dict[str, Any]] = []
     for number, ((seed, fold), table) in enumerate(zip(runs, tables, strict=True)):
 
-        def report(done: int, total: int, note: str = "", *, before: int = number) -> None:
+        def report(done: float, total: int, note: str = "", *, before: int = number) -> None:
             progress(before * total + done, len(runs) * total, note)
 
         result = evaluate_fold(

@@ -20,9 +20,11 @@ from mirror.evaluation.report import ReportInputs, render_report
 from mirror.evaluation.scores import read_intervals, read_predictions, read_scores
 from mirror.training.loop import read_metrics
 from mirror.training.runs import RunFolder, run_folder
+from mirror.units import remark_on
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.evaluate import account_file, intervals_file, predictions_file, scores_file
 from mirror.workflow.pretrain import wanted_runs
+from mirror.workflow.refine import unread_choice
 
 HASH_SHOWN = 12
 """Digits of an input's hash on the page: enough to tell files apart; cohort.json has all of them."""
@@ -88,7 +90,7 @@ def _notes(config: Config, cohort: Cohort) -> list[str]:
         notes.append(f"Slides with the very same features under different names: {pairs}.")
     account = read_json(account_file(config))["runs"]
     notes += sorted({note for run in account for note in run["notes"]})
-    return notes
+    return [*notes, *([unread] if (unread := unread_choice(config)) else [])]
 
 
 def _points(cohort: Cohort, run: RunFolder) -> pd.DataFrame:
@@ -123,11 +125,16 @@ def _facts(config: Config, cohort: Cohort, runs: list[RunFolder]) -> dict[str, s
         "Seeds": ", ".join(map(str, config.seeds)),
         "Folds": _folds(config, cohort),
         "Tile features": f"{cohort.encoder or 'encoder not named'}, {cohort.feature_dim} numbers a tile",
-        "Expression": str(cohort.facts.get("units") or ""),
+        "Expression": _units(cohort.facts.get("units")),
         "Inputs by hash": "; ".join(f"{name} {mark[:HASH_SHOWN]}" for name, mark in cohort.facts["inputs"].items()),
         "Made with": ", ".join(f"{name} {version}" for name, version in records[0]["versions"].items()),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _units(units: str | None) -> str:
+    remark = None if units is None else remark_on(units)
+    return f"{units} ({remark})" if remark else units or ""
 
 
 def _preset(config: Config) -> str:

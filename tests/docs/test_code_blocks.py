@@ -26,6 +26,7 @@ from typer.main import get_command
 import feature_layouts as layouts
 from mirror.cli.app import app
 from mirror.workflow.schema import json_schema
+from project_scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"])
@@ -139,13 +140,8 @@ def trident_and_the_others(folder: Path) -> None:
 
 def own_files(folder: Path) -> None:
     """What the page about an own cohort finds."""
-    import importlib.util
 
-    spec = importlib.util.spec_from_file_location("record_session", ROOT / "docs" / "record_session.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script("record_session")
     script.make_folder(folder / "my_cohort")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ import feature_layouts as layouts
 from mirror.cli.app import app
 from mirror.config import load_config
 from mirror.data.survey import clinical_tables, expression_tables, owners_by_name, owners_by_table, survey
+from project_scripts import load_script
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -26,12 +26,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     """The script that records the session of the documentation."""
-    spec = importlib.util.spec_from_file_location("record_session", DOCS / "record_session.py")
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+    return load_script("record_session")
 
 
 def call(*words: str | Path, answers: str | None = None, code: int = 0) -> str:

@@ -33,7 +33,7 @@ ANSWERS = (
     ("Name of the cohort [my_cohort]:", ""),
     ("Is that right? [Y/n]:", ""),
     ("The expression table?", ""),
-    ("units:", "log2(TPM + 1)"),
+    ("units:", "log2(RSEM + 1)"),
     ("The clinical table?", ""),
     ("The subtype that is to be told?", ""),
     ("or all [all]:", ""),

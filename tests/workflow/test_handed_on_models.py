@@ -32,7 +32,7 @@ from mirror.tasks.model_folder import MODEL_SCHEMA, ModelFolder
 from mirror.training.runs import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
-UNITS = "log2(TPM), simulated"
+UNITS = "log2(RSEM), simulated"
 
 
 def call(*words: str | Path, code: int = 0) -> str:
@@ -299,7 +299,7 @@ def test_arrays_of_another_kind_are_refused(model: Path) -> None:
 
 
 def test_expression_in_other_units_is_refused_and_never_guessed(model: Path, simulated: Path) -> None:
-    with pytest.raises(DataError, match=r"is in 'z-score', the panel was fitted on 'log2\(TPM\), simulated'"):
+    with pytest.raises(DataError, match=r"is in 'z-score', the panel was fitted on 'log2\(RSEM\), simulated'"):
         mirror.load(model).embed(**{**inputs(simulated), "units": "z-score"})
     with pytest.raises(ConfigError, match="never guessed"):
         mirror.load(model).embed(**{**inputs(simulated), "units": None})

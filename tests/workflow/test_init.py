@@ -61,7 +61,7 @@ def trident(script: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-ANSWERS = "\n\n\nTPM\nlog2(TPM + 1)\n\n\n\n\n\n\n2\n2\n"
+ANSWERS = "\n\n\nTPM\nlog2(RSEM + 1)\n\n\n\n\n\n\n2\n2\n"
 """As in the documentation, but that the numbers are first called what they cannot be."""
 
 
@@ -71,7 +71,7 @@ def test_answering_what_it_asks_leads_to_a_report(trident: Path) -> None:
     path = trident / "my_cohort.yaml"
     config = load_config(path)
     assert config.cohort.expression is not None
-    assert config.cohort.expression.units == "log2(TPM + 1)"
+    assert config.cohort.expression.units == "log2(RSEM + 1)"
     assert config.cohort.clinical is not None
     assert config.cohort.clinical.event_convention == "one_is_censored"
     quick = {"pretraining": {"epochs": 1}, "evaluation": {"components": [4], "shots": 3, "draws": 2, "inner_folds": 2}}
@@ -82,7 +82,7 @@ def test_answering_what_it_asks_leads_to_a_report(trident: Path) -> None:
 
 
 FLAGS = (
-    *("--no-input", "--units", "log2(TPM + 1)", "--event-convention", "one_is_censored", "--folds", "2"),
+    *("--no-input", "--units", "log2(RSEM + 1)", "--event-convention", "one_is_censored", "--folds", "2"),
     *("--expression", "rna.tsv.gz", "--clinical", "clinical.csv", "--label", "subtype", "--classes", "all"),
     *("--time", "survival_months", "--time-unit", "months", "--event", "censorship"),
 )

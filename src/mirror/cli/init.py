@@ -27,7 +27,7 @@ _UNITS = (
     "log2(FPKM + 1)",
     "log2(RSEM + 1)",
     "counts",
-    "z-score of one study",
+    "z-score",
 )
 
 
@@ -196,7 +196,7 @@ def _units(table: Matched, questions: Questions) -> str:
     guess = measured.guess
     if questions.given.get("units") is None:
         typer.echo(f"What are the numbers of {table.sketch.path.name}? They look like {guess.units}: {guess.reason}.")
-        typer.echo(f"  Such as {'; '.join(_UNITS)}; or words of your own. It is never guessed.")
+        typer.echo(f"  Such as {'; '.join(_UNITS)}; or `other, words of your own`. It is never guessed.")
     return questions.text("units", "  units", refusal=measured.refusal)
 
 

@@ -23,7 +23,7 @@ MANY_NUMBERS = 50
 """Columns of numbers from which on a table of patients is taken for expression."""
 
 FEW_COLUMNS = 200
-"""Columns up to which a table is read whole to see what is in them."""
+"""Columns of a table that are read whole, to see what is in them."""
 
 MANY_VALUES = 20
 """Different values up to which a column may be a label."""
@@ -66,9 +66,7 @@ class Sketch:
 
     def numeric(self, column: str) -> bool:
         """Whether all the cells that were seen are numbers, and there are some."""
-        place = self.seen.columns.index(column)
-        cells = [row[place] for row in self.seen.rows if row[place] is not None]
-        return bool(cells) and all(_is_number(cell) for cell in cells if cell is not None)
+        return _is_numeric(self.seen, self.seen.columns.index(column))
 
 
 class Ownership(NamedTuple):
@@ -163,10 +161,23 @@ def _opens(path: Path) -> bool:
 
 def _sketch(path: Path) -> Sketch:
     seen = glance(path)
-    columns = [name for name in seen.columns if seen.columns.count(name) == 1]
-    wanted = columns if len(seen.columns) <= FEW_COLUMNS else columns[:1]
+    counts = Counter(seen.columns)
+    numbers = [_is_numeric(seen, place) for place in range(len(seen.columns))]
+    # Of a table of measurements the numbers are not read: their names and first rows say enough.
+    measured = sum(numbers) >= MANY_NUMBERS
+    columns = [
+        name
+        for place, name in enumerate(seen.columns)
+        if counts[name] == 1 and (place == 0 or not (measured and numbers[place]))
+    ]
+    wanted = columns[:FEW_COLUMNS]
     cells = read_text_table(path, wanted) if wanted else None
     return Sketch(path, seen, {} if cells is None else {name: cells[name].tolist() for name in wanted})
+
+
+def _is_numeric(seen: Glance, place: int) -> bool:
+    cells = [cell for row in seen.rows if (cell := row[place]) is not None]
+    return bool(cells) and all(map(_is_number, cells))
 
 
 def owners_by_table(slides: Sequence[str], tables: Iterable[Sketch]) -> list[Ownership]:

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mirror.artefacts import fingerprint
-from mirror.config import ExpressionConfig, FeaturesConfig, SlidesConfig
+from mirror.config import ExpressionConfig, FeaturesConfig, SlidesConfig, checked
 from mirror.data.expression import ExpressionTable, read_expression
 from mirror.data.feature_store import FeatureStore, find_bags
 from mirror.data.hdf5 import TileScale
@@ -199,9 +199,9 @@ def _expression(
             "what the expression's numbers are is never guessed; name it in `units`, as the model's card does"
         )
     if not isinstance(given, pd.DataFrame):
-        config = ExpressionConfig(
-            path=Path(given), orientation="genes_in_rows" if genes_in_rows else "patients_in_rows", units=units
-        )
+        orientation = "genes_in_rows" if genes_in_rows else "patients_in_rows"
+        told = {"path": Path(given).resolve(), "orientation": orientation, "units": units}
+        config = checked(told, ExpressionConfig, where=Path("the expression"))
         read = read_expression(config, patients=patients)
         return read.table, read.excluded
     rows = given.T if genes_in_rows else given

@@ -93,6 +93,9 @@ class ExpressionConfig(Section):
     """Further columns that describe a row and are no numbers of it."""
     identifiers: Literal["patient", "tcga"] = "patient"
     """`patient`: names are patients as in the slide table. `tcga`: names are TCGA barcodes; tumour samples are used."""
+    without_slide: Literal["leave_out", "keep"] = "leave_out"
+    """Patients of this table who have no slide: listed as left out, or kept, to be trained on and judged by their
+    expression. `keep` is for a table of this cohort alone; one of many diseases would bring patients of all of them."""
     units: Annotated[str, Field(min_length=1)]
     """What the numbers are, such as `log2(TPM + 0.001)`, `counts` or `z-score of one study`; a remark may follow a
     comma. `other, ...` takes any words, and nothing is then checked or converted."""
@@ -233,6 +236,12 @@ class CanonicalModelConfig(Section):
     """Whitened components a modality, and as many canonical directions."""
     private: Weight
     """Weight of what only one modality says, beside what both say, in the fused view; 0 leaves it out."""
+    tail: Annotated[int, Field(ge=0)] = 0
+    """Principal components of expression that follow the first `components`, at their natural scale beside the private
+    parts: what probes get is then nearly all that is linear in the profile."""
+    correction: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of what the networks add to the closed form that probes get; the aligned views and the parts have all of
+    it. With `start: none` there is nothing else: 1."""
     hidden: Positive
     """Width of either network's middle."""
     dropout: Fraction
@@ -287,7 +296,8 @@ class PretrainingConfig(Section):
     optimiser: Literal["adam", "adamw"] = "adam"
     """`adamw` keeps weight decay apart from the gradient's moments."""
     one_modality: Literal["leave_out", "train"] = "leave_out"
-    """Training slides whose patients have no expression: left out of training, or feeding the slide's own terms."""
+    """Training patients who have one modality, slides without expression and expression without a slide
+    (`cohort.expression.without_slide: keep`): left out, or feeding that modality's standardisation and own terms."""
     pool_weight: Weight = 1.0
     """How much a patient of a pooled cohort counts in the canonical directions, against one of the own cohort."""
     checkpoint_seconds: Weight

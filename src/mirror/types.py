@@ -29,7 +29,8 @@ class Fold(NamedTuple):
 class PairedBatch(NamedTuple):
     """Slides and the expression profiles of the same patients.
 
-    `tiles_BTD` float32 (B, T, D); `expression_BG` float32 (B, G), as the panel gives it; row i of both is one patient.
+    `tiles_BTD` float32 (B, T, D); `expression_BG` float32 (B, G), as the panel gives it; row i of both is one patient,
+    of NaN in the modality that this patient lacks, whose slide is then called ''.
     """
 
     slides: tuple[str, ...]

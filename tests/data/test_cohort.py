@@ -352,3 +352,39 @@ def test_the_folds_of_rcc_that_share_patients_are_refused_and_the_patients_named
     for number, part in content.items():
         both = sorted(set(part["train"]) & set(part["val"]))
         assert f"fold {number}: {len(both)} patients in both halves: {', '.join(both)}" in str(caught.value)
+
+
+def test_patients_with_expression_alone_are_kept_where_the_table_is_of_this_cohort(tiny, tmp_path):
+    made = tiny()
+    (made.folder / "features" / "S05.pt").unlink()
+    made.write("expression", pd.concat([made.expression, made.expression.iloc[[0]].assign(case_id="X")]))
+    assert build_cohort(made.config()).without_slide.empty
+    cohort = build_cohort(made.config(expression={"without_slide": "keep"}))
+    assert list(cohort.without_slide.index) == ["P05", "X"]
+    assert not {"P05", "X"} & set(cohort.slides["patient"])
+    clinical = made.clinical.set_index("case_id").loc["P05"]
+    one = cohort.patients.loc["P05"]
+    assert (one.has_expression, one.label, one.time, one.event) == (
+        True,
+        clinical.subtype,
+        clinical.months,
+        clinical.dead == 1,
+    )
+    assert cohort.patients.loc["X", "label"] is None and np.isnan(cohort.patients.loc["X", "time"])
+    assert cohort.expression is not None
+    assert {"P05", "X"} <= set(cohort.expression.patients)
+    assert {kind: tuple(cohort.counts[kind]) for kind in ("expression", "clinical")} == {
+        "expression": (13, 13, 0),
+        "clinical": (12, 12, 0),
+    }
+    assert (cohort.facts["patients"], cohort.facts["patients_without_slide"]) == (13, 2)
+    for fold in cohort.folds:
+        assert set(fold.train) | set(fold.test) == set(cohort.patients.index)
+        assert not set(fold.train) & set(fold.test)
+    cohort.save(tmp_path / "kept")
+    loaded = Cohort.load(tmp_path / "kept")
+    pd.testing.assert_frame_equal(loaded.without_slide, cohort.without_slide)
+    pd.testing.assert_frame_equal(loaded.patients, cohort.patients)
+    build_cohort(made.config()).save(tmp_path / "kept")
+    assert Cohort.load(tmp_path / "kept").without_slide.empty
+    assert not (tmp_path / "kept" / "without_slide.parquet").exists()

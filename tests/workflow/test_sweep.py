@@ -304,3 +304,15 @@ def test_the_sweep_of_the_real_cohorts_is_complete() -> None:
             "pretraining.epochs": 20,
         }
         assert [config.preset for config in cohort.rows.values()] == ["published", "alignment-only", "mirror"]
+
+
+def test_the_sweeps_of_one_modality_and_of_pooling_differ_in_what_they_ask_about() -> None:
+    rcc = resolve_sweep(load_sweep(CONFIGS / "sweeps" / "one_modality.yaml"))
+    assert [cohort.name for cohort in rcc] == ["rcc"]
+    assert changes_from_preset(rcc[0].rows["with"]) == {}
+    assert changes_from_preset(rcc[0].rows["without"]) == {"pretraining.one_modality": "leave_out"}
+    for cohort in resolve_sweep(load_sweep(CONFIGS / "sweeps" / "pooling.yaml")):
+        pooled = cohort.rows["pooled"]
+        assert not cohort.rows["own"].pool
+        assert len(pooled.pool) == 2 and pooled.cohort.slides.path not in {one.slides.path for one in pooled.pool}
+        assert changes_from_preset(pooled) == {"pretraining.pool_weight": 0.1}

@@ -304,6 +304,10 @@ def version() -> None:
     typer.echo(mirror.__version__)
 
 
+def _lone(patients: int) -> str:
+    return f", {patients} patients with expression alone" if patients else ""
+
+
 def _prepared(config: Config) -> Cohort:
     from mirror.workflow.cohort import prepare_cohort
 
@@ -319,8 +323,8 @@ def _cohort(config: Config) -> None:
     patients = made.patients
     console.print(
         f"[bold]cohort[/]    {len(made.slides)} slides of {len(patients)} patients, "
-        f"{int(patients['has_expression'].sum())} with expression, {len(made.excluded)} exclusions, "
-        f"{len(made.folds)} folds",
+        f"{int(patients['has_expression'].sum())} with expression{_lone(len(made.without_slide))}, "
+        f"{len(made.excluded)} exclusions, {len(made.folds)} folds",
         highlight=False,
     )
     units = made.facts["units"]
@@ -373,8 +377,8 @@ def _embed_new(config: Config, run_path: Path, output: Path) -> None:
 
 def _say_embedded(done: EmbeddingReport) -> None:
     console.print(
-        f"[bold]embed[/]     {done.slides} slides ({done.without_expression} without expression embedding) to "
-        f"{done.path}",
+        f"[bold]embed[/]     {done.slides} slides ({done.without_expression} without expression embedding"
+        f"{_lone(done.without_slide)}) to {done.path}",
         highlight=False,
         soft_wrap=True,
     )

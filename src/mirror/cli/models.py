@@ -105,7 +105,7 @@ def embed_with_model(
             console.print(f"          left out: {count} x {kind}, {reason}", markup=False, highlight=False)
         alone = int(np.isnan(table.obsm["X_expression"]).any(axis=1).sum())
         missing = tuple(str(table.uns["missing_genes"]).split())
-        return EmbeddingReport(path, len(table), alone, loaded.facts.expects.genes, missing)
+        return EmbeddingReport(path, len(table), alone, 0, loaded.facts.expects.genes, missing)
     if patients.given():
         raise ConfigError(f"{', '.join(patients.given())}: {source} says these things itself; they are for a folder")
     from mirror.data.cohort import build_cohort

@@ -124,6 +124,11 @@ class Mirror(nn.Module):
         """Embeddings (B, E) of profiles."""
         return self.encode_expression(expression_BG)
 
+    @property
+    def expression_width(self) -> int:
+        """Columns of what `embed_expression` gives."""
+        return self.sizes.width
+
     def views(self, slide_NE: Tensor, expression_NE: Tensor) -> dict[str, Tensor]:
         """What a patient is described by: either embedding (N, E) and both side by side (N, 2 E).
 

@@ -62,7 +62,7 @@ def pretrain_fold(
     refuse_other_scope(config)
     run = run_folder(config.output, seed=seed, fold=fold.number)
     slides = training_slides(config, cohort, fold)
-    mark = run_fingerprint(config, cohort, slides, seed)
+    mark = run_fingerprint(config, cohort, fold, seed)
     refined = refinement_mark(config, cohort, fold)
     mark = mark if refined is None else fingerprint(mark, refined)
     try:
@@ -83,6 +83,7 @@ def pretrain_fold(
     train_run = _train_canonical if isinstance(config.model, CanonicalModelConfig) else _train_published
     facts = train_run(config, cohort, fold, seed, _Work(run, mark, slides, panel, pool), progress)
     train_slides = cohort.slides["patient"].isin(fold.train)
+    without_slide = training_patients_without_slide(config, cohort, fold)
     run.finish(
         fingerprint=mark,
         name=config.name,
@@ -94,6 +95,7 @@ def pretrain_fold(
         pairs=int(slides["has_expression"].sum()),
         patients=sorted({*panel.fitted_on, *slides["patient"]}),
         slides_without_expression=int((train_slides & ~cohort.slides["has_expression"]).sum()),
+        patients_without_slide=len(without_slide),
         encoder=cohort.encoder,
         tiles=cohort.facts.get("tiles"),
         seconds=round(time.monotonic() - began, 1),
@@ -141,7 +143,8 @@ def _train_canonical(
     for other in work.pool:
         assert other.expression is not None  # `common_genes` has seen to it
         there = same_fold(other, fold)
-        panel = fit_panel(other.expression, there.train, transform=work.panel.transform, genes=work.panel.genes)
+        train = {*training_pairs(other, there)["patient"], *training_patients_without_slide(config, other, there)}
+        panel = fit_panel(other.expression, train, transform=work.panel.transform, genes=work.panel.genes)
         parts.append(training_cohort(other, training_slides(config, other, there), panel, progress=progress))
     device = choose_device(config.device)
     model = started_model(config, parts, seed=seed).to(device)
@@ -205,6 +208,13 @@ def training_slides(config: Config, cohort: Cohort, fold: Fold) -> pd.DataFrame:
     return cohort.slides[cohort.slides["patient"].isin(fold.train)].sort_values("slide")
 
 
+def training_patients_without_slide(config: Config, cohort: Cohort, fold: Fold) -> list[str]:
+    """The training patients who have expression alone, where those train."""
+    if config.pretraining.one_modality == "leave_out":
+        return []
+    return sorted(set(fold.train) & set(cohort.without_slide.index))
+
+
 def training_pairs(cohort: Cohort, fold: Fold) -> pd.DataFrame:
     """The rows of `cohort.slides` that a fold trains on: slides of its training patients who have expression."""
     slides = cohort.slides
@@ -218,12 +228,14 @@ def training_pairs(cohort: Cohort, fold: Fold) -> pd.DataFrame:
     return pairs
 
 
-def run_fingerprint(config: Config, cohort: Cohort, slides: pd.DataFrame, seed: int) -> str:
+def run_fingerprint(config: Config, cohort: Cohort, fold: Fold, seed: int) -> str:
     """What a run is made from: settings, seed, and the very features and expression it is trained on."""
     assert cohort.expression is not None
-    values = cohort.expression.of(sorted(set(slides["patient"]) & set(cohort.expression.patients)))
+    slides = training_slides(config, cohort, fold)
+    patients = {*slides["patient"], *training_patients_without_slide(config, cohort, fold)}
+    values = cohort.expression.of(sorted(patients & set(cohort.expression.patients)))
     mark = fingerprint(
-        config.model.model_dump(mode="json"),
+        config.model.model_dump(mode="json", exclude_defaults=True),
         # A switch at its published setting is no part of the mark: runs from before there was one stay what they are.
         config.pretraining.model_dump(mode="json", exclude=_INDIFFERENT, exclude_defaults=True),
         seed,

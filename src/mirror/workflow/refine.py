@@ -25,8 +25,13 @@ class Refined(NamedTuple):
 
 
 def fold_panel(config: Config, cohort: Cohort, fold: Fold, *, progress: Progress = silent) -> GenePanel:
-    """The panel of a fold: refined as the configuration says, or all genes of the table."""
+    """The panel of a fold: refined as the configuration says, or all genes of the table.
+
+    Fitted on the training patients who train: not on those without a slide where `one_modality` leaves them out.
+    """
     table = _expression(cohort)
+    if config.pretraining.one_modality == "leave_out" and len(cohort.without_slide):
+        fold = fold._replace(train=tuple(name for name in fold.train if name not in cohort.without_slide.index))
     transform = config.pretraining.expression_transform
     if config.refinement is None:
         return fit_panel(table, fold.train, transform=transform)

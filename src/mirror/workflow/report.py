@@ -78,7 +78,7 @@ def _excluded(cohort: Cohort) -> pd.DataFrame:
 
 def _patients(cohort: Cohort) -> pd.DataFrame:
     slides = cohort.slides.groupby("patient").size().rename("slides")
-    return cohort.patients.join(slides).reset_index()
+    return cohort.patients.join(slides).fillna({"slides": 0}).astype({"slides": int}).reset_index()
 
 
 def _notes(config: Config, cohort: Cohort) -> list[str]:

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUTPUT ?= demo
 
-.PHONY: install demo test test-slow test-cluster check cohorts table benchmarks clean
+.PHONY: install demo test test-slow test-cluster check cohorts table site benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -32,6 +32,9 @@ test-cluster: install  ## a study through a real Slurm on this host (as root; sk
 
 check: install  ## static types (fetches pyright through npm on its first run)
 	$(BIN)/pyright
+
+site: install  ## the documentation, in build/site
+	$(BIN)/python docs/build_site.py build/site
 
 cohorts: install  ## the main job on the real cohorts beside the project, and the README's tables from it
 	for cohort in brca coadread blca; do $(BIN)/mirror run configs/$$cohort.yaml || exit 1; done

@@ -561,6 +561,20 @@ def dump_config(config: Section) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def shareable(section: S) -> S:
+    """The settings with names for paths: a report or a model is given to others, the folders of a disk are not."""
+    changed: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Path):
+            changed[name] = Path(value.name)
+        elif isinstance(value, Section):
+            changed[name] = shareable(value)
+        elif isinstance(value, tuple):
+            changed[name] = tuple(shareable(item) if isinstance(item, Section) else item for item in value)
+    return section.model_copy(update=changed)
+
+
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with what `over` says, section by section."""
     merged = dict(base)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+WHOLE = -1
+"""Number of the fold in which everybody trains."""
 
 
 class Fold(NamedTuple):
@@ -14,6 +19,11 @@ class Fold(NamedTuple):
     number: int
     train: tuple[str, ...]
     test: tuple[str, ...]
+
+    @classmethod
+    def whole(cls, patients: Iterable[str]) -> Fold:
+        """Everybody trains and nobody is judged: for a model that is handed on."""
+        return cls(WHOLE, tuple(patients), ())
 
 
 class Share(NamedTuple):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("method-to-code.md", "deviations.md")
+PAGES = ("method-to-code.md", "deviations.md", "leaks.md")
 LINK = re.compile(r"\[([^\]\n]+)\]\(([^)\s]+)\)")
 CITATION = re.compile(r"([\w/]+\.(?:py|yaml)):([\w.]+)")
 

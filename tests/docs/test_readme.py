@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+
+from project_scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,11 +49,7 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
 
 
 def test_the_table_of_a_sweep_goes_between_its_markers(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("update_readme", ROOT / "docs" / "update_readme.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script("update_readme")
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "table.md").write_text("| a\\1 |\n|---|\n")
     before, after = "above\n<!-- sweep:small -->\n", "<!-- /sweep -->\nbelow\n"

@@ -131,6 +131,16 @@ def test_too_few_pairs_are_refused_with_the_remedy() -> None:
         started(x, g)
 
 
+def test_fewer_patients_than_components_leave_directions_that_nothing_is_shared_along() -> None:
+    rng = np.random.default_rng(0)
+    x, g = rng.normal(size=(14, 20)), rng.normal(size=(14, 30))
+    model = started(x, g, sizes=replace(SIZES, tile_dim=20, genes=30, components=16))
+    reached = int((model.slide_axes.abs().sum(dim=0) > 0).sum())
+    assert reached == 13
+    assert (model.correlations[10:] == 0).all()
+    assert torch.isfinite(model.embed_slide(torch.randn(3, 5, 20))).all()
+
+
 def test_without_a_start_only_the_standardisation_is_fitted() -> None:
     x, g = correlated()
     model = started(x, g, sizes=replace(SIZES, start="none"))

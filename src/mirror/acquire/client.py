@@ -20,9 +20,9 @@ import urllib3
 from pydantic import SecretStr
 from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, NameResolutionError, SSLError
 
-from mirror import __version__
 from mirror.acquire.settings import HostsConfig, TransferConfig
 from mirror.errors import ConfigError, MirrorError
+from mirror.version import __version__
 
 T = TypeVar("T")
 

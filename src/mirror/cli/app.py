@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -10,9 +11,13 @@ import typer
 from rich.console import Console
 
 import mirror
-from mirror.cli import data, expression, sweep
+from mirror.cli import configuration, data, expression, sweep
+from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.audit import audit, audited
-from mirror.cli.plain import plain_errors
+from mirror.cli.doctor import doctor
+from mirror.cli.init import init
+from mirror.cli.models import NewPatients, embed_with_model, export
+from mirror.cli.plain import BUG, plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
 from mirror.cli.tables import comparison_tables, score_tables
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from mirror.data.cohort import Cohort
     from mirror.training.distributed import Ranks
     from mirror.types import Fold
+    from mirror.workflow.embed import EmbeddingReport
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,10 +39,9 @@ app = typer.Typer(
 )
 app.add_typer(expression.app, name="expression")
 app.add_typer(data.app, name="data")
-app.command()(sweep.sweep)
-app.command()(slides)
-app.command()(audit)
-app.command()(workflow)
+app.add_typer(configuration.app, name="config")
+for command in (init, doctor, sweep.sweep, slides, audit, workflow, export):
+    app.command()(command)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
@@ -50,8 +55,17 @@ OneSeed = Annotated[int | None, typer.Option("--seed", help="This seed only (def
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line. Exit codes are in docs/command-line.md."""
+    try:
+        app()
+    except Exception:  # whatever is no `MirrorError` is a mistake of this package, and a script must be able to tell
+        traceback.print_exc()
+        console.print(
+            "this is a bug of mirror: please report the lines above with the command that led to them",
+            style="bold red",
+            highlight=False,
+        )
+        raise SystemExit(BUG) from None
 
 
 @app.callback()
@@ -67,14 +81,19 @@ def only_what_can_be_shared(context: typer.Context) -> None:
 
 @app.command()
 @plain_errors(console)
-def run(config_file: ConfigFile, overwrite: Overwrite = False, with_supervised: WithSupervised = False) -> None:
+def run(
+    config_file: ConfigFile,
+    overwrite: Overwrite = False,
+    with_supervised: WithSupervised = False,
+    as_json: AsJson = False,
+) -> None:
     """The whole main job: cohort, pretrain, embed, evaluate, audit, report. Stages that are done are not done again."""
     config = _load(config_file, with_supervised=with_supervised)
     _cohort(config)
     _pretrain(config, overwrite=overwrite)
     _embed(config)
     _supervised(config)
-    _evaluate(config)
+    _evaluate(config, as_json=as_json)
     _report(config)
 
 
@@ -95,16 +114,45 @@ def pretrain(config_file: ConfigFile, fold: OneFold = None, seed: OneSeed = None
 @app.command()
 @plain_errors(console)
 def embed(
-    config_file: ConfigFile,
+    config_file: Annotated[
+        Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; with --model also a folder of features.")
+    ],
     run_path: Annotated[
         Path | None,
         typer.Option("--run", help="Embed the configuration's patients, new to it, with this finished run."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="With --run: the .h5ad file to write.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Embed new patients with this model: a folder, or OWNER/NAME on the hub."),
+    ] = None,
+    revision: Annotated[str | None, typer.Option("--revision", help="With --model: branch, tag or commit.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="With --run or --model: the .h5ad file to write.")
+    ] = None,
+    slide_table: Annotated[
+        Path | None,
+        typer.Option("--slides", help="Of a folder: table of slide_id and case_id (default: a slide is a patient)."),
+    ] = None,
+    expression_table: Annotated[
+        Path | None, typer.Option("--expression", help="Of a folder: expression, a row a patient.")
+    ] = None,
+    units: Annotated[str | None, typer.Option("--units", help="Of a folder: units of the expression.")] = None,
+    genes_in_rows: Annotated[
+        bool, typer.Option("--genes-in-rows", help="Of a folder: the expression has a row a gene.")
+    ] = False,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Of a folder: the encoder, where files do not say it.")
+    ] = None,
     fold: OneFold = None,
     seed: OneSeed = None,
 ) -> None:
-    """Embed every slide of the cohort with each run, or (with --run) new patients with a finished one."""
+    """Embed every slide of the cohort with each run, or new patients with a finished run or a handed-on model."""
+    if run_path is not None and model is not None:
+        raise ConfigError("--run and --model both name a model; give one of them")
+    if model is not None:
+        patients = NewPatients(slide_table, expression_table, units, genes_in_rows, encoder)
+        _say_embedded(embed_with_model(config_file, model, revision=revision, output=output, patients=patients))
+        return
     config = load_config(config_file)
     if run_path is None:
         _embed(config, fold=fold, seed=seed)
@@ -124,9 +172,9 @@ def supervised(config_file: ConfigFile) -> None:
 
 @app.command()
 @plain_errors(console)
-def evaluate(config_file: ConfigFile, with_supervised: WithSupervised = False) -> None:
+def evaluate(config_file: ConfigFile, with_supervised: WithSupervised = False, as_json: AsJson = False) -> None:
     """Score the embeddings beside the free baselines, fold by fold, into scores.parquet."""
-    _evaluate(_load(config_file, with_supervised=with_supervised))
+    _evaluate(_load(config_file, with_supervised=with_supervised), as_json=as_json)
 
 
 @app.command()
@@ -149,6 +197,7 @@ def compare(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the drawn patients.")] = 0,
     resamples: Annotated[int, typer.Option("--resamples", min=100, help="How often patients are drawn.")] = 2000,
+    as_json: AsJson = False,
 ) -> None:
     """Who wins where, by how much, how surely: runs of the same patients and folds, or one run's representations."""
     from mirror.evaluation.comparison import FOREMOST
@@ -160,8 +209,11 @@ def compare(
             runs, metrics=metric or FOREMOST, against=against, seed=seed, resamples=resamples, progress=progress
         )
     stage.write_comparison(output, found, seed=seed, resamples=resamples)
-    for table in comparison_tables(found):
-        Console().print(table)
+    if as_json:
+        print_json(found.rows)
+    else:
+        for table in comparison_tables(found):
+            Console().print(table)
     if found.same:
         shown = "; ".join(found.same[:3]) + (" ..." if len(found.same) > 3 else "")
         console.print(f"[bold]compare[/]   the same on both sides, so not compared: {shown}", highlight=False)
@@ -183,6 +235,7 @@ def demo(
     scans: Annotated[
         bool, typer.Option("--slides", help="Begin with simulated slides; the default folder is then demo-slides.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Simulate a cohort with known truth and run the main job on it."""
     import torch
@@ -208,7 +261,7 @@ def demo(
         raise ConfigError(f"{output} was simulated with seed {simulated_with(output)}; choose another --output")
     if scans:
         extract(output / "slides.yaml")
-    run(config_file)
+    run(config_file, as_json=as_json)
 
 
 @app.command("import")
@@ -226,6 +279,7 @@ def import_command(
     coords_unit: Annotated[
         Literal["level0_px", "um"] | None, typer.Option("--coords-unit", help="Where files do not say their unit.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Convert tile features of other tools (TRIDENT, CLAM, STAMP, LazySlide, ...) into ours; say what each file is."""
     from mirror.cli.tables import import_remarks, import_table
@@ -236,9 +290,12 @@ def import_command(
     asked = Asked(encoder, coords_unit or "unknown")
     with progress_bar(console, "import") as progress:
         account = import_folder(folder, output, asked=asked, slide_mpp=mpp, progress=progress)
-    Console().print(import_table(account.files))
-    for remark in import_remarks(account.files):
-        Console().print(remark, markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        print_json({"files": account.files, "refusal": account.refusal})
+    else:
+        Console().print(import_table(account.files))
+        for remark in import_remarks(account.files):
+            Console().print(remark, markup=False, highlight=False, soft_wrap=True)
     counts = ", ".join(f"{account.count(state)} {state}" for state in get_args(State) if account.count(state))
     console.print(
         f"[bold]import[/]    {counts or 'no files'}; every file in {output / 'import.jsonl'}",
@@ -368,10 +425,15 @@ def _embed_new(config: Config, run_path: Path, output: Path) -> None:
         made = build_cohort(config.cohort, with_folds=False, progress=progress)
     with progress_bar(console, "embed") as progress:
         done = embed_run(RunFolder(run_path), made, fold=None, path=output, device=config.device, progress=progress)
+    _say_embedded(done)
+
+
+def _say_embedded(done: EmbeddingReport) -> None:
     console.print(
         f"[bold]embed[/]     {done.slides} slides ({done.without_expression} without expression embedding"
-        f"{_lone(done.without_slide)}) to {output}",
+        f"{_lone(done.without_slide)}) to {done.path}",
         highlight=False,
+        soft_wrap=True,
     )
     if done.missing_genes:
         console.print(
@@ -391,13 +453,16 @@ def _supervised(config: Config) -> None:
     console.print(f"[bold]supervised[/] {done} models, a task and fold each", highlight=False)
 
 
-def _evaluate(config: Config) -> None:
+def _evaluate(config: Config, *, as_json: bool = False) -> None:
     from mirror.evaluation.scores import summarise
     from mirror.workflow.evaluate import evaluate_runs, scores_file
 
     with progress_bar(console, "evaluate") as progress:
         scores = evaluate_runs(config, progress=progress)
     console.print(f"[bold]evaluate[/]  {len(scores)} numbers in {scores_file(config)}", highlight=False, soft_wrap=True)
+    if as_json:
+        print_json(summarise(scores))
+        return
     for table in score_tables(summarise(scores), title=f"{config.name}, preset {config.preset}"):
         Console().print(table)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.config import Config, RefinementConfig, load_config
@@ -72,6 +73,7 @@ def inspect(
             help="Column of the clinical table with batch or cohort; once for each (default: the label and `groups`).",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say what is in the expression table before anything is fitted, with pictures."""
     from mirror.data.floors import floors_sentence
@@ -80,6 +82,9 @@ def inspect(
 
     config = load_config(config_file)
     found, files, cohort_only = inspect_config(config, by=by or ())
+    if as_json:
+        print_json({**found.as_json(), "files": files})
+        return
     assert config.cohort.expression is not None  # it was inspected
     given = config.cohort.expression.units
     units = given if given == found.units else f"{given}, taken to {found.units}"

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.tables import block_table
@@ -29,6 +30,7 @@ def sweep(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Train a row anew where runs of other settings stand.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Every row on every cohort: cohort, pretrain, embed, evaluate; then the table of all that is finished.
 
@@ -61,9 +63,12 @@ def sweep(
                 attempt(title, lambda c=config, t=title: run_row(c, stage=_stage(t), overwrite=overwrite))
     table = sweep_table(settings, cohorts, stage=_stage(settings.name))
     page, numbers = write_table(settings, table)
-    screen = Console()
-    for block in table.blocks:
-        screen.print(block_table(block))
+    if as_json:
+        print_json({"scores": table.lines, "retrieval": table.retrieval, "unfinished": table.unfinished})
+    else:
+        screen = Console()
+        for block in table.blocks:
+            screen.print(block_table(block))
     if table.unfinished:
         console.print(f"          not finished: {', '.join(table.unfinished)}", highlight=False)
     console.print(f"[bold]sweep[/]     {page} and {numbers.name}", highlight=False, soft_wrap=True)

@@ -219,6 +219,7 @@ def _join(config: CohortConfig, tables: _Tables, slides: ReadSlides, *, with_fol
     without_slide = _with_clinical(others, clinical).set_index("patient")
     everyone = _patients(frame, without_slide)
     facts = describe(config, everyone, slides.slides, clinical)
+    facts["tiles"] = {**slides.scale._asdict(), "encoder_revisions": slides.revisions}
     if table is not None and clinical is not None:
         facts["floors"] = [describe_floors(table, by, groups) for by, groups in clinical.groups.items()]
     folds: tuple[Fold, ...] = ()

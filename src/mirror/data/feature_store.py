@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from mirror.artefacts import hash_bytes
-from mirror.data.hdf5 import gather, open_features, read_coords
+from mirror.data.hdf5 import UNTOLD, OpenedFeatures, TileScale, gather, open_features, read_coords
 from mirror.data.mapped import MappedRows
 from mirror.errors import DataError, first_line, raise_together
 from mirror.ids import SlideId
@@ -53,14 +53,16 @@ def find_bags(folder: Path) -> dict[SlideId, Path]:
 class Bag:
     """The tile features of one slide, opened but not read.
 
-    Attributes: `path`; `tiles` T; `width` D; `encoder`, the tile encoder's name, or None where the file does not say;
-    `block`, how many neighbouring rows are best read together: 1 unless the rows are stored in a random order.
-    Raises `DataError` when the file is unreadable, is empty, or holds no (T, D) or (1, T, D) features.
+    Attributes: `path`; `tiles` T; `width` D; `encoder`, the tile encoder's name, `revision`, which of its weights, and
+    `scale`, how it saw the tiles, None where the file does not say; `block`, how many neighbouring rows are best
+    read together: 1 unless the rows are stored in a random order. Raises `DataError` when the file is unreadable,
+    is empty, or holds no (T, D) or (1, T, D) features.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._source, self.encoder = open_features(path) if path.suffix == ".h5" else (open_tensor(path), None)
+        opened = open_features(path) if path.suffix == ".h5" else OpenedFeatures(open_tensor(path))
+        self._source, self.encoder, self.revision, self.scale = opened
         shape = tuple(self._source.shape)
         if len(shape) == 3 and shape[0] == 1:
             shape = shape[1:]
@@ -139,6 +141,8 @@ class BagSummary:
     bad_rows: int
     first_bad_row: int | None
     encoder: str | None
+    revision: str | None = None
+    scale: TileScale = UNTOLD
 
 
 def inspect_bag(path: Path) -> BagSummary:
@@ -158,7 +162,8 @@ def inspect_bag(path: Path) -> BagSummary:
             yield rows_TD.data
 
     digest = hash_bytes(blocks())
-    return BagSummary(bag.tiles, bag.width, digest, len(bad), int(bad[0]) if bad else None, bag.encoder)
+    first = int(bad[0]) if bad else None
+    return BagSummary(bag.tiles, bag.width, digest, len(bad), first, bag.encoder, bag.revision, bag.scale)
 
 
 def open_tensor(path: Path) -> torch.Tensor:

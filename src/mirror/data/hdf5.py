@@ -34,11 +34,24 @@ def hdf5_aside(path: Path) -> Generator[h5py.File]:
         aside.write_bytes(image.getbuffer())
 
 
+class TileScale(NamedTuple):
+    """How an encoder saw the tiles: `mpp` um/px, `tile_px` their side in px; None where a file does not say it."""
+
+    mpp: float | None = None
+    tile_px: int | None = None
+
+
+UNTOLD = TileScale()
+
+
 class OpenedFeatures(NamedTuple):
-    """Features (T, D) or (1, T, D) not read yet, and the tile encoder's name where the file says it."""
+    """Features (T, D) or (1, T, D) not read yet; tile encoder, its revision and the tiles' scale where they are
+    told."""
 
     features: NDArray[Any] | MappedRows | h5py.Dataset
-    encoder: str | None
+    encoder: str | None = None
+    revision: str | None = None
+    scale: TileScale = UNTOLD
 
 
 def open_features(path: Path) -> OpenedFeatures:
@@ -104,7 +117,10 @@ def _features_of(file: h5py.File, path: Path) -> OpenedFeatures:
             f"{path} has no dataset `features` of floats but {', '.join(file) or 'nothing'}; files of other tools: "
             "rename theirs to `features`, or convert them"
         )
-    return OpenedFeatures(_mapped(file, dataset), _encoder(file, dataset))
+    revision = file.attrs.get("encoder_revision")
+    return OpenedFeatures(
+        _mapped(file, dataset), _encoder(file, dataset), None if revision is None else str(revision), _scale(file)
+    )
 
 
 def _mapped(file: h5py.File, dataset: h5py.Dataset) -> NDArray[Any] | MappedRows | h5py.Dataset:
@@ -116,6 +132,13 @@ def _mapped(file: h5py.File, dataset: h5py.Dataset) -> NDArray[Any] | MappedRows
     if "order_seed" in file.attrs and len(dataset.shape) == 2 and 0 not in dataset.shape:
         return MappedRows(Path(file.filename), dataset.dtype, dataset.shape, offset=offset)
     return np.memmap(file.filename, dtype=dataset.dtype, mode="r", offset=offset, shape=dataset.shape)
+
+
+def _scale(file: h5py.File) -> TileScale:
+    """Our own attributes, or TRIDENT's `patch_size`; its magnification is nominal, so no resolution is made of it."""
+    tile_px = file.attrs.get("tile_px", file["coords"].attrs.get("patch_size") if "coords" in file else None)
+    mpp = file.attrs.get("mpp")
+    return TileScale(None if mpp is None else float(mpp), None if tile_px is None else round(float(tile_px)))
 
 
 def _encoder(file: h5py.File, dataset: h5py.Dataset) -> str | None:

@@ -21,7 +21,7 @@ from mirror.data.expression import ExpressionTable
 from mirror.data.panel import GenePanel, Transform, fit_panel
 from mirror.data.selection import Origin, Selection
 from mirror.errors import ConfigError, DataError, raise_together
-from mirror.types import Fold, Progress, silent
+from mirror.types import WHOLE, Fold, Progress, silent
 
 # Genes that are copied at once: a whole transcriptome is never held more often than it must be.
 _GENES_AT_ONCE = 4096
@@ -217,6 +217,8 @@ def _united(config: RefinementConfig, chosen: Sequence[str], curated: Sequence[s
 def _note(config: RefinementConfig, fold: Fold, patients: Sequence[str]) -> str:
     with_what = {"label": "with their labels", "survival": "with their survival", "variance": "from their values alone"}
     how = f"Genes were chosen on {len(patients)} patients, {with_what[config.criterion]}"
+    if fold.number == WHOLE:
+        return f"{how}: all of the cohort, of whom none is judged."
     tested = len(set(fold.test) & set(patients))
     if config.scope == "fold":
         return f"{how}: training patients of fold {fold.number} only."

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from mirror.config import FeaturesConfig, SlidesConfig
 from mirror.data.feature_store import Bag, BagSummary, find_bags, inspect_bag
+from mirror.data.hdf5 import TileScale
 from mirror.data.ledger import Excluded
 from mirror.data.tables import read_text_table, row_name
 from mirror.errors import DataError, raise_together
 from mirror.ids import SlideId
 from mirror.types import Progress, silent
+
+MPP_TOLERANCE = 1.2
+"""Resolutions whose ratio is within this are the same one: 0.46 and 0.5 um/px are both "20x", 0.25 and 0.5 are not."""
 
 
 class SlideRow(NamedTuple):
@@ -35,12 +40,19 @@ class ReadOwners(NamedTuple):
 
 
 class ReadSlides(NamedTuple):
-    """The slides to keep, in order of name, what was left out, how many feature files there were, and the encoder."""
+    """The slides to keep, in order of name, what was left out, how many feature files there were, and their kind."""
 
     slides: tuple[SlideRow, ...]
     excluded: tuple[Excluded, ...]
     files_given: int
     encoder: str | None
+    scale: TileScale
+    """What the files say of resolution and tile size, as far as they do."""
+
+    @property
+    def revisions(self) -> list[str]:
+        """Revisions of the encoder that the files name."""
+        return sorted({row.summary.revision for row in self.slides if row.summary.revision is not None})
 
 
 def read_owners(config: SlidesConfig) -> ReadOwners:
@@ -108,7 +120,8 @@ def read_slides(
         excluded.append(Excluded("slide", slide, reason, str(bags[slide])))
         excluded.append(Excluded("feature_file", bags[slide].name, reason, str(bags[slide])))
     _require_one_width(rows)
-    return ReadSlides(tuple(rows), tuple(excluded), len(bags), _one_encoder(rows, config.encoder))
+    encoder, scale = _one_encoder(rows, config.encoder), _one_scale(rows)
+    return ReadSlides(tuple(rows), tuple(excluded), len(bags), encoder, scale)
 
 
 def duplicate_features(rows: Iterable[SlideRow]) -> list[list[str]]:
@@ -131,7 +144,7 @@ def _sound(path: Path) -> BagSummary:
 
 def _opened(path: Path) -> BagSummary:
     bag = Bag(path)
-    return BagSummary(bag.tiles, bag.width, "", 0, None, bag.encoder)
+    return BagSummary(bag.tiles, bag.width, "", 0, None, bag.encoder, bag.revision, bag.scale)
 
 
 def _require_one_width(rows: list[SlideRow]) -> None:
@@ -157,6 +170,30 @@ def _one_encoder(rows: list[SlideRow], named: str | None) -> str | None:
     if len(by_encoder) > 1:
         raise_together(DataError, "features are of several encoders; keep those of one:", found)
     return named or next(iter(by_encoder), None)
+
+
+def _one_scale(rows: list[SlideRow]) -> TileScale:
+    """Resolution and tile side of the files; those that say nothing are taken on trust, as encoders are."""
+    mpp = [(row.summary.scale.mpp, row) for row in rows if row.summary.scale.mpp is not None]
+    sides: dict[int, list[SlideRow]] = defaultdict(list)
+    for row in rows:
+        if row.summary.scale.tile_px is not None:
+            sides[row.summary.scale.tile_px].append(row)
+    if len(sides) > 1:
+        found = [f"{side} px: {len(some)} files, such as {some[0].path}" for side, some in sorted(sides.items())]
+        raise_together(DataError, "features are of tiles of several sizes; keep those of one:", found)
+    least, most = min(mpp, key=lambda one: one[0], default=None), max(mpp, key=lambda one: one[0], default=None)
+    if least is not None and most is not None and not same_mpp(least[0], most[0]):
+        raise DataError(
+            f"features are of several resolutions: {least[0]:g} um/px in {least[1].path}, {most[0]:g} um/px in "
+            f"{most[1].path}; keep those of one"
+        )
+    return TileScale(median(value for value, _ in mpp) if mpp else None, next(iter(sides), None))
+
+
+def same_mpp(first: float, second: float) -> bool:
+    """Whether two resolutions mean the same magnification: scanners differ by some percent, magnifications by half."""
+    return max(first, second) <= MPP_TOLERANCE * min(first, second)
 
 
 def _three(names: Iterable[str]) -> str:

@@ -119,6 +119,47 @@ def read_matrix(
     return Matrix(columns, tuple(rows), values) if transposed else Matrix(tuple(rows), columns, values)
 
 
+class Glance(NamedTuple):
+    """The first rows of a table as text; `whole` says that there are no others."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | None, ...], ...]
+    whole: bool
+
+
+def glance(path: Path, *, rows: int = 50) -> Glance:
+    """The names of all columns and the first `rows` rows. Raises `DataError` for what is no readable table."""
+    if path.suffix == ".parquet":
+        names = parquet_columns(path)
+        table = read_parquet(path, names)
+        cells = zip(*(map(_cell, table[name].slice(0, rows).to_pylist()) for name in names), strict=True)
+        return Glance(tuple(names), tuple(cells), table.num_rows <= rows)
+    header = _read_header(path, least=1)
+    ending = _ending(path)
+    assert ending is not None  # the header has been read by it
+    opener = gzip.open if ending.endswith(".gz") else open
+    found: list[tuple[str | None, ...]] = []
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=header.delimiter)
+            next(reader)
+            for row in reader:
+                if len(found) == rows:
+                    return Glance(tuple(header.names), tuple(found), whole=False)
+                if len(row) != len(header.names):
+                    where = row_name(len(found))
+                    raise DataError(f"{path}, {where} has {len(row)} cells under {len(header.names)} names")
+                found.append(tuple(map(_text, row)))
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}); it may be truncated: fetch or export it again") from error
+    return Glance(tuple(header.names), tuple(found), whole=True)
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its ending."""
+    return path.suffix == ".parquet" or any(path.name.lower().endswith(ending) for ending in _ENDINGS)
+
+
 def present_columns(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     """Those of `names` that are columns of the table, in that order. Raises `DataError` when none is."""
     header = parquet_columns(path) if path.suffix == ".parquet" else _read_header(path).names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import anndata
 import numpy as np
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mirror.artefacts import SCHEMA
-from mirror.data.feature_store import FeatureStore
 from mirror.data.hdf5 import hdf5_aside
 from mirror.errors import ArtefactError
 from mirror.types import Progress, silent
@@ -30,6 +29,18 @@ class Model(Protocol):
     def embed_slide(self, tiles_BTD: Tensor, /) -> Tensor: ...
     def embed_expression(self, expression_BG: Tensor, /) -> Tensor: ...
     def views(self, slide_NE: Tensor, expression_NE: Tensor, /) -> dict[str, Tensor]: ...
+
+
+class OpenBag(Protocol):
+    """The tiles of one slide."""
+
+    def read(self) -> NDArray[np.float32]: ...
+
+
+class Bags(Protocol):
+    """The bags of many slides, as `FeatureStore` has them."""
+
+    def bag(self, slide: str, /) -> OpenBag: ...
 
 
 NO_SLIDE = "no slide: "
@@ -53,7 +64,7 @@ class Embeddings(NamedTuple):
 @torch.inference_mode()
 def embed_slides(
     model: Model,
-    store: FeatureStore,
+    store: Bags,
     slides: pd.DataFrame,
     expression: Mapping[str, NDArray[np.float32]],
     *,
@@ -103,14 +114,24 @@ def _embed_expression(
 
 
 def save_embeddings(
-    path: Path, embeddings: Embeddings, *, roles: Mapping[str, str], provenance: Mapping[str, str]
+    path: Path, embeddings: Embeddings, *, roles: Mapping[str, str], provenance: Mapping[str, Any]
 ) -> None:
-    """Write an AnnData file: obs = slide with its patient and that one's role, obsm = the views, uns = their origin."""
+    """Write what `as_table` gives to an `.h5ad` file."""
+    save_table(path, as_table(embeddings, roles=roles, provenance=provenance))
+
+
+def as_table(embeddings: Embeddings, *, roles: Mapping[str, str], provenance: Mapping[str, Any]) -> anndata.AnnData:
+    """An AnnData: obs = slide with its patient and that one's role, obsm = the views, uns = their origin."""
     patients, slides = list(embeddings.patients), list(embeddings.slides)
     obs = pd.DataFrame({"patient": patients, "role": [roles[name] for name in patients]}, index=slides)
     table = anndata.AnnData(obs=obs, uns={"schema": SCHEMA, **provenance})
     for name, view in embeddings.views.items():
         table.obsm[name] = view
+    return table
+
+
+def save_table(path: Path, table: anndata.AnnData) -> None:
+    """Write a table of embeddings to an `.h5ad` file in one step."""
     # Through memory, because a disk that fills in the middle of HDF5's own writing ends the process.
     with hdf5_aside(path) as file:
         anndata.io.write_elem(file, "/", table)

@@ -86,7 +86,9 @@ def start(model: CanonicalMirror, patients: TrainingMeans, *, own: NDArray[np.bo
         model.tail_axes[:, : beyond.shape[1]].copy_(torch.from_numpy(beyond))
     model.correlations.zero_()
     held_out = held_out_correlations(x_s, x_g, patients.weight, own, components=model.sizes.components, seed=seed)
-    model.correlations[:rank].copy_(torch.from_numpy(held_out[:rank]))
+    # With few patients the folds reach fewer directions than the fit: nothing shared was shown along the others.
+    shown = min(rank, len(held_out))
+    model.correlations[:shown].copy_(torch.from_numpy(held_out[:shown]))
 
 
 def standardise(x: Floats) -> Standard:

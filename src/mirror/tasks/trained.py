@@ -1,64 +1,128 @@
-"""A finished run, loaded for use: its model, its gene panel and what its record says."""
+"""A trained model, loaded for use: from the run that trained it, or from the folder in which it was handed on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from torch import Tensor
+
+from mirror.artefacts import hash_file
 from mirror.data.cohort import Cohort
+from mirror.data.expression import ExpressionTable
+from mirror.data.hdf5 import UNTOLD, TileScale
 from mirror.data.panel import AppliedPanel, GenePanel, apply
-from mirror.errors import ArtefactError, DataError
+from mirror.data.slide_table import same_mpp
+from mirror.errors import ArtefactError, DataError, raise_together
 from mirror.nn.canonical import CanonicalMirror, CanonicalSizes
 from mirror.nn.mirror import Mirror, MirrorSizes
-from mirror.training.checkpoint import load_weights
+from mirror.training.checkpoint import Weights, load_weights
 from mirror.training.runs import RunFolder
+
+
+class FeatureKind(NamedTuple):
+    """What tile features are: numbers a tile, encoder and scale, the latter two as far as they are known."""
+
+    width: int
+    encoder: str | None = None
+    scale: TileScale = UNTOLD
+
+    @classmethod
+    def of(cls, cohort: Cohort) -> FeatureKind:
+        """The kind of a cohort's features."""
+        told = cohort.facts.get("tiles") or {}
+        return cls(cohort.feature_dim, cohort.encoder, TileScale(told.get("mpp"), told.get("tile_px")))
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """`panel` is None in a run imported without a gene list: it embeds slides, not expression."""
+    """`source` says where it was loaded from; `panel` is None in a run imported without a gene list: it embeds slides,
+    not expression. `patients` are those it was trained on, None where it does not name them."""
 
-    run: RunFolder
+    source: str
     model: Mirror | CanonicalMirror
     panel: GenePanel | None
-    record: dict[str, Any]
+    panel_hash: str
+    fingerprint: str
+    preset: str
+    features: FeatureKind
+    patients: tuple[str, ...] | None
 
-    def profiles(self, cohort: Cohort) -> AppliedPanel | None:
-        """The cohort's expression as this model reads it, or None when the cohort or the model has none.
+    def profiles(self, table: ExpressionTable | None) -> AppliedPanel | None:
+        """A table's expression as this model reads it, or None when there is none or the model reads none.
 
         Raises `DataError` when the units differ or no gene is shared.
         """
-        if cohort.expression is None or self.panel is None:
+        if table is None or self.panel is None:
             return None
-        return apply(self.panel, cohort.expression, cohort.expression.patients)
+        return apply(self.panel, table, table.patients)
 
-    def check_fits(self, cohort: Cohort) -> None:
-        """Raise `DataError` when the cohort's tile features are not of the kind this model was trained on."""
-        if cohort.feature_dim != self.model.sizes.tile_dim:
-            raise DataError(
-                f"the cohort's tile features have width {cohort.feature_dim}, the model of {self.run.path} reads "
-                f"{self.model.sizes.tile_dim}; extract them with the encoder it was trained on "
-                f"({self.record.get('encoder') or 'not recorded'})"
+    def check_fits(self, given: FeatureKind) -> None:
+        """Raise one `DataError` when tile features are not of the kind this model was trained on.
+
+        What either side does not say is taken on trust; the width always counts.
+        """
+        known = self.features
+        problems: list[str] = []
+        if given.width != known.width:
+            problems.append(
+                f"they have width {given.width}, the model reads {known.width}; extract them with the encoder it was "
+                f"trained on ({known.encoder or 'not recorded'})"
             )
-        known, given = self.record.get("encoder"), cohort.encoder
-        if known and given and known != given:
-            raise DataError(
-                f"the cohort's tile features come from '{given}', the model of {self.run.path} was trained on "
-                f"'{known}'; features of another encoder mean something else even where the width is the same"
+        if known.encoder and given.encoder and known.encoder != given.encoder:
+            problems.append(
+                f"they come from '{given.encoder}', the model was trained on '{known.encoder}'; features of another "
+                "encoder mean something else even where the width is the same: extract them with that one"
             )
+        mpp, px = (known.scale.mpp, given.scale.mpp), (known.scale.tile_px, given.scale.tile_px)
+        if mpp[0] and mpp[1] and not same_mpp(mpp[0], mpp[1]):
+            problems.append(
+                f"their encoder saw {mpp[1]:g} um/px, the model was trained at {mpp[0]:g} um/px; extract them at that "
+                "resolution (`mpp` of `mirror slides`)"
+            )
+        if px[0] and px[1] and px[0] != px[1]:
+            problems.append(
+                f"their tiles are {px[1]} px wide, the model was trained on tiles of {px[0]} px; extract them "
+                "with that size (`tile_px` of `mirror slides`)"
+            )
+        raise_together(DataError, f"the tile features do not fit the model of {self.source}:", problems)
 
 
 def load_trained(run: RunFolder) -> TrainedModel:
     """Load a finished run. Raises `ArtefactError` when it is not finished, or its files do not belong together."""
     record = run.read_record()
     weights = load_weights(run.weights)
-    try:
-        sizes = dict(weights.sizes)
-        canonical = sizes.pop("kind", "published") == "canonical"
-        model = CanonicalMirror(CanonicalSizes(**sizes)) if canonical else Mirror(MirrorSizes(**sizes))
-        model.load_state_dict(weights.tensors)
-    except (TypeError, RuntimeError) as error:
-        raise ArtefactError(f"{run.weights} does not hold a model of this version: {error}") from error
+    model = built(weights, run.weights)
     if not run.panel.exists() and "imported_from" not in record:
         raise ArtefactError(f"{run.panel} is missing; run `mirror pretrain` again, which writes it anew")
-    return TrainedModel(run, model.eval(), GenePanel.load(run.panel) if run.panel.exists() else None, record)
+    tiles = record.get("tiles") or {}
+    return TrainedModel(
+        source=str(run.path),
+        model=model,
+        panel=GenePanel.load(run.panel) if run.panel.exists() else None,
+        panel_hash=hash_file(run.panel) if run.panel.exists() else "",
+        fingerprint=str(record["fingerprint"]),
+        preset=str(record["preset"]),
+        features=FeatureKind(
+            model.sizes.tile_dim, record.get("encoder"), TileScale(tiles.get("mpp"), tiles.get("tile_px"))
+        ),
+        patients=tuple(record["patients"]),
+    )
+
+
+def built(weights: Weights, path: Path) -> Mirror | CanonicalMirror:
+    """The model that a file of weights describes, in evaluation mode. Raises `ArtefactError` when they do not fit."""
+    try:
+        model = _of_sizes(weights.sizes)
+        model.load_state_dict(dict[str, Tensor](weights.tensors))
+    except (TypeError, RuntimeError) as error:
+        raise ArtefactError(f"{path} does not hold a model of this version: {error}") from error
+    return model.eval()
+
+
+def _of_sizes(sizes: Mapping[str, Any]) -> Mirror | CanonicalMirror:
+    own = {name: value for name, value in sizes.items() if name != "kind"}
+    canonical = sizes.get("kind", "published") == "canonical"
+    return CanonicalMirror(CanonicalSizes(**own)) if canonical else Mirror(MirrorSizes(**own))

@@ -8,6 +8,7 @@ from typing import Any
 
 from mirror.artefacts import read_json, versions, write_json
 from mirror.errors import ArtefactError
+from mirror.types import WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +78,5 @@ class RunFolder:
 
 
 def run_folder(output: Path, *, seed: int, fold: int) -> RunFolder:
-    """The run of `seed` and `fold` under a configuration's `output`."""
-    return RunFolder(output / "runs" / f"seed{seed}" / f"fold{fold}")
+    """The run of `seed` and `fold` under a configuration's `output`; that of all patients is called `all`."""
+    return RunFolder(output / "runs" / f"seed{seed}" / ("all" if fold == WHOLE else f"fold{fold}"))

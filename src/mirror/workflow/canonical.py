@@ -25,7 +25,7 @@ from mirror.nn.canonical import CanonicalMirror, build_canonical
 from mirror.seeding import generator_for
 from mirror.tasks.canonical_pretraining import canonical_sizes, fit_readouts
 from mirror.tasks.canonical_start import Standard, TrainingMeans, standardise, start
-from mirror.types import Fold, Progress, silent
+from mirror.types import WHOLE, Fold, Progress, silent
 
 Floats = NDArray[np.float64]
 
@@ -65,7 +65,12 @@ def common_genes(panel: GenePanel, pool: Sequence[Cohort]) -> tuple[str, ...]:
 
 
 def same_fold(cohort: Cohort, fold: Fold) -> Fold:
-    """The fold of a pooled cohort that has the number of the own one's. Raises `ConfigError` when there is none."""
+    """The fold of a pooled cohort that has the number of the own one's, all its patients where those are all.
+
+    Raises `ConfigError` when there is none.
+    """
+    if fold.number == WHOLE:
+        return Fold.whole(map(str, cohort.patients.index))
     for one in cohort.folds:
         if one.number == fold.number:
             return one

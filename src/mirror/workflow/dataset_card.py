@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mirror import __version__
 from mirror.acquire.budget import size
 from mirror.acquire.lock import NAME as LOCK
 from mirror.acquire.manifest import NAME as MANIFEST
@@ -14,6 +13,7 @@ from mirror.acquire.manifest import Entry, Manifest
 from mirror.acquire.remote import TERMS
 from mirror.artefacts import write_text
 from mirror.data.panel import GenePanel
+from mirror.version import __version__
 from mirror.workflow.refined_set import PUBLISHED, TRANSFORM, RefinedSet
 
 NAME = "DATASET_CARD.md"

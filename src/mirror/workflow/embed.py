@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mirror.artefacts import fingerprint, hash_file
+from mirror.artefacts import fingerprint
 from mirror.data.cohort import Cohort
 from mirror.data.feature_store import FeatureStore
 from mirror.errors import ArtefactError
 from mirror.evaluation.embed import embed_slides, load_embeddings, save_embeddings
-from mirror.tasks.trained import TrainedModel, load_trained
+from mirror.tasks.trained import FeatureKind, TrainedModel, load_trained
 from mirror.training.device import choose_device
 from mirror.training.runs import RunFolder
 from mirror.types import Fold, Progress, silent
@@ -36,24 +36,36 @@ def embed_run(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     progress: Progress = silent,
 ) -> EmbeddingReport:
-    """Write the embeddings of every slide of `cohort` to `path`, unless this run's of this cohort are there already.
+    """Write the embeddings of every slide of `cohort` by the model of a run; see `embed_cohort`."""
+    return embed_cohort(load_trained(run), cohort, fold=fold, path=path, device=device, progress=progress)
+
+
+def embed_cohort(
+    trained: TrainedModel,
+    cohort: Cohort,
+    *,
+    fold: Fold | None,
+    path: Path,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    progress: Progress = silent,
+) -> EmbeddingReport:
+    """Write the embeddings of every slide of `cohort` to `path`, unless this model's of this cohort are there already.
 
     Genes are matched by name; a slide without expression gets its slide embedding, a patient without a slide a row
-    of the expression embedding. `fold` None means that the cohort
-    is not the run's own; patients whom the run was trained on keep the role `train` all the same. Raises `DataError`
-    when the cohort's features are not those the run was trained on.
+    of the expression embedding. `fold` None means that the cohort is not the run's own; patients whom the model was
+    trained on keep the role `train` all the same. Raises `DataError` when the cohort's features are not those the model
+    was trained on.
     """
-    trained = load_trained(run)
-    trained.check_fits(cohort)
-    profiles = trained.profiles(cohort)
+    trained.check_fits(FeatureKind.of(cohort))
+    profiles = trained.profiles(cohort.expression)
     provenance = {
-        "run": str(trained.record["fingerprint"]),
+        "run": trained.fingerprint,
         "cohort": fingerprint(
             cohort.slides[["slide", "patient", "feature_hash"]].to_numpy().tolist(),
             cohort.expression.content_hash() if cohort.expression is not None else None,
         ),
         "encoder": cohort.encoder or "",
-        "panel": hash_file(run.panel) if trained.panel is not None else "",
+        "panel": trained.panel_hash,
         "fold": fingerprint(fold),
     }
     missing = profiles.missing_genes if profiles is not None else ()
@@ -73,15 +85,16 @@ def embed_run(
         without_slide=[str(patient) for patient in cohort.without_slide.index if patient in expression],
         progress=progress,
     )
-    notes = {**provenance, "missing_genes": " ".join(missing), "preset": str(trained.record["preset"])}
+    notes = {**provenance, "missing_genes": " ".join(missing), "preset": trained.preset}
     save_embeddings(path, embeddings, roles=_roles(cohort, trained, fold), provenance=notes)
     return report
 
 
 def _roles(cohort: Cohort, trained: TrainedModel, fold: Fold | None) -> dict[str, str]:
-    """What each patient was to the run: `train`, `test` or `unused` in its fold; without a fold `train` or `new`."""
-    train, test = (trained.record["patients"], ()) if fold is None else (fold.train, fold.test)
-    others = "new" if fold is None else "unused"
+    """What each patient was to the run: `train`, `test` or `unused` in its fold; without a fold `train` or `new`, or
+    `unknown` where the model does not name whom it was trained on."""
+    train, test = (trained.patients or (), ()) if fold is None else (fold.train, fold.test)
+    others = "unused" if fold is not None else "unknown" if trained.patients is None else "new"
     known = dict.fromkeys(train, "train") | dict.fromkeys(test, "test")
     return {str(patient): known.get(str(patient), others) for patient in cohort.patients.index}
 

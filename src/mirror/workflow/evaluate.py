@@ -111,6 +111,7 @@ def evaluate_runs(
         mark,
         runs,
         tables,
+        of=[str(table.uns["run"]) for table in embedded],
         representations=representations,
         supervised=trained,
         jobs=jobs or (cpu_count() if len(cohort.patients) >= MANY_PATIENTS else 1),
@@ -124,6 +125,7 @@ def score_tables(
     runs: Sequence[tuple[int, Fold]],
     tables: Iterable[PatientTable],
     *,
+    of: Sequence[str] = (),
     representations: Sequence[str] | None = None,
     supervised: Iterable[SupervisedFold] = itertools.repeat(SupervisedFold()),
     jobs: int = 1,
@@ -131,11 +133,10 @@ def score_tables(
 ) -> pd.DataFrame:
     """Judge the patients as each of `tables` describes them on the (seed, fold) of `runs`, and write the four files.
 
-    `supervised` has, of each run, what supervised models left of it.
-
-    `mark` is the fingerprint of everything that went in. Returns the scores.
+    `mark` is the fingerprint of everything that went in, `of` those of the runs that are judged, where any are;
+    `supervised` has, of each run, what supervised models left of it. Returns the scores.
     """
-    provenance = {"fingerprint": mark, "config": config.name}
+    provenance = {"fingerprint": mark, "config": config.name, "runs": list(of)}
     scores: list[pd.DataFrame] = []
     predictions: list[pd.DataFrame] = []
     account: list[dict[str, Any]] = []

@@ -35,7 +35,7 @@ from mirror.training.device import choose_device
 from mirror.training.distributed import Ranks
 from mirror.training.loop import Records, Schedule, train
 from mirror.training.runs import RunFolder, run_folder
-from mirror.types import Fold, Progress, silent
+from mirror.types import WHOLE, Fold, Progress, silent
 from mirror.workflow.canonical import (
     common_genes,
     finish,
@@ -107,12 +107,13 @@ def pretrain_fold(
         changed_from_preset=changes_from_preset(config),
         inputs=cohort.facts["inputs"],
         seed=seed,
-        fold=fold.number,
+        fold=None if fold.number == WHOLE else fold.number,
         pairs=int(slides["has_expression"].sum()),
         patients=sorted({*panel.fitted_on, *slides["patient"]}),
         slides_without_expression=int((train_slides & ~cohort.slides["has_expression"]).sum()),
         patients_without_slide=len(without_slide),
         encoder=cohort.encoder,
+        tiles=cohort.facts.get("tiles"),
         seconds=round(time.monotonic() - began, 1),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         **facts,

@@ -6,13 +6,12 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from mirror.artefacts import read_json, write_json, write_text
-from mirror.config import Config, Section, changes_from_preset, dump_config
+from mirror.config import Config, changes_from_preset, dump_config, shareable
 from mirror.data.cohort import Cohort
 from mirror.data.floors import artefact_sentences
 from mirror.data.panel import GenePanel
@@ -36,8 +35,6 @@ from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.evaluate import account_file, intervals_file, predictions_file, scores_file
 from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.refine import unread_choice
-
-S = TypeVar("S", bound=Section)
 
 HASH_SHOWN = 12
 """Digits of an input's hash on the page: enough to tell files apart; cohort.json has all of them."""
@@ -76,7 +73,7 @@ def write_report(config: Config, *, found: Audit | None = None) -> Path:
     inputs = ReportInputs(
         name=config.name,
         preset=config.preset,
-        config_yaml=dump_config(_shareable(config)),
+        config_yaml=dump_config(shareable(config)),
         counts={kind: count._asdict() for kind, count in cohort.counts.items()},
         excluded=_excluded(cohort),
         patients=_patients(cohort),
@@ -122,18 +119,6 @@ def _prototypes(cohort: Cohort, run: RunFolder, name: str) -> Prototypes | None:
         return None
     embeddings = load_embeddings(run.embeddings)
     return prototypes(embeddings, directions.double().numpy(), cohort.patients, cohort.expression, run=name)
-
-
-def _shareable(section: S) -> S:
-    """The settings with names for paths: the page is sent to others, the folders of a disk are not."""
-    changed: dict[str, Any] = {}
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        if isinstance(value, Path):
-            changed[name] = Path(value.name)
-        elif isinstance(value, Section):
-            changed[name] = _shareable(value)
-    return section.model_copy(update=changed)
 
 
 def _excluded(cohort: Cohort) -> pd.DataFrame:

@@ -149,6 +149,8 @@ def settled(text: str, folder: Path) -> str:
     lines = (line.rsplit("\r", 1)[-1].rstrip() for line in text.split("\n"))
     kept = [line for line in lines if not re.match(r"^\w[\w ]*: \d+/\d+ ", line)]
     text = re.sub(r"\b\d+ s on\b", "N s on", "\n".join(kept))
+    # A bar that was drawn because the machine was busy leaves an empty line.
+    text = re.sub(r"(?m)^(\$ .*\n)\n+", r"\1", text)
     return re.sub(r"\n\n+(?=(pretrain|embed|evaluate|report) )", "\n", text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -88,11 +89,15 @@ FLAGS = (
 )
 
 
-def test_every_answer_can_be_given_as_an_option(trident: Path) -> None:
-    call("init", trident, "--name", "asked", answers="\n" + ANSWERS.removeprefix("\n\n"))
-    call("init", trident, "--name", "told", *FLAGS)
-    asked, told = ((trident / f"{name}.yaml").read_text() for name in ("asked", "told"))
-    assert asked.replace("asked", "told").replace("as answered", "") == told.replace("as answered", "")
+def test_every_answer_can_be_given_as_an_option(trident: Path, tmp_path: Path) -> None:
+    """In folders of their own, for a later init finds the slide table that an earlier one wrote."""
+    places = [tmp_path / name / "my_cohort" for name in ("asked", "told")]
+    for place in places:
+        shutil.copytree(trident, place, ignore=shutil.ignore_patterns("*.yaml", "*.slides.csv", "runs"))
+    call("init", places[0], answers=ANSWERS)
+    call("init", places[1], *FLAGS)
+    asked, told = ((place / "my_cohort.yaml").read_text() for place in places)
+    assert asked == told
 
 
 def test_what_cannot_be_known_is_never_guessed(trident: Path) -> None:

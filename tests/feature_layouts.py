@@ -143,17 +143,22 @@ def slide2vec(folder: Path, ending: str = "pt") -> Path:
     return path
 
 
-def slideflow(folder: Path) -> Path:
+def slideflow(folder: Path, index: str = "npz") -> Path:
+    """Positions of the tiles' centres; `index` "npy" is how it writes them where archives are not allowed."""
     torch.save(torch.from_numpy(FEATURES), folder / "S1.pt")
-    np.savez(folder / "S1.index.npz", COORDS)
+    if index == "npz":
+        np.savez(folder / "S1.index.npz", arr_0=COORDS + 512)
+    else:
+        np.save(folder / "S1.index.npy", COORDS + 512)
     extractor = {"class": "slideflow.model.extractors.retccl.RetCCLFeatures", "kwargs": {"center_crop": True}}
     (folder / "bags_config.json").write_text(json.dumps({"extractor": extractor, "tile_px": 256, "tile_um": 128}))
     return folder / "S1.pt"
 
 
-def tiatoolbox(folder: Path) -> Path:
+def tiatoolbox(folder: Path, key: str = "probabilities") -> Path:
+    """2.0 calls the features probabilities, 2.1 features."""
     group = zarr.open_group(folder / "S1.zarr", mode="w", zarr_format=2)
-    for name, values in (("probabilities", FEATURES), ("coordinates", np.hstack([COORDS, COORDS + 1024]))):
+    for name, values in ((key, FEATURES), ("coordinates", np.hstack([COORDS, COORDS + 1024]))):
         group.create_array(name, data=values)
     return folder / "S1.zarr"
 
@@ -170,10 +175,12 @@ def owkin(folder: Path, *, metadata: bool = True) -> Path:
 
 
 def eva(folder: Path) -> Path:
-    torch.save(torch.from_numpy(FEATURES), folder / "S1.pt")
-    table = pd.DataFrame({"origin": ["S1"], "embeddings": ["S1.pt"], "target": [0], "split": ["train"]})
-    table.to_csv(folder / "manifest.csv", index=False)
-    return folder / "S1.pt"
+    """A list of vectors a slide, under the folders that the slide's name came with, and one manifest above them."""
+    (folder / "slides").mkdir()
+    torch.save(list(torch.from_numpy(FEATURES)), folder / "slides" / "S1.pt")
+    table = {"origin": ["slides/S1.svs"], "embeddings": ["slides/S1.pt"], "target": [0], "split": ["train"]}
+    pd.DataFrame({**table, "wsi_id": ["S1"]}).to_csv(folder / "manifest.csv", index=False)
+    return folder / "slides" / "S1.pt"
 
 
 def tangle(folder: Path) -> Path:
@@ -189,6 +196,13 @@ def wsi_toolbox(folder: Path) -> Path:
         file["patches"] = np.zeros((30, 2, 2, 3), dtype=np.uint8)
         file["coordinates"] = COORDS
         file["gigapath/features"] = FEATURES
+        file["gigapath/features"].attrs["writing"] = False
+        file["gigapath/latent_features"] = np.zeros((30, 4, 8), dtype=np.float16)
+        file["gigapath/default/clusters"] = np.zeros(30, dtype=np.int32)
+        about = {"original_mpp": 0.25, "mpp": 0.5, "scale": 2, "patch_size": 256, "patch_count": 30, "image_level": 0}
+        for name, value in about.items():
+            file[f"metadata/{name}"] = value
+            file.attrs[name] = value
     return folder / "S1.h5"
 
 

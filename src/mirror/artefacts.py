@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import platform
+import re
+import secrets
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,8 @@ def write_aside(path: Path) -> Generator[Path]:
     So a full disk, Ctrl-C or a kill leaves either the old file or the new one under its final name, never half of one.
     Raises `MirrorError` naming the file when the disk cannot take it.
     """
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.aside{path.suffix}")
+    # Not the process alone: machines that share a folder have processes of one number, in containers often number 1.
+    aside = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.aside{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
@@ -37,7 +40,16 @@ def write_aside(path: Path) -> Generator[Path]:
             f"could not write {path}: {error.strerror or error}; free space or choose another `output`"
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # what could not be written there may not be removable either
+            aside.unlink(missing_ok=True)
+
+
+def remove_asides(path: Path) -> None:
+    """Remove what killed processes left half written of `path`; only for who knows that nobody else writes it."""
+    name = re.compile(rf"\.{re.escape(path.stem)}\.\d+-[0-9a-f]+\.aside{re.escape(path.suffix)}")
+    for aside in path.parent.glob(f".*.aside{path.suffix}"):
+        if name.fullmatch(aside.name):
+            aside.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -57,6 +69,8 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtefactError(f"{path} is missing; run the stage that writes it first") from None
+    except OSError as error:
+        raise ArtefactError(f"{path} cannot be read ({error.strerror or error}); correct its folder") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ArtefactError(f"{path} is damaged ({error}); delete it and run its stage again") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:

@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from mirror.errors import ConfigError
+from mirror.units import Units, parse_units
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -68,6 +69,17 @@ class SampleSheetConfig(Section):
     sample: str = "Sample ID"
 
 
+STAR_UNITS = {
+    "unstranded": "counts",
+    "stranded_first": "counts",
+    "stranded_second": "counts",
+    "tpm_unstranded": "TPM",
+    "fpkm_unstranded": "FPKM",
+    "fpkm_uq_unstranded": "FPKM-UQ",
+}
+"""Columns of a GDC STAR file and the units of each."""
+
+
 class ExpressionConfig(Section):
     """The expression table (csv, tsv, either gzipped, parquet, h5ad), or a folder of GDC STAR counts."""
 
@@ -84,8 +96,12 @@ class ExpressionConfig(Section):
     """Further columns that describe a row and are no numbers of it."""
     identifiers: Literal["patient", "tcga"] = "patient"
     """`patient`: names are patients as in the slide table. `tcga`: names are TCGA barcodes; tumour samples are used."""
+    without_slide: Literal["leave_out", "keep"] = "leave_out"
+    """Patients of this table who have no slide: listed as left out, or kept, to be trained on and judged by their
+    expression. `keep` is for a table of this cohort alone; one of many diseases would bring patients of all of them."""
     units: Annotated[str, Field(min_length=1)]
-    """What the numbers are, in words kept with the table, such as `log2(TPM + 0.001)` or `z-score of one study`."""
+    """What the numbers are, such as `log2(TPM + 0.001)`, `counts` or `z-score of one study`; a remark may follow a
+    comma. `other, ...` takes any words, and nothing is then checked or converted."""
     convert_to: str | None = None
     """Units to take the numbers to before anything else; both must then be of the known form. Only FPKM becomes TPM
     and counts CPM (by each sample's sum); logarithms change base and offset."""
@@ -102,6 +118,16 @@ class ExpressionConfig(Section):
     duplicates: Literal["mean", "sum"] = "mean"
     """What several columns of one gene become; `sum` adds on the linear scale, as transcripts of a gene want it."""
 
+    @field_validator("units", "convert_to")
+    @classmethod
+    def _units_are_known(cls, units: str | None) -> str | None:
+        if units is not None:
+            try:
+                parse_units(units)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
+        return units
+
     @model_validator(mode="after")
     def _layout_is_complete(self) -> Self:
         if (self.layout == "matrix") != (self.orientation is not None):
@@ -112,6 +138,34 @@ class ExpressionConfig(Section):
             raise ValueError("`value`, such as tpm_unstranded, is needed for `layout: gdc_star`, and for it alone")
         if self.samples is not None and self.layout != "gdc_star":
             raise ValueError("`samples` belongs to `layout: gdc_star`")
+        if self.value is not None:
+            if self.value not in STAR_UNITS:
+                raise ValueError(
+                    f"`value: {self.value}` is no column of GDC STAR files{nearest(self.value, (*STAR_UNITS,))}"
+                )
+            if parse_units(self.units) != Units(STAR_UNITS[self.value]):
+                raise ValueError(f"`value: {self.value}` is in {STAR_UNITS[self.value]}, not in `units: {self.units}`")
+        return self
+
+
+class CovariatesConfig(Section):
+    """Clinical variables to predict from: alone, and beside the representations. Columns of the clinical table.
+
+    A missing cell counts as the mean (of a category: as the shares) of the fold's training patients, and the evaluation
+    says of how many patients that was so.
+    """
+
+    numbers: tuple[str, ...] = ()
+    """Columns of numbers, such as age."""
+    categories: tuple[str, ...] = ()
+    """Columns of names or codes, such as sex; each value becomes a column of its own."""
+
+    @model_validator(mode="after")
+    def _each_column_once(self) -> Self:
+        columns = (*self.numbers, *self.categories)
+        twice = sorted({name for name in columns if columns.count(name) > 1})
+        if twice:
+            raise ValueError(f"a column is named once, as a number or as a category; twice: {', '.join(twice)}")
         return self
 
 
@@ -126,6 +180,7 @@ class ClinicalConfig(Section):
     groups: tuple[str, ...] = ()
     """Columns with each patient's study, site or batch. Nothing is predicted from them: the run says, as it does of
     `label`, whether expression tells them apart by artefact."""
+    covariates: CovariatesConfig = CovariatesConfig()
     time: str | None = None
     time_unit: Literal["days", "months", "years"] = "months"
     event: str | None = None
@@ -206,6 +261,12 @@ class CanonicalModelConfig(Section):
     """Whitened components a modality, and as many canonical directions."""
     private: Weight
     """Weight of what only one modality says, beside what both say, in the fused view; 0 leaves it out."""
+    tail: Annotated[int, Field(ge=0)] = 0
+    """Principal components of expression that follow the first `components`, at their natural scale beside the private
+    parts: what probes get is then nearly all that is linear in the profile."""
+    correction: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of what the networks add to the closed form that probes get; the aligned views and the parts have all of
+    it. With `start: none` there is nothing else: 1."""
     hidden: Positive
     """Width of either network's middle."""
     dropout: Fraction
@@ -260,7 +321,8 @@ class PretrainingConfig(Section):
     optimiser: Literal["adam", "adamw"] = "adam"
     """`adamw` keeps weight decay apart from the gradient's moments."""
     one_modality: Literal["leave_out", "train"] = "leave_out"
-    """Training slides whose patients have no expression: left out of training, or feeding the slide's own terms."""
+    """Training patients who have one modality, slides without expression and expression without a slide
+    (`cohort.expression.without_slide: keep`): left out, or feeding that modality's standardisation and own terms."""
     pool_weight: Weight = 1.0
     """How much a patient of a pooled cohort counts in the canonical directions, against one of the own cohort."""
     checkpoint_seconds: Weight
@@ -294,8 +356,9 @@ class RefinementConfig(Section):
     """`fold`: chosen inside every fold on its training patients. `cohort`: on all patients, those who are judged
     included, as published; the panel and the report then say what was seen."""
     criterion: Literal["label", "survival", "variance"] = "label"
-    """`label`: elimination against the subtype. `survival`: against the interval of the time to the event.
-    `variance`: the most variable genes, without any label."""
+    """`label`: elimination against the subtype. `survival`: against the interval in which the event happened; who was
+    censored in the last one belongs to it, who was censored before is in none and left out. `variance`: the most
+    variable genes, without any label."""
     size: Positive | None = None
     """Genes that the criterion keeps (of an elimination the nearest round that has as many); the size of the best
     cross-validated score when not given."""
@@ -321,13 +384,32 @@ class EvaluationConfig(Section):
 
     components: tuple[Positive, ...] = (8, 16, 32, 64)
     """Components a modality of the whitened-PCA baselines."""
-    shots: Positive = 10
+    shots: tuple[Positive, ...] = (1, 2, 4, 8, 10, 16)
+    """Training patients a class of the few-shot probes, ascending; one number stands for itself."""
     draws: Positive = 20
+    """Draws of patients a number of shots; scores are their means."""
     inner_folds: Annotated[int, Field(ge=2)] = 5
     intervals: Annotated[int, Field(ge=2)] = 4
     """Intervals of the discrete-time survival head, cut at quantiles of the training patients' event times."""
     horizons: tuple[Annotated[float, Field(gt=0)], ...] = (12.0, 24.0, 36.0, 48.0, 60.0)
     """Months at which time-dependent AUROC and Brier score look; a fold leaves out those its patients do not reach."""
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _one_or_several(cls, shots: Any) -> Any:
+        return (shots,) if isinstance(shots, int) else shots
+
+    @field_validator("shots")
+    @classmethod
+    def _more_and_more(cls, shots: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= earlier for earlier, later in pairwise(shots)):
+            raise ValueError("`shots` are numbers of patients in ascending order")
+        return shots
+
+    @property
+    def foremost_shots(self) -> int | None:
+        """The number of shots that is spoken of where only one can be: 10, or the largest; None where there is none."""
+        return 10 if 10 in self.shots else max(self.shots, default=None)
 
     @field_validator("horizons")
     @classmethod
@@ -335,6 +417,47 @@ class EvaluationConfig(Section):
         if not horizons or any(later <= earlier for earlier, later in pairwise(horizons)):
             raise ValueError("`horizons` are months in ascending order, at least one")
         return horizons
+
+
+SupervisedName = Literal[
+    "mean_pool",
+    "abmil",
+    "transmil",
+    "mlp",
+    "elastic_net",
+    "finetuned_slide",
+    "finetuned_expression",
+    "finetuned_fused",
+]
+
+
+class SupervisedConfig(Section):
+    """Supervised models on the same features and folds, trained on the labels and the survival of training patients.
+
+    Slides: the mean tile (`mean_pool`), gated attention (`abmil`), `transmil`. Expression: `mlp`, `elastic_net`.
+    `finetuned_...`: the pretrained encoders, trained on. Minutes a fold on a CPU.
+    """
+
+    models: Annotated[tuple[SupervisedName, ...], Field(min_length=1)] = get_args(SupervisedName)
+    width: Annotated[int, Field(gt=0, multiple_of=4)] = 64
+    """Of the networks that start from random weights."""
+    dropout: Fraction = 0.25
+    tiles: Positive = 64
+    """Tiles drawn a patient, afresh each epoch; all of them are read when patients are judged."""
+    batch: Annotated[int, Field(ge=2)] = 32
+    epochs: Positive = 50
+    patience: Positive = 8
+    """Epochs without a lower loss of the watched patients after which training ends."""
+    parts: Annotated[int, Field(ge=2)] = 5
+    """One part in so many of the training patients is watched and not trained on: it says when to stop."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1.0e-3
+    fine_tuning_rate: Annotated[float, Field(gt=0)] = 1.0e-4
+    """Learning rate of pretrained weights; their linear layer learns at `learning_rate`."""
+    weight_decay: Weight = 1.0e-2
+    l1_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the L1 penalty in the elastic net."""
+    strengths: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (0.003, 0.01, 0.03, 0.1)
+    """Inverse penalties (scikit-learn's C) of the elastic net among which inner folds choose, from strong to weak."""
 
 
 class Config(Section):
@@ -355,6 +478,8 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     refinement: RefinementConfig | None = None
     """All genes of the table when not given."""
+    supervised: SupervisedConfig | None = None
+    """No supervised models when not given; `supervised: {}` and `mirror run --supervised` are all of them."""
 
 
 def preset_names() -> tuple[str, ...]:
@@ -471,8 +596,9 @@ def url_of(path: Path) -> str:
 
 def nearest(word: str, known: tuple[str, ...]) -> str:
     """The end of a message about an unknown `word`: the known one that was probably meant, or all of them."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; known are: {', '.join(known)}"
+    as_written = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), as_written, n=1, cutoff=0.5)
+    return f"; did you mean '{as_written[close[0]]}'?" if close else f"; known are: {', '.join(known)}"
 
 
 def explain(error: ValidationError, root: type[Section]) -> str:

@@ -46,6 +46,11 @@ class TcgaBarcode:
         return cls(text, PatientId(match["patient"].upper()), match["type"])
 
     @property
+    def source_site(self) -> str:
+        """The code of the hospital that sent the tissue: `A1` of `TCGA-A1-A0SB`."""
+        return self.patient.split("-")[1]
+
+    @property
     def is_tumour(self) -> bool:
         """True for tumour samples, and for patient barcodes, which name no sample."""
         return self.sample_type is None or self.sample_type < "10"

@@ -36,7 +36,8 @@ class PairedBatch(NamedTuple):
     """Slides and the expression profiles of the same patients.
 
     `slides` and `patients` name the whole batch. `tiles_BTD` float32 (B, T, D) and `expression_BG` float32 (B, G), as
-    the panel gives it, are of the same rows: all of them, or (`Share.computed`) those of one of several processes.
+    the panel gives it, are of the same rows: all of them, or (`Share.computed`) those of one of several processes. Row
+    i of both is one patient, of NaN in the modality that this patient lacks, whose slide is then called ''.
     """
 
     slides: tuple[str, ...]
@@ -46,11 +47,14 @@ class PairedBatch(NamedTuple):
 
 
 class Progress(Protocol):
-    """Told how far a long piece of work has come; the command line draws it, the library stays silent."""
+    """Told how far a long piece of work has come; the command line draws it, the library stays silent.
 
-    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+    `done` may be a fraction where one piece takes long; a smaller one than before begins another piece of work.
+    """
+
+    def __call__(self, done: float, total: int, note: str = "") -> None: ...
 
 
-def silent(done: int, total: int, note: str = "") -> None:
+def silent(done: float, total: int, note: str = "") -> None:
     """The default `Progress`: says nothing."""
     del done, total, note

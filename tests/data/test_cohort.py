@@ -66,7 +66,7 @@ def test_everything_left_out_is_listed_with_its_reason_and_the_account_balances(
         ("slide", "S02", "an identical copy of another row"),
         ("feature_file", "stray.pt", "its slide is not in the slide table"),
         ("expression", "P05", "no slide of this patient was kept"),
-        ("expression", "X", "no slide of this patient was kept"),
+        ("expression", "X", "not a patient of the cohort"),
         ("clinical", "P05", "no slide of this patient was kept"),
         ("clinical", "P04", "an identical copy of another row"),
     }
@@ -125,7 +125,7 @@ def test_a_cohort_survives_a_round_trip(bare, tiny, tmp_path):
         assert again.expression is not None
         assert again.expression.content_hash() == cohort.expression.content_hash()
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"cohort.parquet", "excluded.csv", "folds.json", "cohort.json"} | (
+    assert names == {"cohort.parquet", "covariates.parquet", "excluded.csv", "folds.json", "cohort.json"} | (
         set() if bare else {"expression.h5ad"}
     )
 
@@ -145,7 +145,9 @@ def test_an_interrupted_save_is_not_taken_for_a_cohort(tiny, tmp_path, monkeypat
     assert not [path for path in (tmp_path / "out").iterdir() if "aside" in path.name]
 
 
-@pytest.mark.parametrize("name", ["cohort.parquet", "excluded.csv", "folds.json", "expression.h5ad"])
+@pytest.mark.parametrize(
+    "name", ["cohort.parquet", "covariates.parquet", "excluded.csv", "folds.json", "expression.h5ad"]
+)
 def test_a_cohort_that_lacks_or_spoils_a_file_is_refused_by_name(name, tiny, tmp_path):
     build_cohort(tiny().config()).save(tmp_path / "out")
     (tmp_path / "out" / name).unlink()
@@ -177,7 +179,11 @@ def test_a_full_disk_leaves_no_half_file(tiny, tmp_path):
     first, second = done.stdout.splitlines()
     assert "cohort.parquet" in first and "expression.h5ad" in second
     assert "free space" in first and "free space" in second
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cohort.parquet", "excluded.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "cohort.parquet",
+        "covariates.parquet",
+        "excluded.csv",
+    ]
 
 
 def test_the_cohort_does_not_depend_on_the_order_of_any_table(tiny):
@@ -263,7 +269,10 @@ def test_tables_that_share_nothing_are_shown_with_three_names_of_each_side(tiny)
     made.write("expression", made.expression.assign(case_id=[f"{name}-01A" for name in made.expression["case_id"]]))
     with pytest.raises(DataError) as caught:
         build_cohort(made.config())
-    assert "share no patient: the first has P00, P01, P02, the second P00-01A, P01-01A, P02-01A" in str(caught.value)
+    assert (
+        "expression.csv belongs to a patient of the cohort: it has P00-01A, P01-01A, P02-01A, the cohort P00, P01, P02"
+        in str(caught.value)
+    )
     assert "the second Q0, Q1, Q10" in str(caught.value)
 
 
@@ -332,7 +341,7 @@ def real(shared: Path, name: str, *, classes: tuple[str, ...] | None, units: str
 )
 def test_the_real_cohorts_have_their_known_numbers(shared, name, classes, folds, patients, slides, expression, deaths):
     names = tuple(classes) if classes else None
-    cohort = build_cohort(real(shared, name, classes=names, units="z", folds=folds))
+    cohort = build_cohort(real(shared, name, classes=names, units="z-score", folds=folds))
     assert (len(cohort.patients), len(cohort.slides), cohort.feature_dim) == (patients, slides, 192)
     assert cohort.expression is not None and cohort.expression.values.shape == expression
     assert int(cohort.patients["has_expression"].sum()) == expression[0]
@@ -344,8 +353,44 @@ def test_the_real_cohorts_have_their_known_numbers(shared, name, classes, folds,
 
 def test_the_folds_of_rcc_that_share_patients_are_refused_and_the_patients_named(shared):
     with pytest.raises(LeakError) as caught:
-        build_cohort(real(shared, "rcc", classes=None, units="z", folds=True))
+        build_cohort(real(shared, "rcc", classes=None, units="z-score", folds=True))
     content = json.loads((shared / "cohorts" / "rcc" / "folds.json").read_text())
     for number, part in content.items():
         both = sorted(set(part["train"]) & set(part["val"]))
         assert f"fold {number}: {len(both)} patients in both halves: {', '.join(both)}" in str(caught.value)
+
+
+def test_patients_with_expression_alone_are_kept_where_the_table_is_of_this_cohort(tiny, tmp_path):
+    made = tiny()
+    (made.folder / "features" / "S05.pt").unlink()
+    made.write("expression", pd.concat([made.expression, made.expression.iloc[[0]].assign(case_id="X")]))
+    assert build_cohort(made.config()).without_slide.empty
+    cohort = build_cohort(made.config(expression={"without_slide": "keep"}))
+    assert list(cohort.without_slide.index) == ["P05", "X"]
+    assert not {"P05", "X"} & set(cohort.slides["patient"])
+    clinical = made.clinical.set_index("case_id").loc["P05"]
+    one = cohort.patients.loc["P05"]
+    assert (one.has_expression, one.label, one.time, one.event) == (
+        True,
+        clinical.subtype,
+        clinical.months,
+        clinical.dead == 1,
+    )
+    assert cohort.patients.loc["X", "label"] is None and np.isnan(cohort.patients.loc["X", "time"])
+    assert cohort.expression is not None
+    assert {"P05", "X"} <= set(cohort.expression.patients)
+    assert {kind: tuple(cohort.counts[kind]) for kind in ("expression", "clinical")} == {
+        "expression": (13, 13, 0),
+        "clinical": (12, 12, 0),
+    }
+    assert (cohort.facts["patients"], cohort.facts["patients_without_slide"]) == (13, 2)
+    for fold in cohort.folds:
+        assert set(fold.train) | set(fold.test) == set(cohort.patients.index)
+        assert not set(fold.train) & set(fold.test)
+    cohort.save(tmp_path / "kept")
+    loaded = Cohort.load(tmp_path / "kept")
+    pd.testing.assert_frame_equal(loaded.without_slide, cohort.without_slide)
+    pd.testing.assert_frame_equal(loaded.patients, cohort.patients)
+    build_cohort(made.config()).save(tmp_path / "kept")
+    assert Cohort.load(tmp_path / "kept").without_slide.empty
+    assert not (tmp_path / "kept" / "without_slide.parquet").exists()

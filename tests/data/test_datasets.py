@@ -111,3 +111,15 @@ def test_a_patient_without_a_profile_and_a_single_pair_are_refused(store):
         PairedSlides(store, {**OWNERS, "S6": "P9"}, PROFILES, tiles=4, seed=0)
     with pytest.raises(DataError, match="two pairs at least"):
         PairedSlides(store, {"S0": "P0"}, PROFILES, tiles=4, seed=0)
+
+
+def test_patients_without_a_slide_follow_with_their_profile_and_no_tile(store):
+    owners = {slide: patient for slide, patient in OWNERS.items() if patient != "P1"}
+    pairs = PairedSlides(store, owners, PROFILES, tiles=4, seed=0, without_slide=("P1",))
+    assert len(pairs) == len(owners) + 1
+    batch = pairs[BatchKey(0, (len(owners), 0))]
+    assert (batch.slides, batch.patients) == (("", "S0"), ("P1", "P0"))
+    assert batch.tiles_BTD[0].isnan().all() and batch.tiles_BTD[1].isfinite().all()
+    np.testing.assert_array_equal(batch.expression_BG[0], PROFILES.values[2])
+    alone = pairs[BatchKey(0, (len(owners),))]
+    assert alone.tiles_BTD.shape == (1, 4, 4)

@@ -23,7 +23,7 @@ FRAME = pd.DataFrame(VALUES, index=["P1", "P2"], columns=["TP53", "ERBB2", "?|10
 
 
 def config(path: Path, orientation: str = "patients_in_rows", **changes: str) -> ExpressionConfig:
-    return ExpressionConfig(path=path, orientation=orientation, units="log2", **changes)
+    return ExpressionConfig(path=path, orientation=orientation, units="other, log2", **changes)
 
 
 def write(frame: pd.DataFrame, path: Path) -> Path:
@@ -42,7 +42,7 @@ def assert_is_frame(table: ExpressionTable) -> None:
     assert table.patients == ("P1", "P2")
     assert table.genes == ("TP53", "ERBB2", "?|100130426")
     np.testing.assert_array_equal(table.values, VALUES)
-    assert (table.values.dtype, table.units) == (np.float32, "log2")
+    assert (table.values.dtype, table.units) == (np.float32, "other, log2")
 
 
 @pytest.mark.parametrize("ending", ["csv", "csv.gz", "tsv", "tsv.gz", "txt", "parquet", "h5ad"])
@@ -209,7 +209,7 @@ def test_names_that_are_no_barcodes_are_all_listed(tmp_path):
 
 
 def test_the_table_survives_a_round_trip_and_is_ours_to_read_again(tmp_path):
-    table = ExpressionTable(("P1", "P2"), tuple(FRAME.columns), VALUES, "log2", "somewhere.csv")
+    table = ExpressionTable(("P1", "P2"), tuple(FRAME.columns), VALUES, "other, log2", "somewhere.csv")
     table.save(tmp_path / "expression.h5ad")
     again = ExpressionTable.load(tmp_path / "expression.h5ad")
     assert_is_frame(again)
@@ -221,7 +221,7 @@ def test_the_table_survives_a_round_trip_and_is_ours_to_read_again(tmp_path):
 
 def test_our_table_refuses_to_be_called_by_other_units(tmp_path):
     ExpressionTable(("P1",), ("A",), np.ones((1, 1), np.float32), "z-score", "x.csv").save(tmp_path / "e.h5ad")
-    with pytest.raises(DataError, match=r"is in 'z-score', the configuration says 'log2'"):
+    with pytest.raises(DataError, match=r"is in 'z-score', the configuration says 'other, log2'"):
         read_expression(config(tmp_path / "e.h5ad"))
 
 
@@ -238,7 +238,7 @@ def test_a_foreign_or_damaged_h5ad_is_not_loaded_as_ours(tmp_path):
 
 
 def test_a_patient_who_is_not_there_is_named():
-    table = ExpressionTable(("P1",), ("A",), np.ones((1, 1), np.float32), "log2", "x.csv")
+    table = ExpressionTable(("P1",), ("A",), np.ones((1, 1), np.float32), "other, log2", "x.csv")
     with pytest.raises(DataError, match=r"1 patients have no expression in x\.csv \(P9\)"):
         table.rows(["P1", "P9"])
 

@@ -61,7 +61,7 @@ def test_only_the_columns_of_the_cohort_are_read_and_the_others_are_listed(endin
         frame.to_csv(path, sep="\t")
         if ending == "tsv":  # a cell that nobody asks for need not be a number
             path.write_text(path.read_text().replace("10.0", "n.d."))
-    settings = config(path, identifiers="tcga")
+    settings = config(path, identifiers="tcga", units="FPKM")
     patients = {"TCGA-AA-0001", "TCGA-AA-0003", "TCGA-ZZ-0000"}
     part = read_expression(settings, patients=patients)
     assert part.table.patients == ("TCGA-AA-0001", "TCGA-AA-0003")
@@ -85,10 +85,23 @@ def test_a_table_of_strangers_is_refused_with_names_of_both(tmp_path):
 def test_a_table_read_sideways_shows_what_its_rows_are_called(tmp_path):
     (tmp_path / "m.tsv").write_text("gene\tTCGA-AA-0001-01\nTP53\t1\n")
     settings = config(tmp_path / "m.tsv", orientation="patients_in_rows", identifiers="tcga")
-    with pytest.raises(
-        DataError, match=r"no row of .* is a patient's expression; check .* \(the rows are called TP53\)"
-    ):
+    with pytest.raises(DataError, match=r"it has TP53, the cohort TCGA-AA-0001; .* or `orientation` where these are"):
         read_expression(settings, patients=["TCGA-AA-0001"])
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
+def test_only_the_rows_of_the_cohort_are_kept_of_a_table_with_patients_in_rows(ending, tmp_path, monkeypatch):
+    monkeypatch.setattr("mirror.data.tables._BLOCK_BYTES", 512)
+    frame = pd.DataFrame(np.arange(600.0).reshape(200, 3), columns=list("ABC"))
+    frame.insert(0, "case", [f"P{number}" for number in range(200)])
+    path = tmp_path / f"m.{ending}"
+    frame.to_parquet(path) if ending == "parquet" else frame.to_csv(path, index=False)
+    settings = config(path, orientation="patients_in_rows", units="FPKM")
+    read = read_expression(settings, patients={"P199", "P7", "P100", "P500"})
+    assert read.table.patients == ("P7", "P100", "P199")
+    np.testing.assert_array_equal(read.table.values, frame.iloc[[7, 100, 199], 1:])
+    assert (len(read.excluded), read.rows_given) == (197, 200)
+    assert {entry.reason for entry in read.excluded} == {"not a patient of the cohort"}
 
 
 def test_a_table_longer_than_a_block_is_put_together_in_order(tmp_path, monkeypatch):
@@ -211,6 +224,9 @@ ENSG00000141510.18\tTP53\tprotein_coding\t7\t1.25
 """
 
 
+STAR_LAYOUT = {"layout": "gdc_star", "orientation": None}
+
+
 def star_folder(folder: Path) -> Path:
     """Two files as gdc-client leaves them, and their sample sheet."""
     for number, name in enumerate(("aaa", "bbb")):
@@ -245,7 +261,9 @@ def test_a_folder_of_star_counts_is_read_with_its_sample_sheet(tmp_path):
     assert table.patients == ("TCGA-AA-0001", "TCGA-AA-0002")
     assert table.genes == ("ENSG00000000003", "ENSG00000141510")
     np.testing.assert_array_equal(table.values, np.array([[0.5, 1.25], [1.5, 1.25]], dtype=np.float32))
-    bare = read_expression(star_config(tmp_path, samples=None, identifiers="patient", value="unstranded"))
+    bare = read_expression(
+        star_config(tmp_path, samples=None, identifiers="patient", value="unstranded", units="counts")
+    )
     assert bare.table.patients == ("aaa", "bbb")
     np.testing.assert_array_equal(bare.table.values, [[0, 7], [1, 7]])
 
@@ -341,9 +359,11 @@ def test_transcripts_add_up_to_genes_on_the_linear_scale(tmp_path):
     assert read.genes_given == len(read.table.genes) + len(read.excluded)
 
 
-def test_columns_are_not_summed_in_units_that_nobody_knows(tmp_path):
-    settings = transcripts(tmp_path).model_copy(update={"units": "arbitrary"})
-    with pytest.raises(ConfigError, match="`duplicates: sum` needs units of a known form, not 'arbitrary'"):
+def test_columns_are_not_summed_that_are_no_amounts(tmp_path):
+    settings = transcripts(tmp_path).model_copy(update={"units": "other, arbitrary"})
+    with pytest.raises(
+        ConfigError, match="`duplicates: sum` needs amounts or their logarithms, not 'other, arbitrary'"
+    ):
         read_expression(settings)
 
 
@@ -352,6 +372,34 @@ def test_a_map_of_other_identifiers_is_refused_with_examples(tmp_path):
     (tmp_path / "map.tsv").write_text("Level3\tSymbol\n7157\tTP53\n")
     with pytest.raises(DataError, match=r"t\.tsv has no gene that .*map\.tsv knows: its identifiers are ENST"):
         read_expression(settings)
+
+
+def test_rows_that_count_reads_of_no_gene_leave_before_anything_is_summed(tmp_path):
+    tallies = ("__no_feature", "N_unmapped", "N_noFeature", "Unassigned_Ambiguity")
+    lines = ["gene\tP1\tP2", "A\t1\t3", "B\t3\t1", *(f"{name}\t900\t-1" for name in tallies)]
+    (tmp_path / "m.tsv").write_text("\n".join(lines) + "\n")
+    read = read_expression(config(tmp_path / "m.tsv", units="counts", convert_to="CPM"))
+    assert read.table.genes == ("A", "B")
+    np.testing.assert_allclose(read.table.values, [[250_000, 750_000], [750_000, 250_000]])
+    assert [(entry.item, entry.reason) for entry in read.excluded] == [
+        (name, "counts reads of no gene") for name in tallies
+    ]
+    assert read.genes_given == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("g\tP1\tP2\n", "has no gene: it has only a header"),
+        ("g\tP1\n?\t1\n\t2\n", r"has no gene: its identifiers are \?, ; check `orientation` and `id`"),
+        ("P1\tP2\nA\t1\t2\n", "R writes it without a name for the first column: give it one"),
+        ("g\tband\tP1\nA\t17p\t2\n", r"(?s)list a column of text in `ignore_columns`:.*row 1, column 'band': '17p'"),
+    ],
+)
+def test_what_is_no_table_of_genes_is_refused_with_the_remedy(text, says, tmp_path):
+    (tmp_path / "m.tsv").write_text(text)
+    with pytest.raises(DataError, match=says):
+        read_expression(config(tmp_path / "m.tsv"))
 
 
 def test_nameless_rows_leave_when_asked_and_are_listed(tmp_path):
@@ -392,6 +440,11 @@ def test_negative_counts_stop_the_reading(tmp_path):
         ({"layout": "cbioportal"}, "for it alone"),
         ({"layout": "gdc_star", "orientation": None}, "`value`, such as tpm_unstranded"),
         ({"samples": {"path": "x"}}, "`samples` belongs"),
+        ({**STAR_LAYOUT, "value": "tpm_unstranded", "units": "counts"}, "`value: tpm_unstranded` is in TPM, not in"),
+        ({**STAR_LAYOUT, "value": "unstranded", "units": "log2(counts + 1)"}, "`value: unstranded` is in counts, not"),
+        ({**STAR_LAYOUT, "value": "tpm_unstrand", "units": "TPM"}, "no column of GDC STAR.*mean 'tpm_unstranded'"),
+        ({"units": "log2(TMP + 1)"}, r"did you mean 'log2\(TPM \+ 1\)'"),
+        ({"convert_to": "log2 TPM"}, r"did you mean 'log2\(TPM \+ 1\)'"),
     ],
 )
 def test_a_layout_with_half_of_its_settings_is_refused(changes, says):

@@ -126,7 +126,7 @@ def test_the_account_says_what_it_means_and_names_a_group_a_value():
 @pytest.mark.parametrize(("cohort", "found"), [("rcc", 294), ("brca", 0), ("coadread", 0), ("blca", 0)])
 def test_of_the_real_cohorts_the_one_standardised_study_by_study_is_told_apart_by_artefact(cohort, found, shared):
     folder = shared / "cohorts" / cohort
-    settings = ExpressionConfig(path=folder / "expression.csv.gz", orientation="patients_in_rows", units="as given")
+    settings = ExpressionConfig(path=folder / "expression.csv.gz", orientation="patients_in_rows", units="other")
     columns = ("oncotree_code", "site", "is_female")
     clinical = read_text_table(folder / "clinical.csv", ["case_id", *columns]).set_index("case_id")
     values = read_expression(settings).table

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import zarr
 
 import feature_layouts as layouts
 from feature_layouts import COORDS, FEATURES, GRID
@@ -80,11 +81,11 @@ CASES = [
     Case(layouts.atlaspatch, "AtlasPatch", "uni_v2", "level0_px", 1024, 512),
     Case(layouts.slide2vec, "slide2vec", "virchow2", "level0_px", 1024, 224, 0.5),
     Case(lambda folder: layouts.slide2vec(folder, "npz"), "slide2vec", "virchow2", "level0_px", 1024, 224, 0.5),
-    Case(layouts.slideflow, "slideflow", "RetCCLFeatures", "unknown", None, 256, 0.5),
     Case(layouts.tiatoolbox, "tiatoolbox", None, "unknown"),
+    Case(lambda folder: layouts.tiatoolbox(folder, "features"), "tiatoolbox", None, "unknown"),
     Case(layouts.eva, "eva", None, None),
     Case(layouts.tangle, "TANGLE", "uni", None),
-    Case(layouts.wsi_toolbox, "WSI-toolbox", "gigapath", "unknown"),
+    Case(layouts.wsi_toolbox, "WSI-toolbox", "gigapath", "unknown", 512, 256, 0.5),
     Case(layouts.kronos, "Kronos", None, "unknown"),
     Case(lambda folder: layouts.bare(folder, "pt"), "bare .pt", None, None),
     Case(lambda folder: layouts.bare(folder, "npy"), "bare .npy", None, None),
@@ -171,6 +172,95 @@ def test_positions_are_what_wsidata_itself_reads(tmp_path):
     path = layouts.lazyslide(tmp_path)
     bounds = geopandas.read_parquet(path / "shapes" / "tiles" / "shapes.parquet").bounds
     np.testing.assert_array_equal(imported(path).coords, bounds[["minx", "miny"]])
+
+
+@pytest.mark.parametrize("index", ["npz", "npy"])
+def test_centres_of_slideflow_become_corners_by_the_resolution_of_the_slide(index, tmp_path):
+    path = layouts.slideflow(tmp_path, index)
+    assert isinstance(recognise(tmp_path / f"S1.index.{index}", Asked()), NoBag)
+    ours = imported(path, slide_mpp=0.125)
+    np.testing.assert_array_equal(ours.features, FEATURES)
+    np.testing.assert_array_equal(ours.coords, COORDS)  # tiles of 128 um are 1,024 px wide
+    facts = ours.facts
+    assert (ours.layout, facts.encoder, facts.tile_px, facts.mpp) == ("slideflow", "RetCCLFeatures", 256, 0.5)
+    assert (facts.tile_level0_px, facts.slide_mpp) == (1024, 0.125)
+
+
+def test_centres_are_never_taken_for_corners(tmp_path):
+    ours = imported(layouts.slideflow(tmp_path), asked=Asked(coords_unit="level0_px"))
+    assert (ours.coords, ours.converted.coords_unit) == (None, "unknown")
+    np.testing.assert_array_equal(ours.as_given, COORDS + 512)
+    assert "centres" in " ".join(ours.converted.notes)
+
+
+def test_features_that_were_still_being_written_are_no_features(tmp_path):
+    path = layouts.wsi_toolbox(tmp_path)
+    with h5py.File(path, "a") as file:
+        file["gigapath/features"].attrs["writing"] = True
+    assert "still being written" in str(recognise(path, Asked()))
+    path = layouts.atlaspatch(tmp_path, encoders=("uni_v2", "__tmp_conch"))
+    assert imported(path).facts.encoder == "uni_v2"
+
+
+def test_what_slide2vec_makes_of_regions_and_slides_is_not_taken_for_tiles(tmp_path):
+    layouts.slide2vec(tmp_path)
+    for place, shape in (
+        ("slide_latents", (4, 8)),
+        ("hierarchical_embeddings", (1, 30, 8)),
+        ("slide_embeddings", (8,)),
+    ):
+        (tmp_path / place).mkdir()
+        torch.save(torch.ones(shape), tmp_path / place / "S1.pt")
+        if place != "slide_latents":
+            meta = {"artifact_type": place, "encoder_name": "virchow2"}
+            (tmp_path / place / "S1.meta.json").write_text(json.dumps(meta))
+        found = recognise(tmp_path / place / "S1.pt", Asked())
+        assert isinstance(found, NoBag)
+        assert found.reason == f"{place}, not tiles"
+    assert isinstance(recognise(tmp_path / "tile_embeddings" / "S1.pt", Asked()), FoundBag)
+
+
+def test_a_file_with_the_marks_of_several_tools_is_the_first_in_the_order_of_the_questions(tmp_path):
+    path = tmp_path / "S1.h5"
+    with h5py.File(path, "w") as file:
+        file["model/features"] = FEATURES
+        for name in ("patch_embeddings", "coords", "imgs"):
+            file[name] = COORDS if name == "coords" else FEATURES
+    with h5py.File(path, "a") as file:
+        del file["patch_embeddings"]
+    assert recognise(path, Asked()).layout == "WSI-toolbox"
+    for name, key in (("Kronos", "patch_embeddings"), ("AtlasPatch", "features/uni"), ("STAMP", "feats")):
+        with h5py.File(path, "a") as file:
+            file[key] = FEATURES
+        assert recognise(path, Asked()).layout == name
+    with h5py.File(path, "a") as file:
+        del file["feats"], file["features"]
+        file["features"] = FEATURES
+    assert recognise(path, Asked()).layout == "CLAM"
+
+
+def test_a_zarr_folder_with_shapes_is_lazyslides_whatever_else_is_in_it(tmp_path):
+    path = layouts.lazyslide(tmp_path)
+    zarr.open_group(path, mode="a").create_array("features", data=FEATURES)
+    zarr.open_group(path, mode="a").create_array("coordinates", data=np.hstack([COORDS, COORDS]))
+    assert recognise(path, Asked()).layout == "LazySlide"
+
+
+def test_an_encoder_may_be_called_extractor_and_units_may_be_bytes(tmp_path):
+    path = layouts.clam(tmp_path, patches=False)
+    with h5py.File(path, "a") as file:
+        file.attrs["extractor"] = "ctranspath"
+        file.attrs["unit"] = np.bytes_(b"um")
+    ours = imported(path)
+    assert (ours.facts.encoder, ours.converted.coords_unit) == ("ctranspath", "um")
+
+
+def test_the_smallest_step_is_one_of_tiles_in_a_row_and_not_of_grids_beside_each_other(tmp_path):
+    path = layouts.uni2h(tmp_path)
+    with h5py.File(path, "a") as file:
+        file["coords"][0, 15:] = COORDS[15:] + 7  # the other piece of tissue has a grid of its own
+    ours = imported(path, asked=Asked(coords_unit="level0_px"))
+    assert ours.facts.tile_level0_px == 1024
 
 
 def test_deepzoom_addresses_become_pixels_by_the_metadata_beside_them(tmp_path):

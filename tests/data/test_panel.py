@@ -15,7 +15,9 @@ GENES = ("A", "B", "C")
 PATIENTS = tuple(f"P{number}" for number in range(8))
 
 
-def table(values: np.ndarray | None = None, genes: tuple[str, ...] = GENES, units: str = "log2") -> ExpressionTable:
+def table(
+    values: np.ndarray | None = None, genes: tuple[str, ...] = GENES, units: str = "other, log2"
+) -> ExpressionTable:
     if values is None:
         values = np.random.default_rng(0).normal(loc=4, size=(8, len(genes)))
     return ExpressionTable(PATIENTS, genes, values.astype(np.float32), units, "table.csv")
@@ -92,7 +94,7 @@ def test_a_panel_of_one_patient_is_refused():
 def test_genes_are_matched_by_name_whatever_their_order_and_missing_ones_are_reported():
     source = table()
     panel = fit_panel(source, PATIENTS, transform="standardise")
-    other = ExpressionTable(PATIENTS, ("C", "Z", "A"), source.values[:, [2, 1, 0]], "log2", "other.csv")
+    other = ExpressionTable(PATIENTS, ("C", "Z", "A"), source.values[:, [2, 1, 0]], "other, log2", "other.csv")
     applied, whole = apply(panel, other, ["P5", "P1"]), apply(panel, source, ["P5", "P1"])
     np.testing.assert_array_equal(applied.values[:, [0, 2]], whole.values[:, [0, 2]])
     assert (applied.values[:, 1] == 0).all()
@@ -103,8 +105,15 @@ def test_genes_are_matched_by_name_whatever_their_order_and_missing_ones_are_rep
 
 def test_other_units_are_refused_naming_both():
     panel = fit_panel(table(), PATIENTS, transform="none")
-    with pytest.raises(DataError, match=r"table\.csv is in 'counts', the panel was fitted on 'log2'; convert"):
+    with pytest.raises(DataError, match=r"table\.csv is in 'counts', the panel was fitted on 'other, log2'; convert"):
         apply(panel, table(units="counts"), PATIENTS)
+
+
+def test_units_are_compared_by_what_they_mean():
+    panel = fit_panel(table(units="log2(TPM + 0.001)"), PATIENTS, transform="none")
+    apply(panel, table(units="log2(TPM+0.001), Toil"), PATIENTS)
+    with pytest.raises(DataError, match=r"is in 'log2\(TPM \+ 1\)', the panel was fitted on"):
+        apply(panel, table(units="log2(TPM + 1)"), PATIENTS)
 
 
 def test_a_table_that_shares_no_gene_is_refused_with_examples_of_both():
@@ -118,7 +127,12 @@ def test_the_panel_survives_a_round_trip_to_the_last_bit(transform, tmp_path):
     panel = fit_panel(with_missing(), PATIENTS[:5], transform=transform)
     panel.save(tmp_path / "panel.json")
     again = GenePanel.load(tmp_path / "panel.json")
-    assert (again.genes, again.units, again.transform, again.fitted_on) == (GENES, "log2", transform, PATIENTS[:5])
+    assert (again.genes, again.units, again.transform, again.fitted_on) == (
+        GENES,
+        "other, log2",
+        transform,
+        PATIENTS[:5],
+    )
     np.testing.assert_array_equal(again.mean, panel.mean)
     np.testing.assert_array_equal(again.scale, panel.scale)
 

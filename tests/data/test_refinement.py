@@ -309,7 +309,9 @@ def test_a_class_with_fewer_members_than_folds_is_named():
 
 def test_a_cohort_without_the_endpoint_is_told_what_else_to_choose_by():
     table, endpoints = cohort()
-    with pytest.raises(DataError, match=r"no patient to choose genes on has a label; .*`variance`"):
+    with pytest.raises(
+        DataError, match=r"no patient to choose genes on has a label; .*to `survival`, or to `variance`"
+    ):
         refine(table, endpoints.assign(label=None))
 
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirror.data.conversion import convert
 from mirror.data.unit_checks import check_units
-from mirror.data.units import Units, convert, parse_units
 from mirror.errors import ConfigError, DataError
+from mirror.units import QUANTITIES, Units, parse_units, same_units
 
 LINEAR = np.random.default_rng(0).gamma(0.5, 80, size=(4, 1200)).astype(np.float32)
 
@@ -23,15 +24,73 @@ LINEAR = np.random.default_rng(0).gamma(0.5, 80, size=(4, 1200)).astype(np.float
         ("log2(FPKM-UQ + 1)", Units("FPKM-UQ", 2.0, 1.0)),
         ("counts", Units("counts")),
         ("RSEM", Units("RSEM")),
+        ("log2(norm_count+1)", Units("norm_count", 2.0, 1.0)),
+        ("ln(RPKM + 1e-3)", Units("RPKM", float(np.e), 0.001)),
+        ("LOG2( tpm + .5 )", Units("TPM", 2.0, 0.5)),
         ("z-score of one study", Units("z-score")),
         ("Z scores", Units("z-score")),
-        ("log2", None),
-        ("arbitrary", None),
-        ("TPM + 1", None),
+        ("other", Units("other")),
+        ("Other, batch-corrected log2(TPM + 1)", Units("other")),
     ],
 )
 def test_units_are_known_by_their_name(text, expected):
     assert parse_units(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("log2(TMP + 1)", "log2(TPM + 1)"),
+        ("log2(TPM+0.001", "log2(TPM + 0.001)"),
+        ("log2 TPM", "log2(TPM + 1)"),
+        ("log(FPKM + 1)", "log2(FPKM + 1)"),
+        ("log1p(counts)", None),
+        ("cuonts", "counts"),
+        ("TPMs", "TPM"),
+        ("fpkm_uq", "FPKM-UQ"),
+        ("TPM + 1", "TPM"),
+        ("zscore_x", "z-score"),
+        ("log2(TPM + 1.5.2)", None),
+        ("log2", None),
+        ("arbitrary", None),
+        ("", None),
+    ],
+)
+def test_a_slip_of_the_pen_is_refused_with_what_was_meant_and_the_way_to_say_something_else(text, meant):
+    with pytest.raises(ConfigError) as raised:
+        parse_units(text)
+    said = str(raised.value)
+    assert f"write `other, {text}`" in said
+    if meant is not None:
+        assert f"did you mean '{meant}'?" in said
+
+
+@given(
+    quantity=st.sampled_from(QUANTITIES),
+    base=st.sampled_from([None, 2.0, 10.0, float(np.e)]),
+    offset=st.sampled_from([0.0, 1.0, 0.5, 0.001, 1e-6]),
+)
+def test_units_say_themselves_in_the_form_in_which_they_are_known(quantity, base, offset):
+    units = Units(quantity, base, offset if base else 0.0)
+    assert parse_units(str(units)) == units
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("log2(TPM+0.001)", "log2(TPM + 0.001)", True),
+        ("log2(TPM + 1), Toil", "LOG2(tpm + 1.0)", True),
+        ("log2(TPM + 1)", "log2(TPM + 0.001)", False),
+        ("log2(TPM + 1)", "ln(TPM + 1)", False),
+        ("z-score of one study", "Z-score  of one study", True),
+        ("z-score of one study", "z-score of another", False),
+        ("other, A", "other, B", False),
+        ("words of long ago", "words of long ago", True),
+        ("words of long ago", "TPM", False),
+    ],
+)
+def test_units_are_the_same_by_what_they_mean(first, second, same):
+    assert same_units(first, second) is same_units(second, first) is same
 
 
 @given(st.floats(0.001, 10), st.sampled_from(["log2", "log10", "ln"]))
@@ -54,7 +113,7 @@ def test_fpkm_becomes_tpm_by_the_sum_of_each_sample():
         ("z-score of one study", "log2(TPM + 1)", ConfigError, "undone only with the means and deviations"),
         ("TPM", "z-score", ConfigError, "undone only"),
         ("counts", "TPM", ConfigError, "gene lengths"),
-        ("arbitrary", "TPM", ConfigError, "'arbitrary' is no known form"),
+        ("other, arbitrary", "TPM", ConfigError, "'other, arbitrary' is in words of your own"),
         ("TPM", "log2(TPM)", ConfigError, "without offset"),
     ],
 )
@@ -110,15 +169,10 @@ def test_z_scores_of_anything_are_z_scores_and_are_not_undone(text):
         convert(np.zeros((2, 3), np.float32), text, "TPM", source="table.csv")
 
 
-@pytest.mark.parametrize("text", ["counts per million", "fpkm_uq", "TPM or FPKM", "log2 TPM"])
-def test_words_around_a_quantity_are_no_known_form(text):
-    assert parse_units(text) is None
-
-
 def test_the_most_that_a_logarithm_can_be_follows_its_base():
     values = np.full((2, 3), 2.0, np.float32)
     values[1, 2] = 30.0
-    check_units(values, "log2(TPM + 1)", rows=["a", "b"], genes=["x", "y", "z"], source="table.csv")
+    check_units(values, "log2(FPKM + 1)", rows=["a", "b"], genes=["x", "y", "z"], source="table.csv")
     with pytest.raises(DataError, match="'b', gene 'z'"):
         check_units(values, "log10(TPM + 1)", rows=["a", "b"], genes=["x", "y", "z"], source="table.csv")
 
@@ -137,7 +191,7 @@ def test_what_no_measurement_gives_is_refused_in_a_table_of_any_size(units, valu
     with pytest.raises(DataError, match=rf"(?s)has 1 .*({below}).*in 1 of 2 samples.*sample 'S1', gene 'G1': {value}"):
         check(values, units)
     check(values, "z-score")
-    check(values, f"batch-corrected {units}")
+    check(values, f"other, batch-corrected {units}")
 
 
 def test_a_table_that_fits_in_no_sample_is_refused_with_what_it_looks_like():

@@ -12,16 +12,20 @@ import pandas as pd
 import pytest
 from lifelines import KaplanMeierFitter
 
-from mirror.evaluation.pictures import (
+from mirror.evaluation.report.by_site import SiteScore
+from mirror.evaluation.report.curves import Roc, recall_picture, roc_picture, shot_picture, site_picture
+from mirror.evaluation.report.embedding_map import MOST, Colouring, colouring, draw_map
+from mirror.evaluation.report.pictures import (
     Dots,
     Survivors,
     curve_picture,
     difference_picture,
-    map_picture,
     score_picture,
     signed,
     survival_picture,
 )
+from mirror.evaluation.report.roc import ACROSS, RocCurve
+from mirror.evaluation.report.shots import ShotCurve
 
 XLINK = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
 ROWS = [Dots("Both", (0.8, 0.9), True), Dots("Mean tile", (0.7, 0.8), False)]
@@ -48,6 +52,16 @@ def points(count: int = 30) -> pd.DataFrame:
     )
 
 
+ROC = RocCurve(ACROSS**0.3, ACROSS**0.5, ACROSS**0.2, 0.77, 40, 12)
+SHOTS = ShotCurve("fused", True, (1, 2, 10), (0.6, 0.7, 0.8), (None, (0.6, 0.8), (0.7, 0.9)), 0.9)
+SITE = SiteScore("A1", 40, "9 ILC", 0.7, 0.5, 0.9)
+
+
+def by_label() -> Colouring:
+    labels = points().drop_duplicates("patient").set_index("patient")["label"]
+    return colouring("label", "Label", labels, missing="none")
+
+
 @cache
 def pictures() -> dict[str, str]:
     return {
@@ -55,7 +69,11 @@ def pictures() -> dict[str, str]:
         "differences": difference_picture(ROWS[:1], description="differences"),
         "curves": curve_picture([[(1, 2.0), (2, 0.001)], [(1, 3.0), (2, 0.002)]], description="curves"),
         "survival": survival_picture(groups(), until=80.0, description="survival"),
-        "map": map_picture(points(), colours={"A & <b>": "#0072B2", "$B_1$": "#D55E00"}, description='a "map" of <b>'),
+        "map": str(draw_map(points(), [by_label()], description='a "map" of <b>').svg),
+        "roc": roc_picture([Roc("Both", True, ROC), Roc("Mean & <b>", False, ROC)], description="roc"),
+        "shots": shot_picture([SHOTS, SHOTS._replace(representation="raw_slide", learned=False)], description="shots"),
+        "sites": site_picture([SITE, SITE._replace(site="<b>")], overall=0.8, metric="AUROC", description="sites"),
+        "recall": recall_picture([("one way", [1, 1, 3, 7]), ("the other", [1, 2, 2, 9])], description="recall"),
     }
 
 
@@ -121,13 +139,6 @@ def test_numbers_at_risk_are_those_still_followed():
         assert shown[row + 1 : row + 5] == [str(count) for count in wanted]
 
 
-def test_a_crowded_map_becomes_one_small_picture():
-    crowd = points(6000)
-    svg = map_picture(crowd, colours={"A & <b>": "#0072B2", "$B_1$": "#D55E00"}, description="crowd")
-    assert "data:image/png;base64," in svg
-    assert len(svg) < 1_000_000
-
-
 def test_a_single_epoch_is_a_dot_not_nothing():
     assert "<use" in curve_picture([[(1, 2.0)]], description="one")
 
@@ -135,3 +146,33 @@ def test_a_single_epoch_is_a_dot_not_nothing():
 @pytest.mark.parametrize(("value", "text"), [(0.1234, "+0.123"), (-0.02, "\N{MINUS SIGN}0.020"), (-0.0001, "0.000")])
 def test_signs_are_written_out_unless_nothing_is_left(value: float, text: str):
     assert signed(value) == text
+
+
+def test_every_point_of_a_map_has_the_colour_of_its_class_under_every_choice():
+    names = points()["patient"].unique()
+    folds = pd.Series([f"fold {number % 2}" for number in range(len(names))], index=names)
+    drawn = draw_map(points(), [by_label(), colouring("fold", "Fold", folds, missing="none")], description="map")
+    marks = [one for one in parse(drawn.svg).iter() if "p " in f"{one.get('class')} " and one.get("fill")]
+    assert len(marks) == len(points())
+    for key, legend in ((one.key, one.legend) for one in drawn.colourings):
+        for place, colour in enumerate(legend.values()):
+            assert f"#map:has(#by-{key}:checked) .{key}{place} {{ fill: {colour}; }}" in drawn.style
+    # Test patients come last, on top of the others, and say who they are.
+    told = [one for one in marks if one.find("title") is not None]
+    assert len(told) == (points()["role"] == "test").sum() and marks[-1] is told[-1]
+
+
+def test_of_a_crowded_map_whole_patients_are_left_out():
+    crowd = points(2 * MOST + 100)
+    drawn = draw_map(crowd, [], description="crowd")
+    marks = [one for one in parse(drawn.svg).iter() if one.tag in ("circle", "rect")]
+    assert len(marks) <= MOST and drawn.left_out > 0
+    assert sum(one.tag == "circle" for one in marks) == sum(one.tag == "rect" for one in marks)
+
+
+def test_the_rarest_classes_share_the_grey_with_those_who_have_none():
+    values = pd.Series([*"aaabbbccddeeffghi", None], index=[f"P{number}" for number in range(18)])
+    found = colouring("label", "Label", values, missing="no label")
+    assert list(found.legend) == [*"abcdefg", "2 more or no label"]
+    assert len(set(found.legend.values())) == 8
+    assert list(found.classes[-3:]) == [7, 7, 7]

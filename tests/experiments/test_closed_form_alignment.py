@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from scripts import load_script
 
 from mirror.config import load_config
 from mirror.data.cohort import build_cohort
@@ -17,7 +15,6 @@ from mirror.evaluation.representations import PatientTable
 from mirror.seeding import rng_for
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "closed_form_alignment.py"
 TRAIN, K, PRIVATE = np.arange(110), 10, 0.3
 SIZES = SimulationSizes(
     patients=160, genes=60, tile_features=48, tiles=(10, 20), tile_noise=0.5, gene_noise=0.5, two_slides=0.05
@@ -27,12 +24,7 @@ SIZES = SimulationSizes(
 @pytest.fixture(scope="module")
 def experiment() -> ModuleType:
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[SCRIPT.stem] = module  # dataclasses look their own module up
-    spec.loader.exec_module(module)
-    return module
+    return load_script("closed_form_alignment")
 
 
 @pytest.fixture(scope="module")

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from scripts import load_script
 
 from mirror.config import Config, CuratedGenesConfig, EvaluationConfig, RefinementConfig, load_config
 from mirror.data.refinement import refine_panel
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.workflow.cohort import prepare_cohort
 
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "panel_scope.py"
-
 
 @pytest.fixture(scope="module")
 def experiment() -> ModuleType:
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[SCRIPT.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("panel_scope")
 
 
 @pytest.fixture(scope="module")

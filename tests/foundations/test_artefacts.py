@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.artefacts import fingerprint, hash_file, read_json, write_aside, write_json, write_text
+from mirror.artefacts import fingerprint, hash_file, read_json, remove_asides, write_aside, write_json, write_text
 from mirror.errors import ArtefactError, DataError, MirrorError, raise_together
 
 
@@ -75,3 +75,34 @@ def test_problems_are_raised_once_and_all_together() -> None:
     assert "row 19" in str(caught.value)
     assert "5 more" in str(caught.value)
     assert isinstance(caught.value, MirrorError)
+
+
+def test_two_writers_of_one_name_do_not_meet_even_when_their_processes_have_one_number(tmp_path):
+    # In containers on two machines that share a folder both may be process 1: here both are this one.
+    path = tmp_path / "lines.txt"
+    with write_aside(path) as first, write_aside(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"  # the last to end
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_what_was_left_of_the_very_file_is_removed(tmp_path):
+    asides: list = []
+    for name in ("a.h5", "a.b.h5", "a.jpg"):
+        with write_aside(tmp_path / name) as aside:
+            asides.append(aside)
+            aside.touch()
+    for aside in asides:
+        aside.touch()
+    remove_asides(tmp_path / "a.h5")
+    assert [aside.exists() for aside in asides] == [False, True, True]
+
+
+def test_a_folder_that_is_a_file_is_no_traceback(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        read_json(tmp_path / "file" / "a.json")
+    for name in ("file/a.txt", "x" * 300):
+        with pytest.raises(MirrorError, match="could not write"):
+            write_text(tmp_path / name, "")

@@ -53,19 +53,32 @@ def test_sharing_one_prototype_is_no_minimum_of_the_agreement() -> None:
     together = torch.zeros(6, 3)
     together[:, 0] = 10.0
     apart = 10.0 * torch.eye(3).repeat(2, 1)
-    pairs = torch.ones(6, dtype=torch.bool)
-    assert balanced_agreement(apart, apart, pairs) < balanced_agreement(together, together, pairs) - 1
+    everyone = {"has_slide_B": torch.ones(6, dtype=torch.bool), "has_expression_B": torch.ones(6, dtype=torch.bool)}
+    assert balanced_agreement(apart, apart, **everyone) < balanced_agreement(together, together, **everyone) - 1
 
 
-def test_the_scores_of_an_absent_expression_have_no_part() -> None:
-    slide, expression = torch.randn(2, 6, 3, generator=GENERATOR).unbind()
-    pairs = torch.tensor([True, True, False, True, False, True])
-    other = torch.where(pairs.unsqueeze(1), expression, expression + 100 * torch.randn(6, 3, generator=GENERATOR))
-    torch.testing.assert_close(balanced_agreement(slide, expression, pairs), balanced_agreement(slide, other, pairs))
+def test_the_scores_of_an_absent_modality_have_no_part_and_both_modalities_are_alike() -> None:
+    slide, expression, noise = torch.randn(3, 6, 3, generator=GENERATOR).unbind()
+    has_slide = torch.tensor([True, True, True, False, False, True])
+    has_expression = torch.tensor([True, True, False, True, True, True])
+    agreement = balanced_agreement(slide, expression, has_slide_B=has_slide, has_expression_B=has_expression)
+    others = (
+        torch.where(has.unsqueeze(1), scores, 100 * noise)
+        for scores, has in ((slide, has_slide), (expression, has_expression))
+    )
+    torch.testing.assert_close(
+        agreement, balanced_agreement(*others, has_slide_B=has_slide, has_expression_B=has_expression)
+    )
+    torch.testing.assert_close(
+        agreement, balanced_agreement(expression, slide, has_slide_B=has_expression, has_expression_B=has_slide)
+    )
 
 
-def test_without_any_pair_slides_agree_with_their_own_assignment() -> None:
-    slide = torch.randn(6, 3, generator=GENERATOR)
-    nobody = torch.zeros(6, dtype=torch.bool)
-    expected = -(balanced_assignment(slide) * slide.log_softmax(dim=1)).sum(dim=1).mean()
-    torch.testing.assert_close(balanced_agreement(slide, torch.zeros(6, 3), nobody), expected)
+def test_without_any_pair_a_modality_agrees_with_its_own_assignment() -> None:
+    scores = torch.randn(6, 3, generator=GENERATOR)
+    everyone, nobody = torch.ones(6, dtype=torch.bool), torch.zeros(6, dtype=torch.bool)
+    expected = -(balanced_assignment(scores) * scores.log_softmax(dim=1)).sum(dim=1).mean()
+    found = balanced_agreement(scores, torch.zeros(6, 3), has_slide_B=everyone, has_expression_B=nobody)
+    torch.testing.assert_close(found, expected)
+    found = balanced_agreement(torch.zeros(6, 3), scores, has_slide_B=nobody, has_expression_B=everyone)
+    torch.testing.assert_close(found, expected)

@@ -137,3 +137,43 @@ def test_without_a_private_weight_the_fused_view_is_the_shared_part_alone(privat
     fused = mine.fused(u, v)
     torch.testing.assert_close(fused[:, :4], mine.correlations * (u + v))
     assert bool((fused[:, 4:] == 0).all()) == (private == 0.0)
+
+
+def test_the_tail_stands_in_what_probes_get_and_nowhere_else() -> None:
+    tiles, genes = pairs()
+    long = model(replace(SIZES, tail=3))
+    with torch.no_grad():
+        long.tail_axes.normal_(generator=torch.Generator().manual_seed(7))
+    short = model()
+    u, v, w = long.embed_slide(tiles), long.embed_expression(genes), short.embed_expression(genes)
+    assert v.shape == (3, long.expression_width) == (3, 7)
+    torch.testing.assert_close(v[:, :4], w)
+    torch.testing.assert_close(v[:, 4:], genes @ long.tail_axes)
+    views, others = long.views(u, v), short.views(u, w)
+    for name in views.keys() - {"X_expression", "X_fused"}:
+        torch.testing.assert_close(views[name], others[name])
+    torch.testing.assert_close(long.fused(u, v)[:, -3:], 0.3 * v[:, 4:])
+    torch.testing.assert_close(long.alone(v), torch.cat([short.alone(w), 0.15 * v[:, 4:]], dim=1))
+    torch.testing.assert_close(long.fused(u, v)[:, :-3], short.fused(u, w))
+    gap = torch.full_like(u, NAN)
+    assert long.views(gap, v)["X_fused"].isnan().all()
+    assert long.views(gap, v)["X_expression"].isfinite().all()
+    assert long.views(u, torch.full_like(v, NAN))["X_fused"].isnan().all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_probes_get_the_share_of_the_correction_and_the_aligned_views_all_of_it(share: float) -> None:
+    tiles, genes = pairs()
+    part, whole, none = model(replace(SIZES, correction=share), trained=True), model(trained=True), model()
+    for other in (whole, none):
+        other.load_state_dict({**other.state_dict(), **dict(part.named_buffers())})
+    embedded = [(one.embed_slide(tiles), one.embed_expression(genes)) for one in (part, whole, none)]
+    assert embedded[0][0].shape == (3, part.slide_width) and embedded[0][1].shape == (3, part.expression_width)
+    for side, probed in enumerate(part.for_probes(*embedded[0])):
+        torch.testing.assert_close(probed, torch.lerp(embedded[2][side], embedded[1][side], share))
+    views, all_of_it = part.views(*embedded[0]), whole.views(*embedded[1])
+    for name in ("X_align_slide", "X_align_expression", "X_shared", "X_slide_private", "X_expression_private"):
+        torch.testing.assert_close(views[name], all_of_it[name])
+    if share == 0.0:
+        for name in ("X_slide", "X_expression", "X_fused"):
+            torch.testing.assert_close(views[name], none.views(*embedded[2])[name])

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from mirror.errors import MirrorError
 from mirror.slides.claims import Claims
 
 HOLDER = """
@@ -48,3 +51,9 @@ def test_a_claim_ends_with_its_block(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     claims.close()
+
+
+def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MirrorError, match=r"could not write .*choose another `output`"):
+        Claims(tmp_path / "file" / ".claims")

@@ -81,6 +81,8 @@ def test_a_file_that_could_execute_code_is_not_loaded(tmp_path: Path) -> None:
         ("uni", "ask for access at https://huggingface.co/MahmoodLab/UNI; log in with `hf auth login`.*weights: FILE"),
         ("gigapath", "ask for access at .*prov-gigapath"),
         ("phicon", "did you mean 'phikon'"),
+        ("UNI", "did you mean 'uni'"),
+        ("H-Optimus-1", "did you mean 'h-optimus-1'"),
         ("prism", "whole slides, not tiles"),
     ],
 )

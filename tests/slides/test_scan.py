@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from small_scans import SIDE
 
-from conftest import SIDE
 from mirror.errors import DataError
 from mirror.ids import SlideId
 from mirror.seeding import rng_for

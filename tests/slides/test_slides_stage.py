@@ -14,12 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_scans import SIDE, write_flawed
+from typer.testing import CliRunner
 
-from conftest import write_flawed
+from mirror.cli.app import app
 from mirror.data.feature_file import read_facts
 from mirror.data.feature_store import Bag
 from mirror.errors import ConfigError, DataError
-from mirror.simulate.scans import write_scan
+from mirror.seeding import rng_for
+from mirror.simulate.scans import MPP, STROMA, draw_scan, write_scan
 from mirror.slides.settings import ExtractionConfig
 from mirror.slides.shards import Shard
 from mirror.workflow.slides import SlidesReport, extract_slides
@@ -123,6 +126,95 @@ def test_a_slide_without_resolution_stops_before_any_work_or_is_left_out(
     assert (names(report.done), names(report.failed)) == (["a"], ["x"])
 
 
+def test_who_gave_a_folder_gets_a_manifest_to_add_the_missing_resolutions_to(
+    config: ExtractionConfig, scans: Path, tmp_path: Path
+) -> None:
+    mixed = tmp_path / "mixed"
+    (mixed / "deeper").mkdir(parents=True)
+    (mixed / "a.tif").symlink_to(scans / "a.tif")
+    image = draw_scan(STROMA, SIDE, rng_for(0, "x"))
+    for name in ("x", "y"):
+        write_scan(mixed / "deeper" / f"{name}.tif", image, mpp=None)
+    manifest = config.output / "manifest.csv"
+    with pytest.raises(DataError, match=f"{manifest} lists all slides"):
+        extract_slides(changed(config, slides=mixed))
+    manifest.write_text(manifest.read_text().replace("x.tif,", "x.tif,0.5"))
+    with pytest.raises(DataError, match="'y' has no resolution") as still:
+        extract_slides(changed(config, slides=mixed))  # the folder again: what was filled in is kept
+    assert "'x'" in str(still.value)
+    with pytest.raises(DataError, match="'y' has no resolution") as still:
+        extract_slides(changed(config, slides=manifest))
+    assert "'x'" not in str(still.value)
+    manifest.write_text(manifest.read_text().replace("y.tif,", "y.tif,0.5"))
+    assert names(extract_slides(changed(config, slides=manifest)).done) == ["a", "x", "y"]
+    assert lines(config)["x"]["mpp_source"] == "manifest"
+
+
+def test_every_slide_has_its_line_from_the_first_shard_on(config: ExtractionConfig) -> None:
+    extract_slides(config, shard=Shard(1, 2))
+    assert {slide: line["state"] for slide, line in lines(config).items()} == {
+        "a": "done",
+        "b": "waiting",
+        "c": "done",
+        "d": "waiting",
+    }
+    page = (config.output / "contact.html").read_text()
+    assert "2 of 4 slides" in page
+    assert page.index("<b>b</b>") < page.index("<b>a</b>")
+
+
+def test_who_stops_the_command_is_left_an_account_of_how_far_it_came(config: ExtractionConfig) -> None:
+    def stop(done: float, total: int, note: str = "") -> None:
+        del done, total
+        if note.startswith("b"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_slides(config, progress=stop)
+    assert [line["state"] for line in lines(config).values()] == ["done", "waiting", "waiting", "waiting"]
+    assert "1 of 4 slides" in (config.output / "contact.html").read_text()
+
+
+def test_progress_moves_within_a_slide_and_says_how_fast(config: ExtractionConfig, scans: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "a.tif").symlink_to(scans / "a.tif")
+    told: list[tuple[float, int, str]] = []
+    extract_slides(
+        changed(config, slides=tmp_path / "one"), progress=lambda done, total, note="": told.append((done, total, note))
+    )
+    within = [done for done, _, note in told if "tiles/s, a: " in note]
+    assert within == sorted(within)
+    assert len(within) > 3
+    assert 0 < within[0] < within[-1] == 1 == told[-1][0]
+
+
+def test_a_path_that_the_system_refuses_is_the_slides_failure_and_not_the_commands(
+    config: ExtractionConfig, scans: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(f"slide,path\na,{scans / 'a.tif'}\nb,{'x' * 300}.svs\nc,{scans}\n")
+    report = extract_slides(changed(config, slides=manifest))
+    assert (names(report.done), names(report.failed)) == (["a"], ["b", "c"])
+    told = lines(config)
+    assert "File name too long" in told["b"]["error"]
+    assert "is a folder" in told["c"]["error"]
+
+
+def test_what_a_killed_process_left_is_cleared_and_what_another_slides_worker_writes_is_not(
+    config: ExtractionConfig, scans: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "a.tif").symlink_to(scans / "a.tif")
+    features = config.output / "features"
+    features.mkdir(parents=True)
+    left, other = features / ".a.12-0abc.aside.h5", features / ".a.b.12-0abc.aside.h5"
+    left.touch()
+    other.touch()
+    extract_slides(changed(config, slides=own))
+    assert (left.exists(), other.exists()) == (False, True)
+
+
 def test_shards_together_do_everything_once(config: ExtractionConfig) -> None:
     reports = [extract_slides(config, shard=Shard(number, 3)) for number in (1, 2, 3)]
     assert names([account for report in reports for account in report.done]) == FOUR
@@ -135,6 +227,22 @@ def test_a_slide_whose_process_died_is_tried_after_all_others(config: Extraction
     content = {"schema": 1, "slide": "a", "state": "started", "path": ""}
     (config.output / "account" / "a.json").write_text(json.dumps(content))
     assert [account.slide for account in extract_slides(config).done] == ["b", "c", "d", "a"]
+
+
+@pytest.mark.parametrize("left", [None, "started"])
+def test_a_slide_killed_between_its_features_and_its_account_is_done(
+    config: ExtractionConfig, left: str | None
+) -> None:
+    extract_slides(config)
+    account = config.output / "account" / "a.json"
+    account.unlink()
+    if left is not None:
+        account.write_text(json.dumps({"schema": 1, "slide": "a", "state": left, "path": ""}))
+    report = extract_slides(config)
+    assert (report.done, sorted(report.earlier)) == ([], FOUR)
+    told = lines(config)["a"]
+    assert (told["state"], told["tiles"], told["mpp"]) == ("done", lines(config)["b"]["tiles"], pytest.approx(0.5))
+    assert "4 of 4 slides" in (config.output / "contact.html").read_text()
 
 
 def _work(config: ExtractionConfig, result: multiprocessing.Queue | None = None) -> None:
@@ -188,8 +296,6 @@ def test_a_kill_at_any_moment_loses_no_finished_slide_and_leaves_no_half_file(co
 @pytest.mark.slow
 def test_the_command_killed_twenty_times_loses_nothing(config: ExtractionConfig, tmp_path: Path) -> None:
     from mirror.config import dump_config
-    from mirror.seeding import rng_for
-    from mirror.simulate.scans import MPP, STROMA, draw_scan
 
     many = tmp_path / "many"
     many.mkdir()
@@ -235,3 +341,24 @@ def test_the_command_ends_with_the_failures_and_a_code_of_its_own(scans: Path, t
     assert "1 failed" in ended.stderr
     assert "page: " in ended.stderr
     assert (tmp_path / "out" / "features" / "a.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "encoder", "says"),
+    [
+        ("file/below", "stain-texture", "could not write"),
+        ("file", "stain-texture", "could not write"),
+        ("out", "random-resnet18", "`weights` has no use"),
+    ],
+)
+def test_an_output_that_cannot_be_and_words_that_do_not_fit_the_file_end_without_a_traceback(
+    scans: Path, tmp_path: Path, output: str, encoder: str, says: str
+) -> None:
+    (tmp_path / "file").touch()
+    weights = "weights: w.pt\n" if encoder == "random-resnet18" else ""
+    (tmp_path / "slides.yaml").write_text(f"slides: {scans}\noutput: out\nencoder: resnet18\n{weights}")
+    command = ["slides", str(tmp_path / "slides.yaml"), "--output", str(tmp_path / output), "--encoder", encoder]
+    ended = CliRunner(env={"COLUMNS": "500"}).invoke(app, command)
+    assert ended.exit_code == 1
+    assert isinstance(ended.exception, SystemExit)
+    assert says in ended.output

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import shapely
 import torch
+from small_scans import SIDE
 
-from conftest import SIDE
 from mirror.errors import DataError
 from mirror.ids import SlideId
 from mirror.seeding import rng_for

@@ -12,7 +12,15 @@ from sklearn.cross_decomposition import CCA
 
 from mirror.errors import DataError
 from mirror.nn.canonical import CanonicalMirror, CanonicalSizes, build_canonical
-from mirror.tasks.canonical_start import TrainingMeans, directions, held_out_correlations, standardise, start
+from mirror.tasks.canonical_start import (
+    TrainingMeans,
+    directions,
+    held_out_correlations,
+    standardise,
+    start,
+    tail_axes,
+    whitening,
+)
 
 SIZES = CanonicalSizes(
     tile_dim=8, genes=12, components=8, hidden=4, dropout=0.0, prototypes=3, mask_ratio=0.5, temperature=0.2,
@@ -128,3 +136,26 @@ def test_without_a_start_only_the_standardisation_is_fitted() -> None:
     model = started(x, g, sizes=replace(SIZES, start="none"))
     assert not model.slide_axes.any()
     np.testing.assert_allclose(model.slide_mean.numpy(), x.mean(axis=0), rtol=1e-5)
+
+
+def test_the_tail_follows_the_components_at_its_natural_scale() -> None:
+    _, g = (standard(one) for one in correlated())
+    everyone = np.ones(len(g))
+    tail = g @ tail_axes(g, everyone, components=4, tail=5)
+    variances = np.linalg.eigvalsh(g.T @ g / len(g))[::-1]
+    np.testing.assert_allclose(np.var(tail, axis=0), variances[4:9] / variances[4], atol=1e-8)
+    np.testing.assert_allclose(tail.T @ (g @ whitening(g, everyone, components=4)), 0.0, atol=1e-6)
+
+
+def test_components_and_a_long_tail_lose_nothing_linear_of_the_profile() -> None:
+    x, g = correlated()
+    model = started(x, g, sizes=replace(SIZES, components=4, tail=20))
+    found = model.embed_expression(torch.from_numpy(g.astype(np.float32))).detach().double().numpy()
+    assert found.shape == (400, 24) and not found[:, 12:].any()  # the rank is 12
+    rebuilt = found @ np.linalg.lstsq(found, standard(g), rcond=None)[0]
+    np.testing.assert_allclose(rebuilt, standard(g), atol=1e-3)
+    short = started(x, g, sizes=replace(SIZES, components=4))
+    torch.testing.assert_close(
+        model.embed_expression(torch.from_numpy(g.astype(np.float32)))[:, :4],
+        short.embed_expression(torch.from_numpy(g.astype(np.float32))),
+    )

@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 from small_job import CANONICAL, same_weights, write_config
 
+from mirror.artefacts import read_json
 from mirror.config import Config, load_config
 from mirror.data.cohort import Cohort
 from mirror.errors import ConfigError
-from mirror.evaluation.embed import load_embeddings
+from mirror.evaluation.embed import NO_SLIDE, load_embeddings
+from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.tasks.trained import load_trained
 from mirror.types import Fold
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
+from mirror.workflow.evaluate import account_file, evaluate_runs
 from mirror.workflow.pretrain import pretrain_fold, training_slides
+from mirror.workflow.report import write_report
 
 GENERAL_VIEWS = {"X_slide", "X_expression", "X_fused", "X_raw_slide"}
 
@@ -163,3 +167,90 @@ def test_a_pooled_cohort_may_be_named_by_its_configuration(simulated: Path, tmp_
     other = write_config(simulated, tmp_path / "other", form=CANONICAL)
     path = write_config(simulated, tmp_path / "out", form=CANONICAL, pool=[f"../other/{other.name}"])
     assert load_config(path).pool == (load_config(other).cohort,)
+
+
+@pytest.fixture(scope="module")
+def some_without_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated cohort in which a quarter of the patients have no slide."""
+    folder = tmp_path_factory.mktemp("without_slide")
+    sizes = SimulationSizes(patients=60, genes=30, tile_features=12, tiles=(8, 12), without_slide=0.25)
+    simulate_cohort(folder, seed=3, sizes=sizes)
+    return folder
+
+
+def lone_job(simulated: Path, output: Path, **pretraining: object) -> Config:
+    config = load_config(write_config(simulated, output, form=CANONICAL))
+    assert config.cohort.expression is not None
+    kept = config.cohort.expression.model_copy(update={"without_slide": "keep"})
+    cohort = config.cohort.model_copy(update={"expression": kept})
+    return moved(config.model_copy(update={"cohort": cohort}), output, **pretraining)
+
+
+def test_expression_without_a_slide_trains_too_and_only_where_wanted(some_without_slide: Path, tmp_path: Path) -> None:
+    job = lone_job(some_without_slide, tmp_path / "with")
+    without = lone_job(some_without_slide, tmp_path / "without", one_modality="leave_out")
+    cohort = prepare_cohort(job)
+    fold = cohort.folds[0]
+    lone = set(fold.train) & set(cohort.without_slide.index)
+    assert len(lone) > 5
+    one, other = pretrain_fold(job, cohort, fold, 0), pretrain_fold(without, cohort, fold, 0)
+    assert not same_weights(one.weights, other.weights)
+    assert lone <= set(one.read_record()["patients"])
+    assert not set(cohort.without_slide.index) & set(other.read_record()["patients"])
+    assert one.read_record()["patients_without_slide"] == len(lone)
+    assert one.read_record()["pairs"] == other.read_record()["pairs"]
+    for term in ("alignment", "slide_retention", "expression_retention", "cluster"):
+        assert np.isfinite(one.read_record()["last_epoch"][term])
+    trained = load_trained(one)
+    profiles, panel = trained.profiles(cohort), trained.panel
+    assert profiles is not None and panel is not None and lone <= set(panel.fitted_on)
+    known = np.isin(profiles.patients, [*fold.train])
+    np.testing.assert_allclose(trained.model.gene_mean, profiles.values[known].mean(axis=0), atol=1e-5)
+
+
+def test_a_test_patient_without_a_slide_moves_nothing(some_without_slide: Path, tmp_path: Path) -> None:
+    job = lone_job(some_without_slide, tmp_path / "first")
+    cohort = prepare_cohort(job)
+    fold = cohort.folds[0]
+    first = pretrain_fold(job, cohort, fold, 0)
+    for name, half, same in (("test", fold.test, True), ("train", fold.train, False)):
+        lone = [patient for patient in half if patient in cohort.without_slide.index]
+        assert lone
+        assert cohort.expression is not None
+        values = cohort.expression.values.copy()
+        values[np.isin(cohort.expression.patients, lone)] = 1e3
+        changed = replace(cohort, expression=replace(cohort.expression, values=values))
+        second = pretrain_fold(lone_job(some_without_slide, tmp_path / name), changed, fold, 0)
+        assert same_weights(first.weights, second.weights) == same
+
+
+def test_a_patient_without_a_slide_is_embedded_and_judged_by_its_expression(
+    some_without_slide: Path, tmp_path: Path
+) -> None:
+    job = lone_job(some_without_slide, tmp_path / "out", epochs=1)
+    cohort = prepare_cohort(job)
+    for fold in cohort.folds:
+        run = pretrain_fold(job, cohort, fold, 0)
+        report = embed_run(run, cohort, fold=fold, path=run.embeddings)
+        assert (report.slides, report.without_slide) == (len(cohort.slides), len(cohort.without_slide))
+        table = load_embeddings(run.embeddings)
+        lone = table[[name.startswith(NO_SLIDE) for name in table.obs_names]]
+        assert set(lone.obs["patient"]) == set(cohort.without_slide.index)
+        assert list(lone.obs_names) == [f"{NO_SLIDE}{patient}" for patient in lone.obs["patient"]]
+        for view in ("X_expression", "X_shared", "X_expression_private", "X_align_expression"):
+            assert np.isfinite(lone.obsm[view]).all()
+        for view in ("X_slide", "X_fused", "X_raw_slide", "X_slide_private", "X_align_slide"):
+            assert np.isnan(lone.obsm[view]).all()
+    scores = evaluate_runs(job, representations=("slide", "expression", "fused", "raw_expression"))
+    counts = {
+        (run["fold"], one["representation"], one["task"]): one["test"] + one["test_without_endpoint"]
+        for run in read_json(account_file(job))["runs"]
+        for one in run["counts"]
+    }
+    for fold in cohort.folds:
+        table = cohort.patients.loc[list(fold.test)]
+        assert counts[fold.number, "expression", "subtyping"] >= int(table["has_expression"].sum())
+        seen = [patient for patient in fold.test if patient not in cohort.without_slide.index]
+        assert counts[fold.number, "slide", "subtyping"] == len(seen)
+    assert scores.loc[scores["representation"].isin(["expression", "raw_expression"]), "value"].notna().any()
+    assert write_report(job).exists()

@@ -143,13 +143,33 @@ def test_inspect_says_what_is_in_the_table_and_draws_it(refined_job):
     folder = refined_job.parent / "expression"
     found = read_json(folder / "inspection.json")
     assert (found["patients"], found["genes"]) == (40, 30)
-    assert found["grouped_by"] is not None
-    assert sum(found["groups"].values()) == 40
+    assert list(found["groupings"]) == ["subtype"]
+    assert sum(found["groupings"]["subtype"]["groups"].values()) == 40
     for picture in ("components.svg", "library_sizes.svg"):
         assert "</svg>" in (folder / picture).read_text()
     first = (folder / "components.svg").read_bytes()
     CliRunner().invoke(app, ["expression", "inspect", str(refined_job)])
     assert (folder / "components.svg").read_bytes() == first
+
+
+def test_inspect_draws_a_picture_for_batch_and_for_cohort(refined_job):
+    clinical = load_config(refined_job).cohort.clinical
+    assert clinical is not None
+    done = CliRunner().invoke(app, ["expression", "inspect", str(refined_job), "--by", "subtype", "--by", "event"])
+    assert done.exit_code == 0, done.output
+    folder = refined_job.parent / "expression"
+    found = read_json(folder / "inspection.json")["groupings"]
+    assert list(found) == ["subtype", "event"]
+    assert all(0 <= share <= 1 for grouping in found.values() for share in grouping["between_groups"])
+    drawn = (folder / "components.svg").read_text()
+    for name in (
+        ">subtype<",
+        ">event<",
+        *(f">{group} ({count})<" for group, count in found["event"]["groups"].items()),
+    ):
+        assert name in drawn
+    for column in ("subtype", "event"):
+        assert f"lie between the groups of '{column}'" in " ".join(done.output.split())
 
 
 def test_inspect_by_a_column_that_is_not_there_names_those_that_are(refined_job):
@@ -179,7 +199,7 @@ def test_inspect_looks_at_the_patients_of_the_slide_table_and_at_all_where_there
 
 
 def test_inspect_says_what_the_numbers_look_like_where_the_configuration_is_wrong(refined_job):
-    refined_job.write_text(refined_job.read_text().replace("log2(TPM), simulated", "counts"))
+    refined_job.write_text(refined_job.read_text().replace("log2(RSEM), simulated", "counts"))
     done = CliRunner().invoke(app, ["expression", "inspect", str(refined_job)])
     assert done.exit_code == 1
     said = " ".join(done.output.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
 from mirror.workflow.evaluate import evaluate_runs, patient_table
 from mirror.workflow.pretrain import pretrain_fold
+from mirror.workflow.refine import refine_cohort, refinement_folder
 from mirror.workflow.report import write_report
 
 
@@ -105,6 +107,20 @@ def test_the_page_of_genes_chosen_inside_folds_says_so_and_warns_of_nothing(jobs
     assert "hosen genes" not in jobs[None].page.split('id="words"')[0]
 
 
+def test_the_page_says_of_panels_of_another_scope_what_they_saw_and_that_it_reads_none(jobs):
+    config = jobs["fold"].config
+    published = config.model_copy(update={"refinement": config.refinement.model_copy(update={"scope": "cohort"})})
+    cohort = prepare_cohort(config)
+    try:
+        refine_cohort(published, cohort, cohort.folds)
+        page = write_report(config).read_text(encoding="utf-8").replace("&#39;", "'")
+    finally:
+        shutil.rmtree(refinement_folder(config))
+    assert "The panels in expression/ were chosen with scope 'cohort', and no row here reads them." in page
+    assert "with their labels: the whole cohort, as published." in page
+    assert "chosen with scope" not in jobs["fold"].page
+
+
 def test_an_artefact_of_the_cohort_stands_on_top_of_the_page(simulated, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
@@ -118,7 +134,8 @@ def test_an_artefact_of_the_cohort_stands_on_top_of_the_page(simulated, tmp_path
             table.loc[rows, gene] = {"A": 0.11, "B": 0.22}[name] + 0.001 * genes.index(gene)
     table.to_csv(data / "expression.csv", index=False)
     path = write_config(simulated, tmp_path / "out")
-    path.write_text(path.read_text().replace(str(simulated / "expression.csv.gz"), str(data / "expression.csv")))
+    text = path.read_text().replace(str(simulated / "expression.csv.gz"), str(data / "expression.csv"))
+    path.write_text(text.replace("log2(RSEM), simulated", "z-score of each class"))
     config = load_config(path)
     cohort = prepare_cohort(config)
     for fold in cohort.folds:

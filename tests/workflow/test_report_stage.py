@@ -11,16 +11,18 @@ import pandas as pd
 import pytest
 from small_job import write_config
 
+from mirror.artefacts import read_json
 from mirror.config import Config, load_config
 from mirror.data.cohort import Cohort
 from mirror.errors import ArtefactError
-from mirror.evaluation.findings import metric_label, protocol_label, task_label
+from mirror.evaluation.report.findings import metric_label, protocol_label, task_label
 from mirror.evaluation.scores import read_intervals, read_scores, summarise
+from mirror.workflow.audit import audit_file
 from mirror.workflow.cohort import cohort_folder, prepare_cohort
 from mirror.workflow.embed import embed_run
 from mirror.workflow.evaluate import evaluate_runs, intervals_file, scores_file
 from mirror.workflow.pretrain import pretrain_fold, wanted_runs
-from mirror.workflow.report import write_report
+from mirror.workflow.report import data_file, write_report
 
 
 def embedded(config: Config) -> Cohort:
@@ -65,14 +67,12 @@ def page(config: Config) -> str:
 def cells(page: str) -> dict[tuple[str, str, str, str], str]:
     """What the tables of scores show: task, representation, protocol, metric -> the text of the cell."""
     found: dict[tuple[str, str, str, str], str] = {}
-    for task, table in re.findall(r'aria-label="Scores for ([^"]+)">(.*?)</table>', page, re.DOTALL):
-        spans = re.findall(r'<th scope="colgroup" colspan="(\d+)">([^<]+)</th>', table)
-        protocols = [label for span, label in spans for _ in range(int(span))]
-        metrics = re.findall(r'<th scope="col"(?: class="first")?>([^<]+)</th>', table)
+    tables = re.findall(r'aria-label="Scores for ([^",]+), ([^"]+)">(.*?)</table>', page, re.DOTALL)
+    for task, metric, table in tables:
+        protocols = re.findall(r'<th scope="col">([^<]+)</th>', table)
         for name, row in re.findall(r'<th scope="row" title="([^"]+)">[^<]*</th>(.*?)</tr>', table, re.DOTALL):
             texts = [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
-            places = zip(protocols, metrics, texts, strict=True)
-            found |= {(task, name, protocol, metric): text for protocol, metric, text in places}
+            found |= {(task, name, one, metric): text for one, text in zip(protocols, texts, strict=True)}
     return found
 
 
@@ -109,7 +109,7 @@ def test_what_was_run_is_said_in_words_and_short_hashes(config: Config, page: st
     assert facts["Seeds"] == "0"
     assert facts["Folds"] == "2, stratified, from seed 0"
     assert facts["Tile features"] == "simulated, 12 numbers a tile"
-    assert facts["Expression"] == "log2(TPM), simulated"
+    assert facts["Expression"] == "log2(RSEM), simulated"
     assert facts["Inputs by hash"] == "; ".join(f"{name} {mark[:12]}" for name, mark in inputs.items())
     assert set(inputs) == {"slides", "expression", "clinical", "features"}
     assert f"\N{MIDDLE DOT} {facts['Finished']}</p>" in page
@@ -139,3 +139,12 @@ def test_a_report_before_the_scores_names_the_stage_to_run(job: Config) -> None:
     with pytest.raises(ArtefactError, match="mirror evaluate"):
         write_report(job)
     assert not (job.output / "report.html").exists()
+
+
+def test_the_audit_and_the_data_lie_beside_the_page(config: Config, page: str) -> None:
+    data = read_json(data_file(config))
+    assert data["kind"] == "report" and data["audit"]["leaks"] == 0
+    assert read_json(audit_file(config))["checks"] == data["audit"]["checks"]
+    assert "The audit found nothing in 6 checks." in page
+    means = summarise(read_scores(scores_file(config)))["mean"].round(9).tolist()
+    assert [round(row["mean"], 9) for row in data["scores"]] == means

@@ -11,12 +11,13 @@ from rich.console import Console
 
 import mirror
 from mirror.cli import expression, sweep
+from mirror.cli.audit import audit, audited
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
-from mirror.cli.tables import comparison_tables, score_table
+from mirror.cli.tables import comparison_tables, score_tables
 from mirror.cli.workflow import workflow
-from mirror.config import Config, load_config
+from mirror.config import Config, SupervisedConfig, load_config
 from mirror.errors import ConfigError, DataError
 from mirror.types import silent
 
@@ -34,10 +35,15 @@ app.add_typer(expression.app, name="expression")
 app.command()(sweep.sweep)
 app.command()(slides)
 app.command()(workflow)
+app.command()(audit)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Train anew where a run of other settings stands.")]
+WithSupervised = Annotated[
+    bool,
+    typer.Option("--supervised", help="With the supervised models, where the configuration has no such section too."),
+]
 OneFold = Annotated[int | None, typer.Option("--fold", help="This fold only (default: all).")]
 OneSeed = Annotated[int | None, typer.Option("--seed", help="This seed only (default: all of the configuration).")]
 
@@ -60,12 +66,13 @@ def only_what_can_be_shared(context: typer.Context) -> None:
 
 @app.command()
 @plain_errors(console)
-def run(config_file: ConfigFile, overwrite: Overwrite = False) -> None:
-    """The whole main job: cohort, pretrain, embed, evaluate, report. Stages that are done are not done again."""
-    config = load_config(config_file)
+def run(config_file: ConfigFile, overwrite: Overwrite = False, with_supervised: WithSupervised = False) -> None:
+    """The whole main job: cohort, pretrain, embed, evaluate, audit, report. Stages that are done are not done again."""
+    config = _load(config_file, with_supervised=with_supervised)
     _cohort(config)
     _pretrain(config, overwrite=overwrite)
     _embed(config)
+    _supervised(config)
     _evaluate(config)
     _report(config)
 
@@ -106,15 +113,25 @@ def embed(
 
 @app.command()
 @plain_errors(console)
-def evaluate(config_file: ConfigFile) -> None:
+def supervised(config_file: ConfigFile) -> None:
+    """Train supervised models (multiple-instance, elastic net, fine-tuned encoders) on the same folds, to be evaluated.
+
+    The section `supervised` says which and how; all of them where there is none.
+    """
+    _supervised(_load(config_file, with_supervised=True))
+
+
+@app.command()
+@plain_errors(console)
+def evaluate(config_file: ConfigFile, with_supervised: WithSupervised = False) -> None:
     """Score the embeddings beside the free baselines, fold by fold, into scores.parquet."""
-    _evaluate(load_config(config_file))
+    _evaluate(_load(config_file, with_supervised=with_supervised))
 
 
 @app.command()
 @plain_errors(console)
 def report(config_file: ConfigFile) -> None:
-    """Write report.html, one self-contained page."""
+    """Audit the run and write report.html, one self-contained page, and report.json."""
     _report(load_config(config_file))
 
 
@@ -263,6 +280,17 @@ def version() -> None:
     typer.echo(mirror.__version__)
 
 
+def _lone(patients: int) -> str:
+    return f", {patients} patients with expression alone" if patients else ""
+
+
+def _load(config_file: Path, *, with_supervised: bool) -> Config:
+    config = load_config(config_file)
+    if with_supervised and config.supervised is None:
+        return config.model_copy(update={"supervised": SupervisedConfig()})
+    return config
+
+
 def _prepared(config: Config) -> Cohort:
     from mirror.workflow.cohort import prepare_cohort
 
@@ -272,15 +300,19 @@ def _prepared(config: Config) -> Cohort:
 
 def _cohort(config: Config) -> None:
     from mirror.data.floors import artefact_sentences
+    from mirror.units import remark_on
 
     made = _prepared(config)
     patients = made.patients
     console.print(
         f"[bold]cohort[/]    {len(made.slides)} slides of {len(patients)} patients, "
-        f"{int(patients['has_expression'].sum())} with expression, {len(made.excluded)} exclusions, "
-        f"{len(made.folds)} folds",
+        f"{int(patients['has_expression'].sum())} with expression{_lone(len(made.without_slide))}, "
+        f"{len(made.excluded)} exclusions, {len(made.folds)} folds",
         highlight=False,
     )
+    units = made.facts["units"]
+    if units is not None and (remark := remark_on(units)):
+        console.print(f"[bold]cohort[/]    expression is in '{units}': {remark}", highlight=False)
     for sentence in artefact_sentences(made.facts):
         console.print(f"[bold red]warning[/]   {sentence}", highlight=False)
 
@@ -336,7 +368,8 @@ def _embed_new(config: Config, run_path: Path, output: Path) -> None:
     with progress_bar(console, "embed") as progress:
         done = embed_run(RunFolder(run_path), made, fold=None, path=output, device=config.device, progress=progress)
     console.print(
-        f"[bold]embed[/]     {done.slides} slides ({done.without_expression} without expression embedding) to {output}",
+        f"[bold]embed[/]     {done.slides} slides ({done.without_expression} without expression embedding"
+        f"{_lone(done.without_slide)}) to {output}",
         highlight=False,
     )
     if done.missing_genes:
@@ -347,6 +380,16 @@ def _embed_new(config: Config, run_path: Path, output: Path) -> None:
         )
 
 
+def _supervised(config: Config) -> None:
+    if config.supervised is None:
+        return
+    from mirror.workflow.supervised import train_supervised
+
+    with progress_bar(console, "supervised") as progress:
+        done = train_supervised(config, progress=progress)
+    console.print(f"[bold]supervised[/] {done} models, a task and fold each", highlight=False)
+
+
 def _evaluate(config: Config) -> None:
     from mirror.evaluation.scores import summarise
     from mirror.workflow.evaluate import evaluate_runs, scores_file
@@ -354,12 +397,14 @@ def _evaluate(config: Config) -> None:
     with progress_bar(console, "evaluate") as progress:
         scores = evaluate_runs(config, progress=progress)
     console.print(f"[bold]evaluate[/]  {len(scores)} numbers in {scores_file(config)}", highlight=False, soft_wrap=True)
-    Console().print(score_table(summarise(scores), title=f"{config.name}, preset {config.preset}"))
+    for table in score_tables(summarise(scores), title=f"{config.name}, preset {config.preset}"):
+        Console().print(table)
 
 
 def _report(config: Config) -> None:
     from mirror.workflow.report import write_report
 
+    found = audited(config)
     with console.status("report"):
-        path = write_report(config)
+        path = write_report(config, found=found)
     console.print(f"[bold]report[/]    {path}", highlight=False, soft_wrap=True)

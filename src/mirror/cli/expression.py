@@ -66,19 +66,20 @@ def refine(
 def inspect(
     config_file: ConfigFile,
     by: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--by",
-            help="Column of the clinical table with batch or cohort (default: the label, or the first of `groups`).",
+            help="Column of the clinical table with batch or cohort; once for each (default: the label and `groups`).",
         ),
     ] = None,
 ) -> None:
     """Say what is in the expression table before anything is fitted, with pictures."""
     from mirror.data.floors import floors_sentence
+    from mirror.units import remark_on
     from mirror.workflow.inspect import inspect_config
 
     config = load_config(config_file)
-    found, files, column, cohort_only = inspect_config(config, by=by)
+    found, files, cohort_only = inspect_config(config, by=by or ())
     assert config.cohort.expression is not None  # it was inspected
     given = config.cohort.expression.units
     units = given if given == found.units else f"{given}, taken to {found.units}"
@@ -86,18 +87,19 @@ def inspect(
     lines = [
         f"{len(found.patients)} patients {whose}, {found.genes} genes from {found.source}",
         f"units given: {units}; they look like {found.guess.units}: {found.guess.reason}",
+        *([remark] if (remark := remark_on(given)) else []),
         f"{found.missing_cells} cells missing in {found.genes_with_missing} genes; {found.constant_genes} constant",
         *(f"left out, {reason}: {count}" for reason, count in found.left_out.items()),
     ]
     if found.sizes is not None:
         lines.append(f"library sizes from {found.sizes.min():.4g} to {found.sizes.max():.4g}")
-    if found.groups is not None:
-        first, second = found.components.between
-        lines.append(f"{first:.0%} of component 1 and {second:.0%} of component 2 lie between groups")
-    else:
+    for column, grouping in found.groupings.items():
+        first, second = grouping.between
+        lines.append(f"{first:.0%} of component 1 and {second:.0%} of component 2 lie between the groups of '{column}'")
+        if grouping.floors:
+            lines.append(floors_sentence(column, grouping.floors, genes=found.genes))
+    if not found.groupings:
         lines.append("no groups are named, so floor values that tell groups apart were not looked for; name them: --by")
-    if column is not None and found.floors:
-        lines.append(floors_sentence(column, found.floors, genes=found.genes))
     for line in lines:
         console.print(f"[bold]inspect[/]   {line}", highlight=False, soft_wrap=True)
     console.print(f"[bold]inspect[/]   {', '.join(map(str, files))}", highlight=False, soft_wrap=True)

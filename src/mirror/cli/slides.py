@@ -93,7 +93,8 @@ def _settings(source: Path, output: Path | None, encoder: str | None) -> Extract
     given: dict[str, Any] = {"output": None if output is None else output.resolve(), "encoder": encoder}
     given = {name: value for name, value in given.items() if value is not None}
     if source.suffix in (".yaml", ".yml"):
-        return load_extraction(source).model_copy(update=given)
+        # Checked again: what the command line says must fit the rest of the file.
+        return checked({**load_extraction(source).model_dump(), **given}, ExtractionConfig, where=source)
     if len(given) < 2:
         example = yaml.safe_dump({"slides": str(source), "output": "features", "encoder": "uni"}, sort_keys=False)
         raise ConfigError(f"{source} alone says too little: add --output and --encoder, or write a .yaml:\n{example}")

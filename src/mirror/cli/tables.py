@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from mirror.evaluation.audit.finding import Audit
     from mirror.evaluation.comparison import Compared, Comparison
     from mirror.evaluation.sweep_table import Block
     from mirror.workflow.import_features import FileAccount
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 LONGEST_TABLE = 200
 """Rows of a table of files; import.jsonl has them all."""
 
-SHOWN = {"auroc": "AUROC", "c_index": "c-index"}
+SHOWN = {"auroc": "AUROC", "c_index": "c-index", "recall@10": "recall@10"}
 """One metric a task; scores.parquet and the report have them all."""
 
 
@@ -32,15 +33,19 @@ def shown_columns(summary: pd.DataFrame) -> dict[tuple[str, str], str]:
     return {pair: f"{_title(pair[0])} {SHOWN[pair[1]]}" for pair in pairs if pair[1] in SHOWN}
 
 
-def score_table(summary: pd.DataFrame, *, title: str) -> Table:
-    """A row a representation, in each cell mean and standard deviation over folds, as `summarise` gives them."""
+def score_tables(summary: pd.DataFrame, *, title: str) -> list[Table]:
+    """A table a task, in it a row a representation, in each cell mean and sd over folds as `summarise` gives them."""
+    return [_score_table(part, title=f"{title}, {task}") for task, part in summary.groupby("task", sort=False)]
+
+
+def _score_table(summary: pd.DataFrame, *, title: str) -> Table:
     keys = zip(summary["representation"], summary["protocol"], summary["metric"], strict=True)
     cells = dict(zip(keys, map(_cell, summary["mean"], summary["sd"]), strict=True))
     table = Table(title=f"{title}: mean ± sd over folds", title_justify="left", padding=(0, 1), pad_edge=False)
     table.add_column("representation", no_wrap=True)
     columns = shown_columns(summary)
     for name in columns.values():
-        table.add_column(name, justify="right", no_wrap=False, min_width=11)
+        table.add_column(name, justify="right", no_wrap=False, min_width=5)
     for representation in dict.fromkeys(summary["representation"]):
         table.add_row(representation, *(cells.get((representation, *key), "") for key in columns))
     return table
@@ -75,6 +80,24 @@ def _comparison_table(first: str, second: str, rows: Sequence[Compared]) -> Tabl
             "undefined" if math.isnan(row.p_holm) else "<0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}",
             f"[bold]{escape(row.ahead)}[/]" if row.verdict == "sure" else row.verdict,
         )
+    return table
+
+
+def audit_table(found: Audit) -> Table:
+    """A row a check, and below it one a finding, numbered as they are explained."""
+    table = Table(title="audit", title_justify="left", padding=(0, 1), pad_edge=False)
+    table.add_column("check")
+    table.add_column("found", no_wrap=True)
+    table.add_column("where", overflow="fold")
+    table.add_column("size", justify="right")
+    number = {finding: place for place, finding in enumerate(found.findings, start=1)}
+    for check in found.checks:
+        table.add_row(escape(check.name), "" if check.findings else "nothing", escape(check.looked), "")
+        for finding in check.findings:
+            tone = "bold red" if finding.severity == "leak" else "yellow"
+            table.add_row(
+                f"  {number[finding]}.", f"[{tone}]{finding.severity}[/]", escape(finding.where), finding.amount
+            )
     return table
 
 
@@ -130,4 +153,4 @@ def _cell(mean: float, sd: float) -> str:
 
 def _title(protocol: str) -> str:
     shots = re.fullmatch(r"shot(\d+)", protocol)
-    return f"{shots[1]}-shot" if shots else {"cox": "Cox"}.get(protocol, protocol)
+    return f"{shots[1]}-shot" if shots else {"cox": "Cox"}.get(protocol, protocol.replace("_", " "))

@@ -19,10 +19,9 @@ from mirror.types import Fold
 
 
 def describe(
-    config: CohortConfig, slides: pd.DataFrame, rows: Sequence[SlideRow], clinical: ReadClinical | None
+    config: CohortConfig, patients: pd.DataFrame, rows: Sequence[SlideRow], clinical: ReadClinical | None
 ) -> dict[str, Any]:
-    """Counts over the patients that are kept, as JSON-like values."""
-    patients = slides.drop_duplicates("patient").set_index("patient")
+    """Counts over the `patients` that are kept (`Cohort.patients`), as JSON-like values."""
     tables = {
         "slides": config.slides.path,
         "expression": config.expression.path if config.expression else None,
@@ -34,8 +33,9 @@ def describe(
     facts: dict[str, Any] = {
         "config": fingerprint(config.model_dump(mode="json")),
         "inputs": inputs,
-        "slides": len(slides),
+        "slides": len(rows),
         "patients": len(patients),
+        "patients_without_slide": len(patients) - len({row.patient for row in rows}),
         "patients_with_expression": int(patients["has_expression"].sum()),
         "units": (config.expression.convert_to or config.expression.units) if config.expression else None,
         "duplicate_features": duplicate_features(rows),

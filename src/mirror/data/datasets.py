@@ -73,8 +73,9 @@ class PairedSlides(Dataset[PairedBatch]):
     """Slides with the expression of their patients; asked for whole batches, which it reads into one tensor.
 
     `owners` gives each slide its patient, `profiles` the patients' expression as the panel gives it. A slide whose
-    patient has none gets a row of NaN where `lone` allows it. `tile_units` takes the features to other units. Raises
-    `DataError` when there are fewer than two slides, or a patient has no profile and `lone` is False.
+    patient has none gets a row of NaN where `lone` allows it; patients of `profiles` named in `without_slide` follow
+    after the slides, with tiles of NaN. `tile_units` takes the features to other units. Raises `DataError` when there
+    are fewer than two slides, or a patient has no profile and `lone` is False.
     """
 
     def __init__(
@@ -86,11 +87,13 @@ class PairedSlides(Dataset[PairedBatch]):
         tiles: int,
         seed: int,
         lone: bool = False,
+        without_slide: Sequence[str] = (),
         tile_units: Affine | None = None,
     ) -> None:
-        self.slides, self.patients = tuple(owners), tuple(owners.values())
-        if len(self.slides) < 2:
-            raise DataError(f"{len(self.slides)} slides have expression; training needs two pairs at least")
+        if len(owners) < 2:
+            raise DataError(f"{len(owners)} slides have expression; training needs two pairs at least")
+        self.slides = (*owners, *("" for _ in without_slide))
+        self.patients = (*owners.values(), *without_slide)
         place = {patient: row for row, patient in enumerate(profiles.patients)}
         absent = sorted(set(self.patients) - set(place))
         if absent and not lone:
@@ -108,9 +111,11 @@ class PairedSlides(Dataset[PairedBatch]):
 
     def __getitem__(self, key: BatchKey) -> PairedBatch:
         computed = key.positions[key.share.computed(len(key.positions))]
-        width = self._store.bag(self.slides[computed[0]]).width
-        tiles_BTD = torch.empty(len(computed), self._tiles, width)
+        width = self._store.bag(self.slides[0]).width
+        tiles_BTD = torch.full((len(computed), self._tiles, width), torch.nan)
         for place, slide in enumerate(self.slides[position] for position in computed):
+            if not slide:
+                continue
             bag = self._store.bag(slide)
             generator = generator_for(self._seed, "tiles", slide, key.epoch)
             rows = draw_tiles(bag.tiles, self._tiles, generator=generator, block=bag.block)

@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 
 from mirror.artefacts import SCHEMA, fingerprint, hash_bytes
 from mirror.config import ExpressionConfig
+from mirror.data.conversion import convert
 from mirror.data.gdc_star import read_star_counts
-from mirror.data.gene_columns import one_column_a_gene
+from mirror.data.gene_columns import one_column_a_gene, without_tallies
 from mirror.data.hdf5 import hdf5_aside
 from mirror.data.ledger import Excluded
 from mirror.data.patient_rows import NO_BARCODE, NO_PATIENT, one_row_a_patient
 from mirror.data.tables import Matrix, present_columns, read_matrix
 from mirror.data.unit_checks import check_units
-from mirror.data.units import convert
 from mirror.errors import ArtefactError, DataError, MirrorError, first_line, raise_together
 from mirror.ids import TcgaBarcode
+from mirror.units import same_units
 
 _OURS = "mirror expression table"
 
@@ -132,10 +133,11 @@ def read_expression(config: ExpressionConfig, *, patients: Collection[str] | Non
     others, and names in alphabetical order; of several samples of one TCGA barcode the one with fewest gaps stands,
     then the one of the largest sum (of GDC STAR files the one whose name comes first: `read_star_counts`).
 
-    With `patients`, what belongs to nobody among them is listed and not read: columns of a text or parquet table with
-    genes in rows, samples of an h5ad file, files of GDC STAR counts; and names that are no TCGA barcodes are listed,
-    which are refused without. Raises `DataError` for rows of one patient that contradict each other, for infinite
-    values, for values that cannot be in the units, and for whatever the reader of the layout refuses.
+    With `patients`, what belongs to nobody among them is listed and not held in memory: rows or columns of a text
+    table, columns of a parquet table with genes in rows, samples of an h5ad file, files of GDC STAR counts; and names
+    that are no TCGA barcodes are listed, which are refused without. Raises `DataError` for rows of one patient that
+    contradict each other, for infinite values, for values that cannot be in the units, and for whatever the reader of
+    the layout refuses.
     """
     source = str(config.path)
     matrix, not_read = _read(config, patients)
@@ -143,6 +145,7 @@ def read_expression(config: ExpressionConfig, *, patients: Collection[str] | Non
     if not given[0] and not_read:
         also = _SHEET if config.layout == "gdc_star" else _SIDEWAYS
         raise _no_overlap(source, [entry.item for entry in not_read], patients or (), also)
+    matrix, tallies = without_tallies(matrix, source=source)
     _refuse_infinite(matrix, config.path)
     check_units(matrix.values, config.units, rows=matrix.rows, genes=matrix.columns, source=source)
     units = config.units if config.convert_to is None else config.convert_to
@@ -159,7 +162,7 @@ def read_expression(config: ExpressionConfig, *, patients: Collection[str] | Non
     rows = list(keep.values())
     values = matrix.values if rows == list(range(len(matrix.rows))) else matrix.values[rows]
     table = ExpressionTable(tuple(keep), matrix.columns, values, units, source)
-    return ReadExpression(table, (*genes_out, *rows_out, *not_read), given[0] + len(not_read), given[1])
+    return ReadExpression(table, (*tallies, *genes_out, *rows_out, *not_read), given[0] + len(not_read), given[1])
 
 
 _SIDEWAYS = "`orientation` where these are genes"
@@ -192,15 +195,14 @@ def _read(config: ExpressionConfig, patients: Collection[str] | None) -> tuple[M
     transposed = config.layout == "cbioportal" or config.orientation == "genes_in_rows"
     if config.path.suffix == ".h5ad":
         matrix, notes = _read_h5ad(config.path, DataError, names=config.id, wanted=wanted, transposed=transposed)
-        if notes.get("kind") == _OURS and notes.get("units") != config.units:
+        if notes.get("kind") == _OURS and not same_units(str(notes.get("units")), config.units):
             raise DataError(f"{config.path} is in '{notes.get('units')}', the configuration says '{config.units}'")
         return matrix, not_read
     names, ignored = () if config.id is None else (config.id,), config.ignore_columns
     if config.layout == "cbioportal":
         names = names or present_columns(config.path, CBIOPORTAL)
         ignored = (*ignored, *(name for name in CBIOPORTAL if name not in names))
-    columns = wanted if transposed else None
-    return read_matrix(config.path, names, ignored=ignored, wanted=columns, transposed=transposed), not_read
+    return read_matrix(config.path, names, ignored=ignored, wanted=wanted, transposed=transposed), not_read
 
 
 def _patient_of(sample: str, config: ExpressionConfig) -> str | None:

@@ -12,13 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mirror.config import ExpressionConfig, SampleSheetConfig
+from mirror.data.identifiers import is_tally
 from mirror.data.ledger import Excluded
 from mirror.data.tables import Matrix, read_text_table
 from mirror.errors import DataError, raise_together
 
 _ENDINGS = (".tsv", ".tsv.gz")
-# Four rows in front count reads that belong to no gene.
-_TALLIES = ("N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous")
 
 
 class StarCounts(NamedTuple):
@@ -92,7 +91,8 @@ def _read_one(file: Path, value: str) -> pd.Series:
     absent = [name for name in ("gene_id", value) if name not in table.columns]
     if absent:
         raise DataError(f"{file} has no column '{absent[0]}' but {', '.join(map(str, table.columns))}")
-    column = table[~table["gene_id"].isin(_TALLIES)].set_index("gene_id")[value]
+    # Four rows in front count reads of no gene; the columns of TPM and FPKM are empty there.
+    column = table[~table["gene_id"].map(is_tally)].set_index("gene_id")[value]
     numbers = pd.to_numeric(column, errors="coerce")
     wrong = numbers.isna()
     cells = [f"{gene}: '{column[gene]}'" for gene in column.index[wrong][:20]]

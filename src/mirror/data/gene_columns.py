@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirror.config import ExpressionConfig
-from mirror.data.identifiers import is_anonymous, is_nameless, read_gene_map, without_version
+from mirror.data.conversion import from_linear, to_linear
+from mirror.data.identifiers import is_anonymous, is_nameless, is_tally, read_gene_map, without_version
 from mirror.data.ledger import Excluded
 from mirror.data.tables import Matrix
-from mirror.data.units import from_linear, parse_units, to_linear
 from mirror.errors import ConfigError, DataError
+from mirror.units import parse_units
 
 
 class Columns(NamedTuple):
@@ -24,11 +25,26 @@ class Columns(NamedTuple):
     excluded: tuple[Excluded, ...]
 
 
+def without_tallies(matrix: Matrix, *, source: str) -> Columns:
+    """The matrix without the columns that count reads of no gene, which would else be part of every sum."""
+    tallies = [is_tally(name.strip()) for name in matrix.columns]
+    if not any(tallies):
+        return Columns(matrix, ())
+    kept = [column for column, tally in enumerate(tallies) if not tally]
+    excluded = [
+        Excluded("gene", name.strip(), "counts reads of no gene", source)
+        for name, tally in zip(matrix.columns, tallies, strict=True)
+        if tally
+    ]
+    names = tuple(matrix.columns[column] for column in kept)
+    return Columns(Matrix(matrix.rows, names, matrix.values[:, kept]), tuple(excluded))
+
+
 def one_column_a_gene(matrix: Matrix, config: ExpressionConfig) -> Columns:
     """Rename, drop and join columns as the configuration says; genes keep the order in which they first stand.
 
     Raises `DataError` when the gene map knows none of the identifiers, `ConfigError` when columns are to be summed
-    whose units are not of a known form.
+    whose units are no amounts.
     """
     source = str(config.path)
     symbols = None if config.gene_map is None else read_gene_map(config.gene_map)
@@ -41,11 +57,14 @@ def one_column_a_gene(matrix: Matrix, config: ExpressionConfig) -> Columns:
             excluded.append(Excluded("gene", item, reason, source))
         else:
             places[name].append(column)
+    if not places and (config.gene_map is None or not matrix.columns):
+        shown = f"its identifiers are {', '.join(matrix.columns[:3])}" if matrix.columns else "it has only a header"
+        raise DataError(f"{source} has no gene: {shown}; check `orientation` and `id`, the column that names them")
     if not places:
-        wanted = "" if config.gene_map is None else f" that {config.gene_map.path} knows"
+        assert config.gene_map is not None
         raise DataError(
-            f"{source} has no gene{wanted}: its identifiers are {', '.join(matrix.columns[:3])}; name the "
-            "column of the map with the same kind of identifier"
+            f"{source} has no gene that {config.gene_map.path} knows: its identifiers are "
+            f"{', '.join(matrix.columns[:3])}; name the column of the map with the same kind of identifier"
         )
     repeated = {gene: columns for gene, columns in places.items() if len(columns) > 1}
     at = {gene: place for place, gene in enumerate(places)}
@@ -76,10 +95,10 @@ def _join(copies: NDArray[np.float32], config: ExpressionConfig) -> tuple[NDArra
     """Columns (N, copies) of one gene as one (N,), and what is said of the others."""
     if config.duplicates == "sum":
         units = parse_units(config.units)
-        if units is None or units.quantity == "z-score":
+        if not units.measured:
             raise ConfigError(
-                f"`duplicates: sum` needs units of a known form, not '{config.units}'; take the mean, or write what "
-                "the values are, such as log2(TPM + 0.001)"
+                f"`duplicates: sum` needs amounts or their logarithms, not '{config.units}'; take the mean, or write "
+                "what the values are, such as log2(TPM + 0.001)"
             )
         linear = np.sort(to_linear(copies, units), axis=1)
         total = np.nansum(linear, axis=1, dtype=np.float64).astype(np.float32)

@@ -11,6 +11,8 @@ from mirror.errors import DataError, raise_together
 # The pseudo-autosomal copies on Y are genes of their own: `ENSG00000182378.15_PAR_Y` keeps its ending, and
 # `ENSGR0000182378.10`, as GENCODE wrote it up to release 24, its R.
 _ENSEMBL = re.compile(r"^(ENS[A-Z]*[GT](?:\d{11}|R\d{10}))(?:\.\d+)?(_PAR_Y)?$")
+# What HTSeq, STAR and featureCounts write beside the genes: reads that belong to none.
+_TALLY = re.compile(r"^(__\w+|N_(?:unmapped|multimapping|noFeature|ambiguous)|Unassigned_\w+)$")
 _NAMELESS = re.compile(r"^\?(\|\d+)?$")
 
 
@@ -23,6 +25,11 @@ def without_version(identifier: str) -> str:
 def is_nameless(identifier: str) -> bool:
     """True for what the TCGA pipeline calls a gene that had no symbol: `?`, `?|100130426`."""
     return _NAMELESS.match(identifier) is not None
+
+
+def is_tally(identifier: str) -> bool:
+    """True for a row that counts reads of no gene: `__no_feature` (HTSeq), `N_unmapped` (STAR), `Unassigned_...`."""
+    return _TALLY.match(identifier) is not None
 
 
 def is_anonymous(identifier: str) -> bool:

@@ -16,18 +16,27 @@ from numpy.typing import NDArray
 from mirror.data.expression import ExpressionTable, ReadExpression
 from mirror.data.floors import Floor, group_floors
 from mirror.data.unit_checks import Guess, guess_units
-from mirror.data.units import parse_units
+from mirror.units import parse_units
 
 Array = NDArray[np.float64]
 
+_TAIL = 5.0
+
 
 class Components(NamedTuple):
-    """The first two principal components of the standardised genes: scores (N, 2), shares of the variance (2,), and
-    the share of each component's variance that lies between the groups, (2,), NaN without groups."""
+    """The first two principal components of the standardised genes: scores (N, 2) and shares of the variance (2,)."""
 
     scores: Array
     explained: Array
+
+
+class Grouping(NamedTuple):
+    """Patients by batch or cohort: the `groups` (N,), what share of either component's variance lies `between` them,
+    (2,), and the genes whose floor values tell them apart."""
+
+    groups: tuple[str, ...]
     between: Array
+    floors: tuple[Floor, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,9 +53,9 @@ class Inspection:
     constant_genes: int
     left_out: Mapping[str, int]
     sizes: Array | None
-    groups: tuple[str, ...] | None
     components: Components
-    floors: tuple[Floor, ...]
+    groupings: Mapping[str, Grouping]
+    """By the column that they stand in."""
 
     def as_json(self) -> dict[str, Any]:
         """The account without the numbers of single patients."""
@@ -61,22 +70,25 @@ class Inspection:
             "constant_genes": self.constant_genes,
             "left_out": dict(self.left_out),
             "library_size": None if self.sizes is None else _spread(self.sizes),
-            "groups": None if self.groups is None else dict(sorted(Counter(self.groups).items())),
-            "components": {
-                "explained": self.components.explained.tolist(),
-                "between_groups": None if self.groups is None else self.components.between.tolist(),
+            "components": {"explained": self.components.explained.tolist()},
+            "groupings": {
+                by: {
+                    "groups": dict(sorted(Counter(found.groups).items())),
+                    "between_groups": found.between.tolist(),
+                    "floors": [floor._asdict() for floor in found.floors],
+                }
+                for by, found in self.groupings.items()
             },
-            "floors": [floor._asdict() for floor in self.floors],
         }
 
 
-def inspect_expression(read: ReadExpression, groups: Mapping[str, str] | None = None) -> Inspection:
-    """Look at a table as it was read. `groups` says of patients which batch or cohort they are of ("(none)" if not)."""
+def inspect_expression(read: ReadExpression, groups: Mapping[str, Mapping[str, str]] | None = None) -> Inspection:
+    """Look at a table as it was read. `groups` says, by column, which batch or cohort each patient is of, if any."""
     table = read.table
     missing = sum((np.isnan(row).astype(np.intp) for row in table.values), np.zeros(len(table.genes), dtype=np.intp))
     # Unlike nanmin, the reductions of ufuncs make no copy of the table; a gene without a value stays NaN.
     lowest, highest = np.fmin.reduce(table.values, axis=0), np.fmax.reduce(table.values, axis=0)
-    named = None if groups is None else tuple(groups.get(patient, "(none)") for patient in table.patients)
+    components = principal_components(table.values)
     return Inspection(
         source=table.source,
         units=table.units,
@@ -88,16 +100,15 @@ def inspect_expression(read: ReadExpression, groups: Mapping[str, str] | None = 
         constant_genes=int((lowest == highest).sum()),
         left_out=Counter(f"{entry.kind}: {entry.reason}" for entry in read.excluded),
         sizes=library_sizes(table),
-        groups=named,
-        components=principal_components(table.values, named),
-        floors=() if groups is None else group_floors(table, [groups.get(patient) for patient in table.patients]),
+        components=components,
+        groupings={by: _grouping(table, components, of) for by, of in (groups or {}).items()},
     )
 
 
 def library_sizes(table: ExpressionTable) -> Array | None:
-    """The sum (N,) over the table's genes on the linear scale; None where the units are z-scores or not known."""
+    """The sum (N,) over the table's genes on the linear scale; None for z-scores and words of the user's own."""
     units = parse_units(table.units)
-    if units is None or units.quantity == "z-score":
+    if not units.measured:
         return None
     base = units.base
     sums: list[float] = []
@@ -107,8 +118,17 @@ def library_sizes(table: ExpressionTable) -> Array | None:
     return np.array(sums)
 
 
-def principal_components(values: NDArray[np.float32], groups: Sequence[str] | None) -> Components:
-    """Of genes standardised over all patients, missing values at the mean, through the patients' inner products."""
+def _grouping(table: ExpressionTable, components: Components, of: Mapping[str, str]) -> Grouping:
+    groups = tuple(of.get(patient, "(none)") for patient in table.patients)
+    between = np.array([share_between(score, groups) for score in components.scores.T])
+    return Grouping(groups, between, group_floors(table, [of.get(patient) for patient in table.patients]))
+
+
+def principal_components(values: NDArray[np.float32]) -> Components:
+    """Of genes standardised over all patients, missing values at the mean, through the patients' inner products.
+
+    What lies more than `_TAIL` deviations out counts as that: a few z-scores of hundreds would else be the components.
+    """
     gram = np.zeros((len(values), len(values)))
     for start in range(0, values.shape[1], 4096):  # a whole transcriptome in float64 is not held at once
         block = values[:, start : start + 4096].astype(np.float64)
@@ -116,18 +136,21 @@ def principal_components(values: NDArray[np.float32], groups: Sequence[str] | No
         block -= np.nansum(block, axis=0) / present
         block = np.nan_to_num(block)
         deviation = np.sqrt((block**2).mean(axis=0))
-        block /= np.where(deviation > 0, deviation, 1.0)
+        block = np.clip(block / np.where(deviation > 0, deviation, 1.0), -_TAIL, _TAIL)
+        block -= block.mean(axis=0)
         gram += block @ block.T
     strength, directions = np.linalg.eigh(gram)
     strength, directions = np.maximum(strength[::-1][:2], 0), directions[:, ::-1][:, :2]
     scores = directions * np.sqrt(strength)
+    if len(values) < 2:  # one patient varies in nothing
+        scores, strength = np.zeros((len(values), 2)), np.zeros(2)
     # The sign of a component is free: the largest score is positive, so that a picture is the same each time.
     scores = scores * np.where(scores[np.abs(scores).argmax(axis=0), range(scores.shape[1])] < 0, -1.0, 1.0)
-    between = np.array([np.nan if groups is None else _between(score, groups) for score in scores.T])
-    return Components(scores, strength / max(float(np.trace(gram)), np.finfo(np.float64).tiny), between)
+    return Components(scores, strength / max(float(np.trace(gram)), np.finfo(np.float64).tiny))
 
 
-def _between(score: Array, groups: Sequence[str]) -> float:
+def share_between(score: Array, groups: Sequence[str]) -> float:
+    """The share of the variance of `score` (N,) that lies between `groups` (N,), in [0, 1]."""
     names = np.array(groups, dtype=object)
     means = np.array([score[names == group].mean() for group in groups])
     total = float(((score - score.mean()) ** 2).sum())

@@ -17,6 +17,7 @@ from mirror.artefacts import read_json, write_json
 from mirror.data.expression import ExpressionTable
 from mirror.data.selection import Selection
 from mirror.errors import ArtefactError, DataError
+from mirror.units import same_units
 
 Transform = Literal["none", "standardise", "squash"]
 
@@ -142,10 +143,10 @@ def apply(panel: GenePanel, table: ExpressionTable, patients: Sequence[str]) -> 
 
     Raises `DataError` when the table is in other units, shares no gene with the panel, or lacks a patient.
     """
-    if table.units != panel.units:
+    if not same_units(table.units, panel.units):
         raise DataError(
             f"{table.source} is in '{table.units}', the panel was fitted on '{panel.units}'; convert the table, "
-            "or correct `units` if both mean the same"
+            "or correct `units` where it is wrong"
         )
     column = {gene: position for position, gene in enumerate(table.genes)}
     shared = [position for position, gene in enumerate(panel.genes) if gene in column]

@@ -112,7 +112,8 @@ def eliminate_genes(
         _refuse_few_events(classes, endpoints, config)
     if classes.empty:
         raise DataError(
-            f"no patient to choose genes on has a {config.criterion}; name it in `clinical`, or choose by `variance`"
+            f"no patient to choose genes on has a {config.criterion}; name it in `clinical`, or set "
+            "`refinement.criterion` to `survival`, or to `variance`, which needs neither"
         )
     patients = tuple(str(patient) for patient in classes.index)
     matrix, genes = _filled(table, patients)

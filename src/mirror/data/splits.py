@@ -37,8 +37,7 @@ def read_folds(path: Path, patients: Sequence[str]) -> ReadFolds:
     empty: list[str] = []
     unknown: dict[int, tuple[str, ...]] = {}
     unused: dict[int, tuple[str, ...]] = {}
-    for number, part in _parts(path).items():
-        train, test = _halves(part, f"{path}, fold {number}")
+    for number, (train, test) in read_halves(path).items():
         both = sorted(train & test)
         if both:
             shared.append(f"fold {number}: {len(both)} patients in both halves: {', '.join(both)}")
@@ -56,6 +55,14 @@ def read_folds(path: Path, patients: Sequence[str]) -> ReadFolds:
 def fold_numbers(path: Path) -> tuple[int, ...]:
     """The numbers of the folds in a file that `read_folds` reads. Raises `DataError` as it does."""
     return tuple(_parts(path))
+
+
+def read_halves(path: Path) -> dict[int, tuple[set[str], set[str]]]:
+    """The halves of each fold of the user's file as they are written, shared patients and strangers among them.
+
+    Raises `DataError` when the file is not of the form that `read_folds` reads.
+    """
+    return {number: _halves(part, f"{path}, fold {number}") for number, part in _parts(path).items()}
 
 
 def make_folds(

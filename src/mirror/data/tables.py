@@ -79,11 +79,11 @@ def read_matrix(
 ) -> Matrix:
     """A table of numbers; the first of the columns `names` that is not empty names a row (none: the first column).
 
-    Columns in `ignored` (texts that describe a row), and those whose name is not `wanted`, are not read: a wide text
-    file is cut as it streams by, and never held whole; of a parquet file only the columns that are asked for are
-    opened. `transposed` gives the columns of the file as rows, without a second copy of the numbers of a text file.
-    Raises `DataError` for whatever `read_text_table` refuses, and for a cell (of parquet: a column) that is not a
-    number (row and column).
+    `transposed` gives the columns of the file as rows, without a second copy of the numbers of a text file. Columns in
+    `ignored` (texts that describe a row) are not read, nor are rows of the result whose name is not `wanted`: a text
+    file is cut as it streams by, and never held whole; of a parquet file that is transposed only the columns that are
+    asked for are opened. Raises `DataError` for whatever `read_text_table` refuses, and for a cell (of parquet: a
+    column) that is not a number (row and column).
     """
     is_parquet = path.suffix == ".parquet"
     header = _Header(parquet_columns(path), 0, "") if is_parquet else _read_header(path)
@@ -91,21 +91,24 @@ def read_matrix(
     others = [
         position
         for position, name in enumerate(header.names)
-        if position not in at and name not in ignored and (wanted is None or wanted(name))
+        if position not in at and name not in ignored and (wanted is None or not transposed or wanted(name))
     ]
+    wanted_row = None if transposed else wanted
     if is_parquet:
-        matrix = _parquet_matrix(path, header.names, at, others)
+        matrix = _parquet_matrix(path, header.names, at, others, wanted=wanted_row)
         return Matrix(matrix.columns, matrix.rows, np.ascontiguousarray(matrix.values.T)) if transposed else matrix
     kinds = {**dict.fromkeys(at, pa.string()), **dict.fromkeys(others, pa.float32())}
     rows: list[str] = []
     blocks: list[NDArray[np.float32]] = []
     try:
         for batch in _batches(path, header, kinds):
-            block = np.empty((len(others), batch.num_rows), dtype=np.float32)
+            named = _row_names([batch.column(str(position)).to_pylist() for position in at])
+            kept = _kept(named, wanted_row)
+            block = np.empty((len(others), len(kept)), dtype=np.float32)
             for place, position in enumerate(others):
-                block[place] = batch.column(str(position)).to_numpy(zero_copy_only=False)
+                block[place] = batch.column(str(position)).to_numpy(zero_copy_only=False)[kept]
             blocks.append(block)
-            rows += _row_names([batch.column(str(position)).to_pylist() for position in at])
+            rows += [named[row] for row in kept]
     except DataError:
         _name_the_culprit(path, header, others)
         raise
@@ -162,6 +165,11 @@ def _row_names(columns: Sequence[Sequence[str | None]]) -> list[str]:
     return [
         next((text for cell in cells if cell and (text := _text(cell))), "") for cells in zip(*columns, strict=True)
     ]
+
+
+def _kept(names: Sequence[str], wanted: Callable[[str], bool] | None) -> NDArray[np.intp]:
+    """Places of the rows that are wanted."""
+    return np.flatnonzero([wanted is None or wanted(name) for name in names])
 
 
 def _position(path: Path, present: Sequence[str], wanted: str) -> int:
@@ -230,8 +238,8 @@ def _batches(path: Path, header: _Header, kinds: Mapping[int, Any]) -> Generator
         )
     except (pa.ArrowException, OSError, EOFError) as error:
         raise DataError(
-            f"{path} cannot be read ({error}); a row may have more or fewer cells than the header, "
-            "or the file is truncated: fetch or export it again"
+            f"{path} cannot be read ({error}); a row may have more or fewer cells than the header (R writes it without "
+            "a name for the first column: give it one), or the file is truncated: fetch or export it again"
         ) from error
 
 
@@ -248,10 +256,21 @@ def _name_the_culprit(path: Path, header: _Header, positions: Sequence[int]) -> 
                 problems[position] = f"{row_name(done + row)}, column '{header.names[position]}': '{cells[row]}'"
         done += batch.num_rows
     listed = [problems[position] for position in sorted(problems)]
-    raise_together(DataError, f"{path} has cells that are not numbers; correct or empty them:", listed)
+    raise_together(
+        DataError,
+        f"{path} has cells that are not numbers; correct or empty them, or list a column of text in `ignore_columns`:",
+        listed,
+    )
 
 
-def _parquet_matrix(path: Path, columns: Sequence[str], at: Sequence[int], others: Sequence[int]) -> Matrix:
+def _parquet_matrix(
+    path: Path,
+    columns: Sequence[str],
+    at: Sequence[int],
+    others: Sequence[int],
+    *,
+    wanted: Callable[[str], bool] | None,
+) -> Matrix:
     named, kept = ([columns[position] for position in some] for some in (at, others))
     table = read_parquet(path, [*named, *kept])
     texts = [f"'{field.name}' ({field.type})" for field in table.select(kept).schema if not _is_number(field.type)]
@@ -259,10 +278,11 @@ def _parquet_matrix(path: Path, columns: Sequence[str], at: Sequence[int], other
         DataError, f"{path} has columns that are not numbers; list them in `ignore_columns`, or convert them:", texts
     )
     rows = _row_names([list(map(_cell, table[name].to_pylist())) for name in named])
-    values = np.empty((len(rows), len(kept)), dtype=np.float32)
+    some = _kept(rows, wanted)
+    values = np.empty((len(some), len(kept)), dtype=np.float32)
     for place, column in enumerate(table.select(kept).columns):
-        values[:, place] = column.cast(pa.float32(), safe=False).to_numpy()
-    return Matrix(tuple(rows), tuple(kept), values)
+        values[:, place] = column.cast(pa.float32(), safe=False).to_numpy()[some]
+    return Matrix(tuple(rows[row] for row in some), tuple(kept), values)
 
 
 def _is_number(kind: pa.DataType) -> bool:

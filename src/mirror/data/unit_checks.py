@@ -6,28 +6,26 @@ Legend: N patients, G genes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mirror.data.units import (
-    ENOUGH_GENES_OF_ONE,
-    HIGHEST_LOG,
-    LOG_OF_A_LOG,
-    LOWEST_PEAK,
-    Units,
-    looks_logged,
-    low_and_even,
-    parse_units,
-    peak_of,
-)
+from mirror.data.conversion import HIGHEST_LOG, LOG_OF_A_LOG, looks_logged, peak_of, to_linear
+from mirror.data.mixed_units import refuse_mixed
 from mirror.errors import DataError, raise_together
+from mirror.units import Units, parse_units
 
 Array = NDArray[np.float64]
 
 _CELLS_LOOKED_AT = 4_000_000
-_FLOOR_CELLS = 5
+_FLOOR_CELLS, _FLOOR_SHARE = 5, 0.05
+_MILLION, _ROUNDED = 1e6, 0.02
+# Counts up to here come back from a logarithm of two decimals to a tenth.
+_LARGEST_TELLING = 30.0
+_OFFSETS = (1.0, 0.5, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6)
+_PRINTED = 0.005
 
 
 class Guess(NamedTuple):
@@ -44,16 +42,26 @@ def check_units(
 
     Refused in a table of any size: what no measurement gives, which is a negative value on a linear scale, a logarithm
     below that of its offset (log2(0.001) under `log2(TPM + 0.001)`, rounded to whatever decimals), and one above
-    `HIGHEST_LOG` in base 2. Refused by the look of it: a table that is a logarithm once more than `text` says
-    (`looks_logged`, from 50 genes of 20 samples or 200 genes on), and a mixture of samples that reach above 64 without
-    a negative value and others that each look like logarithms (from 200 genes on, for one sample says less than many).
-    Z-scores and units of unknown form are not checked.
+    `HIGHEST_LOG` in base 2; `counts` that are no whole numbers; TPM of a sample that add up to more than a million, or
+    to less where those of most samples do; and zeros that stand where another offset or base has them. Refused by the
+    look of it: samples in other units than the rest (`refuse_mixed`), and a table that is a logarithm once more than
+    `text` says (`looks_logged`, from 50 genes of 20 samples or 200 genes on). Z-scores and `other` are not checked.
     """
     units = parse_units(text)
-    if units is None or units.quantity == "z-score" or not values.size:
+    if not units.measured or not values.size:
         return
-    _refuse_mixed(values, rows=rows, source=source)
+    refuse_mixed(values, units, text, rows=rows, source=source)
     _refuse_impossible(values, units, text, rows=rows, genes=genes, source=source)
+    problems = {row: problem for row, problem in enumerate(map(partial(_problem, units=units), values)) if problem}
+    if units.quantity == "TPM" and not problems:
+        problems = _short_of_a_million(values, units)
+    if problems:  # a guess is not made for nothing
+        raise_together(
+            DataError,
+            f"{source} is in '{text}', but {len(problems)} of {len(values)} samples are not. {_looks(values)}; correct "
+            "`units`, or these samples:",
+            [f"sample '{rows[row]}': {problem}" for row, problem in problems.items()],
+        )
     if looks_logged(values) if units.base is None else looks_logged(values, units):
         logs = LOG_OF_A_LOG.format(source=source, text=text, peak=peak_of(values))
         raise DataError(f"{logs}. {_looks(values)}")
@@ -79,7 +87,7 @@ def _refuse_impossible(
         DataError,
         f"{source} is in '{text}' but has {found} (in {spoiled} of {len(values)} samples). "
         f"{others if spoiled < len(values) else f'{_looks(values)};'} correct `units` (quantity, base and offset as "
-        "they are, `z-score`, or words of your own, which are not checked):",
+        "they are, `z-score`, or `other, ...`, which is not checked):",
         [f"sample '{rows[row]}', gene '{genes[column]}': {values[row, column]:g}" for row, column in wrong[:100]],
     )
 
@@ -89,20 +97,57 @@ def _looks(values: NDArray[np.float32]) -> str:
     return f"The values look like {guess.units}: {guess.reason}"
 
 
-def _refuse_mixed(values: NDArray[np.float32], *, rows: Sequence[str], source: str) -> None:
-    if values.shape[1] < ENOUGH_GENES_OF_ONE:
-        return
-    peaks = np.fmax.reduce(values, axis=1)
-    # A z-score may be as high, but never without negative ones beside it.
-    linear = np.flatnonzero((peaks > HIGHEST_LOG) & (np.fmin.reduce(values, axis=1) >= 0))
-    # A row at a time: of most tables no sample is low, and none is copied.
-    logged = [row for row in np.flatnonzero(peaks < LOWEST_PEAK).tolist() if low_and_even(values[row][None])]
-    if len(linear) and logged:
-        raise DataError(
-            f"{source} mixes units: {len(linear)} samples reach values as '{rows[linear[0]]}' does "
-            f"({peaks[linear[0]]:.4g}), {len(logged)} stay low as '{rows[logged[0]]}' does ({peaks[logged[0]]:.4g}); "
-            "bring all to one scale"
-        )
+def _problem(sample: NDArray[np.float32], units: Units) -> str | None:
+    """What of one sample (G,) cannot be in `units` though none of its values is out of range; None where nothing is."""
+    if units.quantity == "counts" and (problem := _not_whole(sample, units)):
+        return problem
+    if units.quantity == "TPM" and (total := _total(sample, units)) > _MILLION * (1 + _ROUNDED):
+        return f"adds up to {total:.4g}; TPM adds up to a million, or less where genes were left out"
+    return _other_zeros(sample, units) if units.offset else None
+
+
+def _total(sample: NDArray[np.float32], units: Units) -> float:
+    return float(np.nansum(to_linear(sample[None], units), dtype=np.float64))
+
+
+def _not_whole(sample: NDArray[np.float32], units: Units) -> str | None:
+    linear, logged = to_linear(sample[None], units)[0], units.base is not None
+    # A logarithm is printed with few decimals, so that large counts do not come back whole.
+    judged = linear[(linear > 0.1) & (linear < _LARGEST_TELLING)] if logged else linear[~np.isnan(linear)]
+    off = np.abs(judged - np.round(judged)) > (0.1 if logged else 0)
+    if not off.any() or (logged and (len(judged) < _FLOOR_CELLS or off.mean() < 0.5)):
+        return None
+    return (
+        f"{int(off.sum())} of {len(judged)} values are no whole numbers, such as {judged[off][0]:.4g}; what a program "
+        "estimated is `expected_count`, what was scaled is `norm_count`"
+    )
+
+
+def _other_zeros(sample: NDArray[np.float32], units: Units) -> str | None:
+    lowest = float(np.fmin.reduce(sample))
+    at_lowest, present = int((sample == lowest).sum()), int((~np.isnan(sample)).sum())
+    zero = (units.base or 1) ** lowest - units.offset
+    if at_lowest < max(_FLOOR_CELLS, _FLOOR_SHARE * present) or abs(zero) <= 0.05 * units.offset:
+        return None
+    others = [Units(units.quantity, base, offset) for offset in _OFFSETS for base in (2.0, 10.0, float(np.e))]
+    for other in others:
+        if abs(lowest - np.log(other.offset) / np.log(other.base or 1)) < _PRINTED:
+            return (
+                f"its lowest value {lowest:.4g} stands in {at_lowest} of {present} genes, where {other} has its zeros "
+                f"and {units} has {np.log(units.offset) / np.log(units.base or 1):.4g}"
+            )
+    return None
+
+
+def _short_of_a_million(values: NDArray[np.float32], units: Units) -> dict[int, str]:
+    """Samples that do not add up to a million though most do, as TPM of a whole transcriptome must."""
+    totals = np.array([_total(row, units) for row in values])
+    whole = ~np.isnan(values).any(axis=1)
+    full = np.abs(totals / _MILLION - 1) < _ROUNDED
+    if len(values) < 2 or full.sum() * 2 <= len(values):
+        return {}
+    short = np.flatnonzero(whole & ~full)
+    return {int(row): f"adds up to {totals[row]:.4g}, where {int(full.sum())} others make a million" for row in short}
 
 
 def _range(units: Units) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
@@ -23,6 +23,8 @@ from mirror.types import Progress, silent
 class Model(Protocol):
     """What either kind of model offers."""
 
+    @property
+    def expression_width(self) -> int: ...
     def to(self, device: torch.device, /) -> Self: ...
     def eval(self) -> Self: ...
     def embed_slide(self, tiles_BTD: Tensor, /) -> Tensor: ...
@@ -30,8 +32,14 @@ class Model(Protocol):
     def views(self, slide_NE: Tensor, expression_NE: Tensor, /) -> dict[str, Tensor]: ...
 
 
+NO_SLIDE = "no slide: "
+"""Begins the name of the row of a patient who has expression alone; the patient's name follows."""
+
+
 class Embeddings(NamedTuple):
     """Row i of every view is `slides[i]`; rows of a modality that the patient lacks are NaN.
+
+    A patient without a slide has one row, called by `NO_SLIDE`, after all slides.
 
     `X_slide`, `X_expression`, `X_fused` float32 as the model's `views` says, with what else it has to say; and
     `X_raw_slide` (N, D), the mean tile.
@@ -50,9 +58,12 @@ def embed_slides(
     expression: Mapping[str, NDArray[np.float32]],
     *,
     device: torch.device,
+    without_slide: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Embeddings:
-    """Embed every row of `slides` (columns slide, patient); `expression` maps a patient to its panel values (G,).
+    """Embed every row of `slides` (columns slide, patient), then the patients named in `without_slide`.
+
+    `expression` maps a patient to its panel values (G,).
 
     The embedding does not depend on what else is in the cohort: a bag is never padded or cut, and dropout is off.
     """
@@ -65,13 +76,17 @@ def embed_slides(
         raw.append(tiles.mean(axis=0))
         by_slide.append(model.embed_slide(torch.from_numpy(tiles)[None].to(device))[0].float().cpu().numpy())
     progress(len(slides), len(slides))
-    x_slide = np.stack(by_slide)
+    absent = np.full_like(by_slide[0], np.nan)
+    names = (*slides["slide"], *(f"{NO_SLIDE}{patient}" for patient in without_slide))
+    patients = (*slides["patient"], *without_slide)
+    x_slide = np.stack([*by_slide, *(absent for _ in without_slide)])
+    x_raw = np.stack([*raw, *(np.full_like(raw[0], np.nan) for _ in without_slide)])
     by_patient = _embed_expression(model, expression, device=device)
-    absent = np.full(x_slide.shape[1], np.nan, dtype=np.float32)
-    x_expression = np.stack([by_patient.get(patient, absent) for patient in slides["patient"]])
+    no_profile = np.full(model.expression_width, np.nan, dtype=np.float32)
+    x_expression = np.stack([by_patient.get(patient, no_profile) for patient in patients])
     views = model.views(torch.from_numpy(x_slide).to(device), torch.from_numpy(x_expression).to(device))
     named = {name: view.float().cpu().numpy() for name, view in views.items()}
-    return Embeddings(tuple(slides["slide"]), tuple(slides["patient"]), {**named, "X_raw_slide": np.stack(raw)})
+    return Embeddings(names, patients, {**named, "X_raw_slide": x_raw})
 
 
 def _embed_expression(
@@ -91,8 +106,8 @@ def save_embeddings(
     path: Path, embeddings: Embeddings, *, roles: Mapping[str, str], provenance: Mapping[str, str]
 ) -> None:
     """Write an AnnData file: obs = slide with its patient and that one's role, obsm = the views, uns = their origin."""
-    patients = list(embeddings.patients)
-    obs = pd.DataFrame({"patient": patients, "role": [roles[name] for name in patients]}, index=list(embeddings.slides))
+    patients, slides = list(embeddings.patients), list(embeddings.slides)
+    obs = pd.DataFrame({"patient": patients, "role": [roles[name] for name in patients]}, index=slides)
     table = anndata.AnnData(obs=obs, uns={"schema": SCHEMA, **provenance})
     for name, view in embeddings.views.items():
         table.obsm[name] = view

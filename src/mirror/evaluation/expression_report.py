@@ -6,33 +6,45 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from mirror.artefacts import write_aside
 from mirror.data.inspection import Inspection
 from mirror.data.selection import Selection
-from mirror.evaluation.pictures import CLASS_COLOURS, LEARNED, OTHER
+from mirror.evaluation.report.drawing import CLASS_COLOURS, LEARNED, OTHER
 
 _SHOWN_GROUPS = len(CLASS_COLOURS)
 
 
 def write_components(path: Path, inspection: Inspection) -> None:
-    """The first two principal components as SVG, a dot a patient, coloured by group; beyond seven groups in grey."""
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = figure.subplots()
-    scores, explained = inspection.components.scores, inspection.components.explained
-    groups = np.array(inspection.groups or ["all patients"] * len(scores), dtype=object)
+    """The first two principal components as SVG, a dot a patient: one picture a column of batches or cohorts, side by
+    side, coloured by group; beyond the seven largest groups in grey."""
+    scores, explained = inspection.components
+    groupings = {by: found.groups for by, found in inspection.groupings.items()} or {
+        "": ("all patients",) * len(scores)
+    }
+    figure = Figure(figsize=(6.4 * len(groupings), 4.4), layout="constrained")
+    for axes, (by, groups) in zip(figure.subplots(1, len(groupings), squeeze=False)[0], groupings.items(), strict=True):
+        _draw_groups(axes, scores, np.array(groups, dtype=object))
+        axes.set_title(by, fontsize=10)
+        axes.set_xlabel(f"component 1, {explained[0]:.1%} of the variance")
+        axes.set_ylabel(f"component 2, {explained[1]:.1%} of the variance")
+    _write(path, figure)
+
+
+def _draw_groups(axes: Axes, scores: NDArray[np.float64], groups: NDArray[np.object_]) -> None:
     names, counts = np.unique(groups.astype(str), return_counts=True)
     by_size = [str(name) for name in names[np.argsort(-counts, kind="stable")]]
     for place, name in enumerate(by_size):
         dots = scores[groups == name]
         colour = CLASS_COLOURS[place] if place < _SHOWN_GROUPS else OTHER
         label = f"{name} ({len(dots)})" if place < _SHOWN_GROUPS else None
+        if place == _SHOWN_GROUPS:
+            label = f"{len(names) - place} others ({len(scores) - int(np.sort(counts)[::-1][:place].sum())})"
         axes.plot(dots[:, 0], dots[:, 1], "o", color=colour, markersize=4, alpha=0.7, mew=0, label=label)
-    axes.set_xlabel(f"component 1, {explained[0]:.1%} of the variance")
-    axes.set_ylabel(f"component 2, {explained[1]:.1%} of the variance")
     axes.legend(frameon=False, fontsize=8)
-    _write(path, figure)
 
 
 def write_library_sizes(path: Path, inspection: Inspection) -> None:

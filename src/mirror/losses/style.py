@@ -37,18 +37,26 @@ def balanced_assignment(scores_BP: Tensor, *, rounds: int = 3) -> Tensor:
     return q_BP
 
 
-def balanced_agreement(slide_BP: Tensor, expression_BP: Tensor, pair_B: Tensor) -> Tensor:
+def balanced_agreement(
+    slide_BP: Tensor, expression_BP: Tensor, *, has_slide_B: Tensor, has_expression_B: Tensor
+) -> Tensor:
     """Cross-entropy of either modality's prototypes against the balanced assignment of the other. A scalar >= 0.
 
-    Of pairs each modality predicts the other's assignment; a slide without expression (`pair_B` False) predicts that
-    of its own. No term has a minimum where all rows share one prototype, because assignments are balanced.
+    Of pairs each modality predicts the other's assignment; where one is missing, the other predicts that of its own.
+    The mean over the modalities that anyone has. No term has a minimum where all rows share one prototype, because
+    assignments are balanced.
     """
-    own_BP, other_BP = balanced_assignment(slide_BP), torch.zeros_like(slide_BP, dtype=torch.float)
-    if pair_B.any():
-        other_BP[pair_B] = balanced_assignment(expression_BP[pair_B])
-    target_BP = torch.where(pair_B.unsqueeze(1), other_BP, own_BP)
-    loss = -(target_BP * F.log_softmax(slide_BP.float(), dim=1)).sum(dim=1).mean()
-    if pair_B.any():
-        back = -(own_BP[pair_B] * F.log_softmax(expression_BP[pair_B].float(), dim=1)).sum(dim=1).mean()
-        loss = (loss + back) / 2
-    return loss
+    there = has_slide_B, has_expression_B
+    pair_B1 = (has_slide_B & has_expression_B).unsqueeze(1)
+    scores, assigned = (slide_BP, expression_BP), list[Tensor]()
+    for score_BP, has_B in zip(scores, there, strict=True):
+        q_BP = torch.zeros_like(score_BP, dtype=torch.float)
+        if has_B.any():
+            q_BP[has_B] = balanced_assignment(score_BP[has_B])
+        assigned.append(q_BP)
+    terms: list[Tensor] = []
+    for score_BP, has_B, own_BP, other_BP in zip(scores, there, assigned, reversed(assigned), strict=True):
+        if has_B.any():
+            target_BP = torch.where(pair_B1, other_BP, own_BP)[has_B]
+            terms.append(-(target_BP * F.log_softmax(score_BP[has_B].float(), dim=1)).sum(dim=1).mean())
+    return torch.stack(terms).mean()

@@ -5,7 +5,11 @@ Each encoder is a linear path onto canonical directions, fitted in closed form o
 rho_j: the model of probabilistic canonical correlation (Bach and Jordan, 2005), `u = sqrt(rho) z + noise`, `v`
 likewise, one shared z for both, which says what a patient's z is given both modalities or either one.
 
-Legend: B pairs, T tiles, D tile-feature width, G genes, K components, P prototypes, F width of the fused view.
+What expression varies by beyond its K components (the tail) has no part in that; probes get it beside the rest.
+
+Legend: B pairs, T tiles, D tile-feature width, G genes, K components, M those of the tail, V = K + M, P prototypes, F
+width of the fused view; U and E columns of a slide's and an expression's embedding: K and V, or K more where probes get
+other components (`correction`).
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ class CanonicalSizes:
     style_temperature: float
     private: float
     start: Literal["canonical", "none"]
+    tail: int = 0
+    correction: float = 1.0
 
 
 class CanonicalDraws(NamedTuple):
@@ -105,6 +111,7 @@ class CanonicalMirror(nn.Module):
     gene_mean: Tensor
     gene_scale: Tensor
     gene_axes: Tensor
+    tail_axes: Tensor
     correlations: Tensor
 
     def __init__(self, sizes: CanonicalSizes) -> None:
@@ -115,14 +122,16 @@ class CanonicalMirror(nn.Module):
             self.register_buffer(f"{name}_mean", torch.zeros(width))
             self.register_buffer(f"{name}_scale", torch.ones(width))
             self.register_buffer(f"{name}_axes", torch.zeros(width, k))
+        if sizes.tail:
+            self.register_buffer("tail_axes", torch.zeros(sizes.genes, sizes.tail))
         self.register_buffer("correlations", torch.ones(k))
         self.slide_network = TilePooling(sizes.tile_dim, hidden, k, dropout=sizes.dropout)
         self.expression_network = Mlp(sizes.genes, hidden, k, dropout=sizes.dropout)
         self.slide_decoder = nn.Linear(k, sizes.tile_dim)
         self.expression_decoder = nn.Linear(k, sizes.genes)
         self.prototypes = nn.Linear(k, sizes.prototypes, bias=False)
-        self.slide_readout, self.expression_readout = Readout(k), Readout(k)
-        self.fused_readout = Readout(3 * k)
+        self.slide_readout, self.expression_readout = Readout(k), Readout(k + sizes.tail)
+        self.fused_readout = Readout(3 * k + sizes.tail)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
@@ -137,17 +146,45 @@ class CanonicalMirror(nn.Module):
             getattr(self, f"{name}_mean").zero_()
             getattr(self, f"{name}_scale").fill_(1.0)
             getattr(self, f"{name}_axes").zero_()
+        if self.sizes.tail:
+            self.tail_axes.zero_()
         self.correlations.fill_(1.0)
         for readout in (self.slide_readout, self.expression_readout, self.fused_readout):
             readout.reset()
 
+    @property
+    def slide_width(self) -> int:
+        """Columns U of what `embed_slide` gives."""
+        return self.sizes.components * (1 if self.sizes.correction == 1 else 2)
+
+    @property
+    def expression_width(self) -> int:
+        """Columns E of what `embed_expression` gives."""
+        return self.slide_width + self.sizes.tail
+
     def embed_slide(self, tiles_BTD: Tensor, hidden_BT: Tensor | None = None) -> Tensor:
-        """Canonical components u (B, K) of slides of any number of tiles, of the visible ones where some are hidden."""
-        return self._slide(self._standard_tiles(tiles_BTD), hidden_BT)
+        """Canonical components u of slides of any number of tiles, of the visible ones where some are hidden, (B, U).
+
+        Where `correction` is not 1, those for probes follow after them.
+        """
+        return self._with_those_for_probes(*self._slide(self._standard_tiles(tiles_BTD), hidden_BT))
 
     def embed_expression(self, expression_BG: Tensor, hidden_BG: Tensor | None = None) -> Tensor:
-        """Canonical components v (B, K) of profiles as the panel gives them."""
-        return self._expression(self._standard_genes(expression_BG), hidden_BG)
+        """Canonical components v of profiles as the panel gives them, as of slides, and then the tail, (B, E)."""
+        genes_BG = self._standard_genes(expression_BG)
+        v_BU = self._with_those_for_probes(*self._expression(genes_BG, hidden_BG))
+        if not self.sizes.tail:
+            return v_BU
+        return torch.cat([v_BU, self._visible(genes_BG, hidden_BG) @ self.tail_axes], dim=1)
+
+    def for_probes(self, slide_NU: Tensor, expression_NE: Tensor) -> tuple[Tensor, Tensor]:
+        """The columns of either embedding that probes get: components (N, K), and components and tail (N, V)."""
+        k = self.sizes.components
+        return slide_NU[:, -k:], expression_NE[:, -(k + self.sizes.tail) :]
+
+    def _with_those_for_probes(self, closed_BK: Tensor, added_BK: Tensor) -> Tensor:
+        whole_BK, share = closed_BK + added_BK, self.sizes.correction
+        return whole_BK if share == 1 else torch.cat([whole_BK, closed_BK + share * added_BK], dim=1)
 
     def draw(self, batch: int, tiles: int, *, generator: torch.Generator, device: torch.device | str) -> CanonicalDraws:
         """Which inputs one forward hides."""
@@ -164,7 +201,8 @@ class CanonicalMirror(nn.Module):
     def forward(self, tiles_BTD: Tensor, expression_BG: Tensor, draws: CanonicalDraws) -> CanonicalOutput:
         """Encode what is visible of both modalities and run every head on it."""
         tiles_BTD, genes_BG = self._standard_tiles(tiles_BTD), self._standard_genes(expression_BG)
-        u_BK, v_BK = self._slide(tiles_BTD, draws.tiles_BT), self._expression(genes_BG, draws.genes_BG)
+        u_BK = torch.add(*self._slide(tiles_BTD, draws.tiles_BT))
+        v_BK = torch.add(*self._expression(genes_BG, draws.genes_BG))
         slide_BK = F.normalize(self.correlations * u_BK, dim=1)
         expression_BK = F.normalize(self.correlations * v_BK, dim=1)
         hidden_BT1 = draws.tiles_BT.unsqueeze(2)
@@ -182,21 +220,23 @@ class CanonicalMirror(nn.Module):
             Rebuilt(self.expression_decoder(v_BK), genes_BG, draws.genes_BG),
         )
 
-    def views(self, slide_NK: Tensor, expression_NK: Tensor) -> dict[str, Tensor]:
-        """What a patient is described by, from the components u and v (N, K), a row of NaN where there are none.
+    def views(self, slide_NU: Tensor, expression_NE: Tensor) -> dict[str, Tensor]:
+        """What a patient is described by, from `embed_slide` and `embed_expression`, a row of NaN where there is none.
 
         `X_slide`, `X_expression` and `X_fused` are for probes (`Readout`); `X_fused` needs both. `X_align_slide` and
         `X_align_expression` (N, K) are compared by their cosine. `X_shared` (N, K) is the expected z given what the
         patient has; `X_slide_private` and `X_expression_private` (N, K) are what z leaves of u and of v: nothing linear
         of them can be predicted from the other modality.
         """
-        rho = self.correlations
+        rho, k = self.correlations, self.sizes.components
+        slide_NK, expression_NK = slide_NU[:, :k], expression_NE[:, :k]
+        probed_NK, probed_NV = self.for_probes(slide_NU, expression_NE)
         shared = self.shared(slide_NK, expression_NK)
         own = slide_NK - rho.sqrt() * shared, expression_NK - rho.sqrt() * shared
         return {
-            "X_slide": self.slide_readout(rho * slide_NK),
-            "X_expression": self.expression_readout(rho * expression_NK),
-            "X_fused": self.fused_readout(self.fused(slide_NK, expression_NK)),
+            "X_slide": self.slide_readout(rho * probed_NK),
+            "X_expression": self.expression_readout(self.alone(probed_NV)),
+            "X_fused": self.fused_readout(self.fused(probed_NK, probed_NV)),
             "X_align_slide": rho * slide_NK,
             "X_align_expression": rho * expression_NK,
             "X_shared": shared,
@@ -211,16 +251,29 @@ class CanonicalMirror(nn.Module):
         one = torch.where(slide_NK.isnan(), expression_NK, slide_NK)
         return rho.sqrt() * torch.where(both.isnan(), one, both)
 
-    def fused(self, slide_NK: Tensor, expression_NK: Tensor) -> Tensor:
-        """Shared and private parts side by side (N, 3 K) before the readout; NaN where a modality is missing.
+    def alone(self, expression_NV: Tensor) -> Tensor:
+        """Expression by itself before the readout (N, V): `rho v`, and `private / 2` times the tail.
 
-        The shared columns weigh `rho (u + v)`, the private ones `private (u - rho v)` and `private (v - rho u)`.
+        Half of the weight it has in the fused view, where `rho v` is doubled by the other modality's `rho u`.
         """
-        rho, private = self.correlations, self.sizes.private
+        k, private = self.sizes.components, self.sizes.private
+        return torch.cat([self.correlations * expression_NV[:, :k], private / 2 * expression_NV[:, k:]], dim=1)
+
+    def fused(self, slide_NK: Tensor, expression_NV: Tensor) -> Tensor:
+        """Shared and private parts side by side (N, 3 K + M) before the readout; NaN where a modality is missing.
+
+        The shared columns weigh `rho (u + v)`, the private ones `private (u - rho v)` and `private (v - rho u)`, the
+        tail `private`.
+        """
+        rho, private, k = self.correlations, self.sizes.private, self.sizes.components
+        expression_NK, tail_NM = expression_NV[:, :k], expression_NV[:, k:]
+        # A patient without a slide has a tail, but no fused view.
+        tail_NM = tail_NM.masked_fill(slide_NK.isnan().any(dim=1, keepdim=True), float("nan"))
         parts = (
             rho * (slide_NK + expression_NK),
             private * (slide_NK - rho * expression_NK),
             private * (expression_NK - rho * slide_NK),
+            private * tail_NM,
         )
         return torch.cat(parts, dim=1)
 
@@ -230,16 +283,22 @@ class CanonicalMirror(nn.Module):
     def _standard_genes(self, expression_BG: Tensor) -> Tensor:
         return (expression_BG - self.gene_mean) / self.gene_scale
 
-    def _slide(self, tiles_BTD: Tensor, hidden_BT: Tensor | None) -> Tensor:
+    def _slide(self, tiles_BTD: Tensor, hidden_BT: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The closed form and what the network adds to it."""
         visible_BT = torch.ones_like(tiles_BTD[..., 0], dtype=torch.bool) if hidden_BT is None else ~hidden_BT
         mean_BD = (tiles_BTD * visible_BT.unsqueeze(2)).sum(dim=1) / visible_BT.sum(dim=1, keepdim=True)
-        return mean_BD @ self.slide_axes + self.slide_network(tiles_BTD, visible_BT)
+        return mean_BD @ self.slide_axes, self.slide_network(tiles_BTD, visible_BT)
 
-    def _expression(self, genes_BG: Tensor, hidden_BG: Tensor | None) -> Tensor:
-        if hidden_BG is not None:
-            # As dropout does it: what stays is scaled up, so that sums over genes keep their size.
-            genes_BG = genes_BG.masked_fill(hidden_BG, 0.0) / (~hidden_BG).float().mean(dim=1, keepdim=True)
-        return genes_BG @ self.gene_axes + self.expression_network(genes_BG)
+    def _expression(self, genes_BG: Tensor, hidden_BG: Tensor | None) -> tuple[Tensor, Tensor]:
+        genes_BG = self._visible(genes_BG, hidden_BG)
+        return genes_BG @ self.gene_axes, self.expression_network(genes_BG)
+
+    @staticmethod
+    def _visible(genes_BG: Tensor, hidden_BG: Tensor | None) -> Tensor:
+        if hidden_BG is None:
+            return genes_BG
+        # As dropout does it: what stays is scaled up, so that sums over genes keep their size.
+        return genes_BG.masked_fill(hidden_BG, 0.0) / (~hidden_BG).float().mean(dim=1, keepdim=True)
 
 
 def build_canonical(sizes: CanonicalSizes, *, generator: torch.Generator) -> CanonicalMirror:

@@ -41,6 +41,7 @@ class SimulationSizes:
     tile_noise: float = 2.0
     gene_noise: float = 1.5
     without_expression: float = 0.05
+    without_slide: float = 0.0
     two_slides: float = 0.1
 
 
@@ -61,7 +62,8 @@ def simulate_cohort(
     """Write features, expression, clinical and slide tables, the truth and a configuration under `folder`.
 
     A few flaws of real cohorts are written too, so that the ledger of exclusions has something to say: patients without
-    expression, a slide without features, features of a slide that no table lists, a patient without follow-up.
+    expression (and without a slide, where `sizes` says so), a slide without features, features of a slide that no table
+    lists, a patient without follow-up.
     """
     sizes = sizes or SimulationSizes()
     truth = draw_truth(sizes, seed=seed)
@@ -126,6 +128,8 @@ def _write_features(
     loadings = rng.standard_normal((visible.shape[1], sizes.tile_features)) / np.sqrt(visible.shape[1])
     tissues = 2.0 * rng.standard_normal((5, sizes.tile_features))
     rows: list[dict[str, str]] = []
+    # From a stream of its own: where everybody has a slide, nothing else changes.
+    has_slide = rng_for(seed, "slides lost").random(sizes.patients) >= sizes.without_slide
 
     def write(slide: str, signal: NDArray[np.float64]) -> None:
         features, coords = _draw_slide(signal, tissues, sizes, rng)
@@ -133,7 +137,7 @@ def _write_features(
 
     for number, patient in enumerate(truth.patients):
         progress(number, len(truth.patients), "simulating slides")
-        for slide_number in range(1 + (rng.random() < sizes.two_slides)):
+        for slide_number in range(1 + (rng.random() < sizes.two_slides) if has_slide[number] else 0):
             slide = f"{patient}-DX{slide_number + 1}"
             write(slide, visible[number] @ loadings)
             rows.append({"slide_id": slide, "case_id": patient})
@@ -188,7 +192,7 @@ cohort:
     path: expression.csv.gz
     orientation: patients_in_rows
     id: case_id
-    units: log2(TPM), simulated
+    units: log2(RSEM), simulated
   clinical:
     path: clinical.csv
     patient: case_id

@@ -10,13 +10,15 @@ from typing import Any, Literal
 
 from mirror.artefacts import SCHEMA, read_json, write_json, write_text
 from mirror.errors import ArtefactError
+from mirror.slides.manifest import SlideEntry
 
-State = Literal["done", "failed", "started"]
+State = Literal["done", "failed", "started", "waiting"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlideAccount:
-    """What became of a slide. Of a `started` one the process has not come back, yet or at all.
+    """What became of a slide. A `waiting` one has not been tried yet; of a `started` one the process has not come back,
+    yet or at all.
 
     `seconds` is the whole slide's, `waited` how many of them the encoder stood waiting for tiles; `mpp_source` is
     `manifest` or `header`; `error` says why it failed.
@@ -53,9 +55,12 @@ class Accounts:
         except (ArtefactError, TypeError):
             return None
 
-    def write_lines(self, path: Path, slides: Iterable[str]) -> list[SlideAccount]:
-        """Write `slides.jsonl`: a line for each of `slides` that has an account, in their order; return them."""
-        known = [account for account in map(self.read, slides) if account is not None]
+    def write_lines(self, path: Path, slides: Iterable[SlideEntry]) -> list[SlideAccount]:
+        """Write `slides.jsonl`, a line for each of `slides` in their order, tried or not; return their accounts."""
+        known = [
+            self.read(entry.slide) or SlideAccount(slide=entry.slide, state="waiting", path=str(entry.path))
+            for entry in slides
+        ]
         lines = [json.dumps({"schema": SCHEMA, **_shown(account)}, ensure_ascii=False) for account in known]
         write_text(path, "".join(f"{line}\n" for line in lines))
         return known

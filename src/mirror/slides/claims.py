@@ -14,15 +14,22 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mirror.errors import MirrorError
 from mirror.seeding import stream_seed
 
 
 class Claims:
-    """Claims on slides of one output folder. One object a process: a system's lock knows processes, not objects."""
+    """Claims on slides of one output folder. One object a process: a system's lock knows processes, not objects.
+
+    Raises `MirrorError` when the folder cannot be written to.
+    """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise MirrorError(f"could not write {path}: {error.strerror}; choose another `output`") from error
 
     @contextmanager
     def claim(self, slide: str) -> Generator[bool]:

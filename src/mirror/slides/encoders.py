@@ -153,14 +153,15 @@ def _require_plain(weights: Path) -> None:
 
 
 def _why(error: Exception, card: Any, name: str, *, download: bool) -> str:
+    what = first_line(error).rstrip(".")
     if isinstance(error, ImportError):
-        return f"encoder '{name}' needs a library that is not here: {first_line(error)}"
+        return f"encoder '{name}' needs a library that is not here: {what}"
     if not download:
         return (
             f"the weights of encoder '{name}' are not in the cache, and nothing is downloaded unasked "
-            f"({first_line(error)}). {_step(card, name)}"
+            f"({what}). {_step(card, name)}"
         )
-    return f"the weights of encoder '{name}' could not be downloaded: {first_line(error)}. {_step(card, name)}"
+    return f"the weights of encoder '{name}' could not be downloaded: {what}. {_step(card, name)}"
 
 
 def _step(card: Any, name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from glob import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mirror.artefacts import remove_asides
 from mirror.data.feature_file import BagFacts, read_facts, write_bag
 from mirror.errors import DataError
 from mirror.ids import SlideId
@@ -36,8 +36,7 @@ class SlideFiles(NamedTuple):
     def remove_remains(self) -> None:
         """Remove what a killed process left half written beside these files; only for who has claimed the slide."""
         for path in self:
-            for aside in path.parent.glob(f".{escape(path.stem)}.*.aside{path.suffix}"):
-                aside.unlink(missing_ok=True)
+            remove_asides(path)
 
 
 class Extracted(NamedTuple):

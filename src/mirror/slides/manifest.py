@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import os
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from mirror.artefacts import write_aside
 from mirror.data.tables import read_text_table
 from mirror.errors import DataError, raise_together
 from mirror.ids import SlideId
 
-ENDINGS = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu", ".czi", ".dcm")
+ENDINGS = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu", ".czi")
 """What counts as a slide in a folder; a manifest may name any file."""
+
+LONGEST_NAME = 180
+"""Bytes of a slide's name; file systems take 255, some of which a file written aside needs."""
 
 
 class SlideEntry(NamedTuple):
@@ -24,27 +32,58 @@ class SlideEntry(NamedTuple):
 def read_manifest(source: Path) -> list[SlideEntry]:
     """The slides of a csv file (columns `slide`, `path`, optional `mpp`) or of a folder, in order of name.
 
-    Relative paths are taken from the manifest's folder; in a folder a slide's name is its file's without the ending.
-    Raises `DataError` that lists every row that is wrong; a file that is not there is not looked for here.
+    Relative paths are taken from the manifest's folder; in a folder and its subfolders, as the GDC's client makes one
+    for each slide, a slide's name is its file's without the ending. Raises `DataError` that lists every row that is
+    wrong; a file that is not there is not looked for here.
     """
+    if not source.exists():
+        raise DataError(f"there is neither a folder of slides nor a manifest {source}; correct `slides`")
     if source.is_dir():
         entries = [SlideEntry(SlideId(path.stem), path, None) for path in _slides_of(source)]
     else:
         entries = _rows_of(source)
     if not entries:
         raise DataError(f"{source} names no slide; a folder wants files ending in {', '.join(ENDINGS)}")
-    problems = [f"slide '{name}' stands there twice" for name in _repeated([entry.slide for entry in entries])]
+    problems = [f"slide '{slide}' stands there twice: {paths}" for slide, paths in _repeated(entries)]
     problems += [
         f"'{entry.slide}' cannot be a file's name; rename the slide"
         for entry in entries
         if "/" in entry.slide or "\\" in entry.slide or entry.slide.startswith(".")
     ]
+    problems += [
+        f"'{entry.slide}' has more than {LONGEST_NAME} bytes; give the slide a shorter name in a manifest"
+        for entry in entries
+        if len(entry.slide.encode()) > LONGEST_NAME
+    ]
     raise_together(DataError, f"{source} cannot be used:", problems)
     return sorted(entries)
 
 
+def write_manifest(path: Path, entries: Iterable[SlideEntry]) -> None:
+    """Write a manifest of the slides, to be filled in where a resolution is missing."""
+    with write_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["slide", "path", "mpp"])
+        table.writerows([entry.slide, entry.path, "" if entry.mpp is None else entry.mpp] for entry in entries)
+
+
 def _slides_of(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and not path.name.startswith(".")]
+    found: list[Path] = []
+    dicom: Path | None = None
+    seen: set[Path] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        # A link may lead back to a folder above it.
+        folders[:] = [] if (real := Path(place).resolve()) in seen else [name for name in folders if name[0] != "."]
+        files = [] if real in seen else [Path(place, name) for name in files if name[0] != "."]
+        seen.add(real)
+        found += [path for path in files if path.suffix.lower() in ENDINGS]
+        dicom = dicom or next((path for path in files if path.suffix.lower() == ".dcm"), None)
+    if dicom is not None:
+        raise DataError(
+            f"{folder} has DICOM files, such as {dicom}: a slide is several of them; write a manifest that names one "
+            "file of each slide"
+        )
+    return found
 
 
 def _rows_of(source: Path) -> list[SlideEntry]:
@@ -65,5 +104,8 @@ def _rows_of(source: Path) -> list[SlideEntry]:
     return entries
 
 
-def _repeated(names: list[SlideId]) -> list[SlideId]:
-    return sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+def _repeated(entries: list[SlideEntry]) -> list[tuple[SlideId, str]]:
+    paths: dict[SlideId, list[str]] = defaultdict(list)
+    for entry in entries:
+        paths[entry.slide].append(str(entry.path))
+    return [(slide, ", ".join(of_slide)) for slide, of_slide in sorted(paths.items()) if len(of_slide) > 1]

@@ -47,5 +47,8 @@ class Origin:
     def mark(self, entry: SlideEntry) -> str:
         """A hash of all that decides a slide's features: settings, weights, resolution given, size of the file."""
         revision = self._revision if self._revision is not None else self.encoder().revision
-        size = entry.path.stat().st_size if entry.path.is_file() else None
+        try:
+            size = entry.path.stat().st_size
+        except OSError:  # said, with the reason, when it is opened
+            size = None
         return fingerprint(settings_mark(self._config), revision, entry.mpp, size)

@@ -60,14 +60,20 @@ def open_scan(path: Path) -> Generator[Scan]:
 
     Raises `DataError` when the file is missing, or no reader that is installed can open it.
     """
-    if not path.is_file():
-        raise DataError(f"{path} is not there; correct its path in the manifest")
+    try:
+        first_bytes = _first_bytes(path)
+    except FileNotFoundError:
+        raise DataError(f"{path} is not there; correct its path in the manifest") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder; name the slide's own file in the manifest") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); correct its path or its rights") from error
     try:
         with warnings.catch_warnings(action="ignore"):
             scan: Scan = open_wsi(path, store=None)  # pyright: ignore[reportArgumentType]
     except Exception as error:  # every reader fails in its own way
         raise DataError(
-            f"{path} cannot be opened as a slide ({first_line(error)}): {_first_bytes(path)}; copy or download it again"
+            f"{path} cannot be opened as a slide ({first_line(error)}): {first_bytes}; copy or download it again"
         ) from error
     try:
         yield scan
@@ -152,9 +158,11 @@ def _both_directions(raw: str | None, otherwise: float) -> tuple[float, float]:
 
 def _first_bytes(path: Path) -> str:
     with path.open("rb") as file:
-        start = file.read(200).lstrip()
-    if not start:
+        start = file.read(200)
+    if not start.strip():
         return "the file is empty"
-    if start[:1] == b"<" or b"<html" in start.lower():
+    if start.lstrip()[:1] == b"<" or b"<html" in start.lower():
         return "it is a web page (a failed download?)"
+    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return f"it begins like a slide and breaks off or is damaged after that, {path.stat().st_size:,} bytes"
     return f"{path.stat().st_size:,} bytes"

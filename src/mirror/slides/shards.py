@@ -39,9 +39,13 @@ def shard_of_array(environment: Mapping[str, str]) -> Shard | None:
         return None
     task, count = int(environment["SLURM_ARRAY_TASK_ID"]), int(environment["SLURM_ARRAY_TASK_COUNT"])
     step = max(1, int(environment.get("SLURM_ARRAY_TASK_STEP", "1")))
-    steps, beside = divmod(task - int(environment.get("SLURM_ARRAY_TASK_MIN", "0")), step)
-    if beside or not 0 <= steps < count:
+    first = int(environment.get("SLURM_ARRAY_TASK_MIN", "0"))
+    last = int(environment.get("SLURM_ARRAY_TASK_MAX", str(first + step * (count - 1))))
+    steps, beside = divmod(task - first, step)
+    # The last number says it to every task, so that none of them works while others are refused.
+    if beside or not 0 <= steps < count or last != first + step * (count - 1):
         raise ConfigError(
-            f"the Slurm array has gaps (task {task} of {count}); number it 0-{count - 1}, or give --shard"
+            f"the Slurm array has gaps (task {task}, {count} tasks from {first} to {last}); number it 0-{count - 1}, "
+            "or give --shard"
         )
     return Shard(steps + 1, count)

@@ -12,59 +12,58 @@ from mirror.config import CanonicalModelConfig, ObjectiveWeights
 from mirror.losses.alignment import patient_alignment_loss
 from mirror.losses.retention import retention_loss
 from mirror.losses.style import balanced_agreement
-from mirror.nn.canonical import CanonicalDraws, CanonicalMirror, CanonicalOutput, CanonicalSizes
+from mirror.nn.canonical import CanonicalDraws, CanonicalMirror, CanonicalOutput, CanonicalSizes, Rebuilt
 from mirror.nn.readout import fit_readout
 from mirror.training.distributed import Joint, Ranks
 from mirror.types import PairedBatch
 
 
 class JointRows(NamedTuple):
-    """The joint batch: how its rows are gathered, which are pairs (B,), and the patient of each as a number (B,)."""
+    """The joint batch: how its rows are gathered. Of each row, all (B,): whether a slide and a profile are there, and
+    its patient as a number."""
 
     joint: Joint
-    pair_B: Tensor
+    has_slide_B: Tensor
+    has_expression_B: Tensor
     patient_B: Tensor
 
-    def own_pairs(self, rows_B: Tensor) -> Tensor:
-        """The pairs among the rows that this rank computed."""
+    @property
+    def pair_B(self) -> Tensor:
+        """Rows with both modalities."""
+        return self.has_slide_B & self.has_expression_B
+
+    def own(self, rows_B: Tensor, wanted_B: Tensor) -> Tensor:
+        """Those `wanted_B` of the joint batch among the rows that this rank computed."""
         own = self.joint.own
-        return rows_B[:own][self.pair_B[self.joint.computed][:own]]
+        return rows_B[:own][wanted_B[self.joint.computed][:own]]
+
+    def mean_retention(self, rebuilt: Rebuilt, wanted_B: Tensor) -> Tensor:
+        """The mean over what is hidden in the rows `wanted_B` of the joint batch."""
+        prediction, target, mask = (self.own(part, wanted_B) for part in rebuilt)
+        return self.joint.mean(retention_loss(prediction, target, mask), mask.sum())
 
 
 Objective = Callable[[CanonicalOutput, JointRows], Tensor]
-"""One term: a scalar of the joint batch, from the output for the rows of one rank."""
+"""One term, of the rows that have what it needs: a scalar of the joint batch, from the output for one rank's rows."""
 
 
 def joint_alignment(out: CanonicalOutput, rows: JointRows) -> Tensor:
     """The alignment of every pair of the joint batch with those of other patients."""
-    joint, pair_B, patient_B = rows
+    joint, pair_B = rows.joint, rows.pair_B
     every = out._replace(slide_BK=joint.rows(out.slide_BK), expression_BK=joint.rows(out.expression_BK))
-    return patient_alignment_loss(every.logits_BB[pair_B][:, pair_B], patient_B[pair_B])
-
-
-def joint_slide_retention(out: CanonicalOutput, rows: JointRows) -> Tensor:
-    """The mean over the hidden tiles of all slides of the joint batch."""
-    rebuilt = out.slide_retention
-    return rows.joint.mean(retention_loss(*rebuilt), rebuilt.mask[: rows.joint.own].sum())
-
-
-def joint_expression_retention(out: CanonicalOutput, rows: JointRows) -> Tensor:
-    """The mean over the hidden genes of all pairs of the joint batch."""
-    prediction, target, mask = map(rows.own_pairs, out.expression_retention)
-    return rows.joint.mean(retention_loss(prediction, target, mask), mask.sum())
-
-
-def joint_cluster(out: CanonicalOutput, rows: JointRows) -> Tensor:
-    """Agreement with assignments that are balanced over the joint batch."""
-    slide_BP, expression_BP = rows.joint.rows(out.slide_scores_BP), rows.joint.rows(out.expression_scores_BP)
-    return balanced_agreement(slide_BP, expression_BP, rows.pair_B)
+    return patient_alignment_loss(every.logits_BB[pair_B][:, pair_B], rows.patient_B[pair_B])
 
 
 OBJECTIVES: Mapping[str, Objective] = {
     "alignment": joint_alignment,
-    "slide_retention": joint_slide_retention,
-    "expression_retention": joint_expression_retention,
-    "cluster": joint_cluster,
+    "slide_retention": lambda out, rows: rows.mean_retention(out.slide_retention, rows.has_slide_B),
+    "expression_retention": lambda out, rows: rows.mean_retention(out.expression_retention, rows.has_expression_B),
+    "cluster": lambda out, rows: balanced_agreement(
+        rows.joint.rows(out.slide_scores_BP),
+        rows.joint.rows(out.expression_scores_BP),
+        has_slide_B=rows.has_slide_B,
+        has_expression_B=rows.has_expression_B,
+    ),
 }
 """`ObjectiveWeights` has a weight of the same name for each; its `style` has no term here: there is no prior."""
 
@@ -81,20 +80,20 @@ class CanonicalPretraining:
     def terms(self, batch: PairedBatch, *, generator: torch.Generator) -> dict[str, Tensor]:
         """The unweighted terms of one batch and their weighted `total`, scalars on the model's device.
 
-        A slide whose patient has no expression (a row of NaN) takes part in slide retention and in the style of slides.
+        A row without one modality (NaN there) takes part in the retention and the style of the other.
         """
         device = generator.device
         tiles_BTD = batch.tiles_BTD.to(device, non_blocking=True)
         expression_BG = batch.expression_BG.to(device, non_blocking=True)
         joint = self._ranks.joint(len(batch.patients))
-        pair_B = joint.rows(~expression_BG.isnan().any(dim=1))
         number = {patient: place for place, patient in enumerate(dict.fromkeys(batch.patients))}
         patient_B = torch.tensor([number[patient] for patient in batch.patients], device=device)
+        has_slide_B = joint.rows(~tiles_BTD.isnan().any(dim=(1, 2)))
+        rows = JointRows(joint, has_slide_B, joint.rows(~expression_BG.isnan().any(dim=1)), patient_B)
         self.model.before_forward()
         draws = self.model.draw(len(batch.patients), tiles_BTD.shape[1], generator=generator, device=device)
         own = CanonicalDraws(*(drawn[joint.computed] for drawn in draws))
-        output = self._encode(tiles_BTD, expression_BG.nan_to_num(nan=0.0), own)
-        rows = JointRows(joint, pair_B, patient_B)
+        output = self._encode(tiles_BTD.nan_to_num(nan=0.0), expression_BG.nan_to_num(nan=0.0), own)
         terms = {name: objective(output, rows) for name, objective in OBJECTIVES.items()}
         return {**terms, "total": torch.stack([self._weights[name] * term for name, term in terms.items()]).sum()}
 
@@ -103,12 +102,12 @@ class CanonicalPretraining:
 
 
 @torch.no_grad()
-def fit_readouts(model: CanonicalMirror, slide_NK: Tensor, expression_NK: Tensor) -> None:
-    """Fit the rotations before the probes on the trained components of training patients, NaN where one is missing."""
-    rho = model.correlations
-    fit_readout(model.slide_readout, rho * slide_NK)
-    fit_readout(model.expression_readout, rho * expression_NK)
-    fit_readout(model.fused_readout, model.fused(slide_NK, expression_NK))
+def fit_readouts(model: CanonicalMirror, slide_NU: Tensor, expression_NE: Tensor) -> None:
+    """Fit the rotations before the probes on the trained embeddings of training patients, NaN where one is missing."""
+    slide_NK, expression_NV = model.for_probes(slide_NU, expression_NE)
+    fit_readout(model.slide_readout, model.correlations * slide_NK)
+    fit_readout(model.expression_readout, model.alone(expression_NV))
+    fit_readout(model.fused_readout, model.fused(slide_NK, expression_NV))
 
 
 def canonical_sizes(config: CanonicalModelConfig, *, tile_dim: int, genes: int) -> CanonicalSizes:

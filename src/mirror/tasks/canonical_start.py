@@ -3,9 +3,10 @@
 k leading principal components of the mean tile, and of the profile, each whitened on everyone who has that modality; on
 the n pairs the singular values of `Z_s' Z_g / n` are the canonical correlations (Hotelling, 1936), its singular vectors
 the directions. Fitted on few pairs those values are inflated, so directions are weighted by what they correlate on
-patients left out of the fit.
+patients left out of the fit. The components of expression that follow the k, the tail, keep the ratios of their own
+deviations, the first of them near one, and so continue where the whitened ones end.
 
-Legend: N patients, n pairs, D tile-feature width, G genes, k components.
+Legend: N patients, n pairs, D tile-feature width, G genes, k components, m components of the tail.
 """
 
 from __future__ import annotations
@@ -41,6 +42,13 @@ class Directions(NamedTuple):
     correlations: Floats
 
 
+class Principal(NamedTuple):
+    """Axes (D, k) of length one and the deviation along each (k,), falling."""
+
+    axes: Floats
+    deviations: Floats
+
+
 class TrainingMeans(NamedTuple):
     """Training patients' mean tiles (N, D) and profiles (N, G), a row of NaN where a patient lacks the modality.
 
@@ -73,6 +81,9 @@ def start(model: CanonicalMirror, patients: TrainingMeans, *, own: NDArray[np.bo
     rank = len(found.correlations)
     model.slide_axes[:, :rank].copy_(torch.from_numpy(found.slide))
     model.gene_axes[:, :rank].copy_(torch.from_numpy(found.expression))
+    if model.sizes.tail:
+        beyond = tail_axes(x_g, patients.weight, components=model.sizes.components, tail=model.sizes.tail)
+        model.tail_axes[:, : beyond.shape[1]].copy_(torch.from_numpy(beyond))
     model.correlations.zero_()
     held_out = held_out_correlations(x_s, x_g, patients.weight, own, components=model.sizes.components, seed=seed)
     model.correlations[:rank].copy_(torch.from_numpy(held_out[:rank]))
@@ -139,6 +150,21 @@ def columnwise_correlation(u: Floats, v: Floats) -> Floats:
 
 def whitening(x: Floats, weight: Floats, *, components: int) -> Floats:
     """(D, k): the leading principal axes of the rows of `x` that are there, over their deviations."""
+    axes, deviations = principal(x, weight, components=components)
+    return axes / deviations
+
+
+def tail_axes(x: Floats, weight: Floats, *, components: int, tail: int) -> Floats:
+    """(D, m): principal axes number `components` + 1 and on, at most `tail`, over the deviation of the first of them.
+
+    Along axis j the rows have the deviation of component j over that of component `components` + 1: 1 or less, falling.
+    """
+    axes, deviations = principal(x, weight, components=components + tail)
+    return axes[:, components:] / deviations[components : components + 1]
+
+
+def principal(x: Floats, weight: Floats, *, components: int) -> Principal:
+    """The `components` leading principal axes of the rows of `x` (N, D) that are there; the rank where that is less."""
     there = ~np.isnan(x).any(axis=1)
     share = np.sqrt(weight[there, None] / weight[there].sum())
     scaled = share * x[there]
@@ -146,8 +172,8 @@ def whitening(x: Floats, weight: Floats, *, components: int) -> Floats:
     values, vectors = np.linalg.eigh(scaled @ scaled.T if wide else scaled.T @ scaled)
     leading = np.argsort(-values, kind="stable")[:components]
     leading = leading[values[leading] > 1e-8 * values[-1]]
-    axes = scaled.T @ vectors[:, leading] / np.sqrt(values[leading]) if wide else vectors[:, leading]
-    return axes / np.sqrt(values[leading])
+    deviations = np.sqrt(values[leading])
+    return Principal(scaled.T @ vectors[:, leading] / deviations if wide else vectors[:, leading], deviations)
 
 
 def inverse_root(moment: Floats) -> Floats:

@@ -90,7 +90,7 @@ def train(
     written = time.monotonic()
     total_steps = schedule.epochs * len(batches)
     for epoch in range(done, schedule.epochs):
-        history.append({"epoch": epoch, **_train_epoch(task, batches, optimiser, epoch, schedule, share, progress)})
+        history.append({"epoch": epoch, **train_epoch(task, batches, optimiser, epoch, schedule, progress, share)})
         last = epoch + 1 == schedule.epochs
         if share.rank != 0:
             continue
@@ -106,15 +106,16 @@ def train(
     return history
 
 
-def _train_epoch(
+def train_epoch(
     task: Task[Any],
     batches: Batches,
     optimiser: torch.optim.Optimizer,
     epoch: int,
     schedule: Schedule,
-    share: Share,
     progress: Progress,
+    share: Share = Share(),  # noqa: B008 - immutable
 ) -> dict[str, float]:
+    """One pass over the batches of `epoch`; the mean of each term. Raises `MirrorError` when one is not finite."""
     device = schedule.device
     generator = generator_for(schedule.seed, "draws", epoch, device=device)
     sums: dict[str, Tensor] = {}

@@ -32,12 +32,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class TrainingCohort:
-    """A cohort's slides to train on (rows of `Cohort.slides`), its patients' profiles as its panel gives them, and per
-    patient the mean tile (N, D) and the profile (N, G), rows of NaN where there is none."""
+    """A cohort's slides to train on (rows of `Cohort.slides`), its patients' profiles as its panel gives them, those
+    who have a profile and no slide, and per patient the mean tile (N, D) and the profile (N, G), rows of NaN where
+    there is none."""
 
     slides: pd.DataFrame
     store: FeatureStore
     profiles: AppliedPanel
+    without_slide: tuple[str, ...]
     patients: tuple[str, ...]
     mean_tiles: Floats
     expression: Floats
@@ -45,7 +47,8 @@ class TrainingCohort:
     @property
     def pairs(self) -> int:
         """Patients with both modalities."""
-        return int((~np.isnan(self.expression).any(axis=1)).sum())
+        lacking = np.isnan(self.expression).any(axis=1) | np.isnan(self.mean_tiles).any(axis=1)
+        return int((~lacking).sum())
 
 
 def common_genes(panel: GenePanel, pool: Sequence[Cohort]) -> tuple[str, ...]:
@@ -75,7 +78,7 @@ def same_fold(cohort: Cohort, fold: Fold) -> Fold:
 def training_cohort(
     cohort: Cohort, slides: pd.DataFrame, panel: GenePanel, *, progress: Progress = silent
 ) -> TrainingCohort:
-    """Read the mean tiles of `slides` and the profiles of their patients."""
+    """Read the mean tiles of `slides`, and the profiles of everyone `panel` was fitted on."""
     store = FeatureStore(dict(zip(slides["slide"], slides["path"], strict=True)))
     assert cohort.expression is not None
     profiles = apply(panel, cohort.expression, panel.fitted_on)
@@ -83,14 +86,16 @@ def training_cohort(
     for number, (slide, patient) in enumerate(zip(slides["slide"], slides["patient"], strict=True)):
         progress(number, len(slides), "reading mean tiles")
         means.setdefault(str(patient), []).append(store.bag(slide).read().mean(axis=0, dtype=np.float64))
-    patients = tuple(sorted(means))
+    without_slide = tuple(sorted(set(profiles.patients) & set(cohort.without_slide.index)))
+    patients = tuple(sorted({*means, *without_slide}))
     place = {patient: row for row, patient in enumerate(profiles.patients)}
     expression = np.full((len(patients), profiles.values.shape[1]), np.nan)
     for row, patient in enumerate(patients):
         if patient in place:
             expression[row] = profiles.values[place[patient]]
-    tiles = np.stack([np.mean(means[patient], axis=0) for patient in patients])
-    return TrainingCohort(slides, store, profiles, patients, tiles, expression)
+    nothing = [np.full(cohort.feature_dim, np.nan)]
+    tiles = np.stack([np.mean(means.get(patient, nothing), axis=0) for patient in patients])
+    return TrainingCohort(slides, store, profiles, without_slide, patients, tiles, expression)
 
 
 def paired_slides(part: TrainingCohort, config: Config, seed: int, *, like: TrainingCohort | None) -> PairedSlides:
@@ -107,6 +112,7 @@ def paired_slides(part: TrainingCohort, config: Config, seed: int, *, like: Trai
         tiles=config.pretraining.tiles,
         seed=seed,
         lone=config.pretraining.one_modality == "train",
+        without_slide=part.without_slide,
         tile_units=units,
     )
 
@@ -139,17 +145,17 @@ def started_model(config: Config, parts: Sequence[TrainingCohort], *, seed: int)
 def finish(model: CanonicalMirror, own: TrainingCohort, *, device: torch.device) -> None:
     """Fit the readouts on the trained components of the own training patients, all tiles of all their slides."""
     model.eval()
-    k = model.sizes.components
     sums: dict[str, list[torch.Tensor]] = {}
     for slide, patient in zip(own.slides["slide"], own.slides["patient"], strict=True):
         tiles = torch.from_numpy(own.store.bag(slide).read())[None].to(device)
         sums.setdefault(str(patient), []).append(model.embed_slide(tiles)[0])
-    slide_NK = torch.stack([torch.stack(sums[patient]).mean(dim=0) for patient in own.patients])
-    expression_NK = torch.full((len(own.patients), k), float("nan"), device=device)
+    nothing = [torch.full((model.slide_width,), float("nan"), device=device)]
+    slide_NU = torch.stack([torch.stack(sums.get(patient, nothing)).mean(dim=0) for patient in own.patients])
+    expression_NE = torch.full((len(own.patients), model.expression_width), float("nan"), device=device)
     has = ~np.isnan(own.expression).any(axis=1)
     values = torch.from_numpy(own.expression[has].astype(np.float32)).to(device)
-    expression_NK[torch.from_numpy(has).to(device)] = model.embed_expression(values)
-    fit_readouts(model, slide_NK, expression_NK)
+    expression_NE[torch.from_numpy(has).to(device)] = model.embed_expression(values)
+    fit_readouts(model, slide_NU, expression_NE)
 
 
 def sizes_record(model: CanonicalMirror) -> dict[str, Any]:

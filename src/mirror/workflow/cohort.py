@@ -13,8 +13,9 @@ from mirror.errors import ArtefactError, ConfigError
 from mirror.types import Progress, silent
 from mirror.workflow.inputs import inputs_stamp
 
-COHORT_FILES = ("cohort.parquet", "excluded.csv", "expression.h5ad", "folds.json", "cohort.json")
-"""What `Cohort.save` writes."""
+_TABLES = ("cohort.parquet", "covariates.parquet", "excluded.csv", "expression.h5ad", "without_slide.parquet")
+COHORT_FILES = (*_TABLES, "folds.json", "cohort.json")
+"""What `Cohort.save` writes; `expression.h5ad` and `without_slide.parquet` where there is something to write."""
 
 
 def cohort_folder(config: Config) -> Path:

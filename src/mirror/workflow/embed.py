@@ -22,6 +22,7 @@ class EmbeddingReport(NamedTuple):
     path: Path
     slides: int
     without_expression: int
+    without_slide: int
     panel_genes: int
     missing_genes: tuple[str, ...]
 
@@ -37,7 +38,8 @@ def embed_run(
 ) -> EmbeddingReport:
     """Write the embeddings of every slide of `cohort` to `path`, unless this run's of this cohort are there already.
 
-    Genes are matched by name; a slide without expression gets its slide embedding. `fold` None means that the cohort
+    Genes are matched by name; a slide without expression gets its slide embedding, a patient without a slide a row
+    of the expression embedding. `fold` None means that the cohort
     is not the run's own; patients whom the run was trained on keep the role `train` all the same. Raises `DataError`
     when the cohort's features are not those the run was trained on.
     """
@@ -57,7 +59,8 @@ def embed_run(
     missing = profiles.missing_genes if profiles is not None else ()
     without = int((~cohort.slides["has_expression"]).sum()) if profiles is not None else len(cohort.slides)
     genes = len(trained.panel.genes) if trained.panel is not None else 0
-    report = EmbeddingReport(path, len(cohort.slides), without, genes, missing)
+    lone = len(cohort.without_slide) if profiles is not None else 0
+    report = EmbeddingReport(path, len(cohort.slides), without, lone, genes, missing)
     if path.exists() and _is_of(path, provenance):
         return report
     expression = dict(zip(profiles.patients, profiles.values, strict=True)) if profiles is not None else {}
@@ -67,6 +70,7 @@ def embed_run(
         cohort.slides,
         expression,
         device=choose_device(device),
+        without_slide=[str(patient) for patient in cohort.without_slide.index if patient in expression],
         progress=progress,
     )
     notes = {**provenance, "missing_genes": " ".join(missing), "preset": str(trained.record["preset"])}

@@ -13,6 +13,7 @@ from mirror.data.panel import GenePanel
 from mirror.errors import ConfigError, DataError
 from mirror.training.checkpoint import save_weights
 from mirror.training.runs import RunFolder
+from mirror.units import parse_units
 
 
 def import_weights(file: Path, run: RunFolder, *, genes: Path | None, units: str | None, encoder: str | None) -> None:
@@ -28,6 +29,7 @@ def import_weights(file: Path, run: RunFolder, *, genes: Path | None, units: str
         raise ConfigError("--genes and --units belong together: the names of the columns, and what their values are")
     model = from_state_dict(load_checkpoint(file))
     if genes is not None and units is not None:
+        parse_units(units)  # refuses what is of no known form
         _published_panel(genes, units, expected=model.sizes.genes).save(run.panel)
     save_weights(run.weights, model.state_dict(), sizes=asdict(model.sizes))
     run.finish(

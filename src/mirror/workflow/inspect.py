@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,34 +17,32 @@ from mirror.evaluation.expression_report import write_components, write_library_
 
 
 class Inspected(NamedTuple):
-    """What was found, the files that say it, the column of the groups (None without any), and whether the slide table
-    said whom to look at."""
+    """What was found, the files that say it, and whether the slide table said whom to look at."""
 
     inspection: Inspection
     files: tuple[Path, ...]
-    by: str | None
     cohort_only: bool
 
 
-def inspect_config(config: Config, *, by: str | None = None) -> Inspected:
+def inspect_config(config: Config, *, by: Sequence[str] = ()) -> Inspected:
     """Write `expression/inspection.json` and its pictures under `output`.
 
-    `by` is a column of the clinical table that says each patient's batch or cohort; the label column, or the first of
-    `groups`, when not given. Only the patients of the slide table are looked at, and of a wide file only they are read;
+    `by` are columns of the clinical table that say each patient's batch or cohort; the label column and those in
+    `groups` when not given. Only the patients of the slide table are looked at, and of a wide file only they are read;
     everybody where there is no slide table yet. Raises `ConfigError` without an expression table, or when `by` is given
     without a clinical table, and whatever `read_expression` raises.
     """
     expression, clinical = config.cohort.expression, config.cohort.clinical
     if expression is None:
         raise ConfigError("there is nothing to inspect; name the table in `cohort.expression`")
-    if by is not None and clinical is None:
-        raise ConfigError(f"column '{by}' should stand in a clinical table; name the table in `cohort.clinical`")
-    groups = None
-    column = by or (None if clinical is None else next(iter(clinical.grouped_by), None))
-    if clinical is not None and column is not None:
-        table = read_text_table(clinical.path, [clinical.patient, column])
-        told = table.dropna()
-        groups = dict(zip(told[clinical.patient].astype(str), told[column].astype(str), strict=True))
+    if by and clinical is None:
+        raise ConfigError(f"column '{by[0]}' should stand in a clinical table; name the table in `cohort.clinical`")
+    groups: dict[str, dict[str, str]] = {}
+    if clinical is not None and (columns := list(dict.fromkeys(by or clinical.grouped_by))):
+        table = read_text_table(clinical.path, [clinical.patient, *columns])
+        for column in columns:
+            told = table[table[clinical.patient].notna() & table[column].notna()]
+            groups[column] = dict(zip(told[clinical.patient].astype(str), told[column].astype(str), strict=True))
     slides = config.cohort.slides
     patients = set(read_owners(slides).patients.values()) if slides.path.exists() else None
     inspection = inspect_expression(read_expression(expression, patients=patients).only(patients), groups)
@@ -54,5 +53,5 @@ def inspect_config(config: Config, *, by: str | None = None) -> Inspected:
         files.append(folder / "library_sizes.svg")
         write_library_sizes(files[-1], inspection)
     files.append(folder / "inspection.json")
-    write_json(files[-1], {**inspection.as_json(), "grouped_by": column, "cohort_only": patients is not None})
-    return Inspected(inspection, tuple(files), column, cohort_only=patients is not None)
+    write_json(files[-1], {**inspection.as_json(), "cohort_only": patients is not None})
+    return Inspected(inspection, tuple(files), cohort_only=patients is not None)

@@ -69,7 +69,7 @@ def pretrain_fold(
     refuse_other_scope(config)
     run = run_folder(config.output, seed=seed, fold=fold.number)
     slides = training_slides(config, cohort, fold)
-    mark = run_fingerprint(config, cohort, slides, seed)
+    mark = run_fingerprint(config, cohort, fold, seed)
     refined = refinement_mark(config, cohort, fold)
     mark = mark if refined is None else fingerprint(mark, refined)
     ranks = ranks or Ranks()
@@ -99,6 +99,7 @@ def pretrain_fold(
     if not ranks.first:
         return run
     train_slides = cohort.slides["patient"].isin(fold.train)
+    without_slide = training_patients_without_slide(config, cohort, fold)
     run.finish(
         fingerprint=mark,
         name=config.name,
@@ -110,6 +111,7 @@ def pretrain_fold(
         pairs=int(slides["has_expression"].sum()),
         patients=sorted({*panel.fitted_on, *slides["patient"]}),
         slides_without_expression=int((train_slides & ~cohort.slides["has_expression"]).sum()),
+        patients_without_slide=len(without_slide),
         encoder=cohort.encoder,
         seconds=round(time.monotonic() - began, 1),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -160,7 +162,8 @@ def _train_canonical(
     for other in work.pool:
         assert other.expression is not None  # `common_genes` has seen to it
         there = same_fold(other, fold)
-        panel = fit_panel(other.expression, there.train, transform=work.panel.transform, genes=work.panel.genes)
+        train = {*training_pairs(other, there)["patient"], *training_patients_without_slide(config, other, there)}
+        panel = fit_panel(other.expression, train, transform=work.panel.transform, genes=work.panel.genes)
         parts.append(training_cohort(other, training_slides(config, other, there), panel, progress=progress))
     device = choose_device(config.device)
     model = started_model(config, parts, seed=seed).to(device)
@@ -170,7 +173,9 @@ def _train_canonical(
     if work.ranks.first:
         finish(model, own, device=device)
         save_weights(work.run.weights, model.state_dict(), sizes=sizes_record(model))
-    pooled = [{"patients": len(part.patients), "pairs": part.pairs} for part in parts[1:]]
+    pooled = [
+        {"patients": len(part.patients), "pairs": part.pairs, "fitted_on": list(part.patients)} for part in parts[1:]
+    ]
     return {
         "device": str(device),
         "last_epoch": history[-1] if history else {},
@@ -232,6 +237,13 @@ def training_slides(config: Config, cohort: Cohort, fold: Fold) -> pd.DataFrame:
     return cohort.slides[cohort.slides["patient"].isin(fold.train)].sort_values("slide")
 
 
+def training_patients_without_slide(config: Config, cohort: Cohort, fold: Fold) -> list[str]:
+    """The training patients who have expression alone, where those train."""
+    if config.pretraining.one_modality == "leave_out":
+        return []
+    return sorted(set(fold.train) & set(cohort.without_slide.index))
+
+
 def training_pairs(cohort: Cohort, fold: Fold) -> pd.DataFrame:
     """The rows of `cohort.slides` that a fold trains on: slides of its training patients who have expression."""
     slides = cohort.slides
@@ -245,12 +257,14 @@ def training_pairs(cohort: Cohort, fold: Fold) -> pd.DataFrame:
     return pairs
 
 
-def run_fingerprint(config: Config, cohort: Cohort, slides: pd.DataFrame, seed: int) -> str:
+def run_fingerprint(config: Config, cohort: Cohort, fold: Fold, seed: int) -> str:
     """What a run is made from: settings, seed, and the very features and expression it is trained on."""
     assert cohort.expression is not None
-    values = cohort.expression.of(sorted(set(slides["patient"]) & set(cohort.expression.patients)))
+    slides = training_slides(config, cohort, fold)
+    patients = {*slides["patient"], *training_patients_without_slide(config, cohort, fold)}
+    values = cohort.expression.of(sorted(patients & set(cohort.expression.patients)))
     mark = fingerprint(
-        config.model.model_dump(mode="json"),
+        config.model.model_dump(mode="json", exclude_defaults=True),
         # A switch at its published setting is no part of the mark: runs from before there was one stay what they are.
         config.pretraining.model_dump(mode="json", exclude=INDIFFERENT, exclude_defaults=True),
         seed,

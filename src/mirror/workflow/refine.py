@@ -25,8 +25,13 @@ class Refined(NamedTuple):
 
 
 def fold_panel(config: Config, cohort: Cohort, fold: Fold, *, progress: Progress = silent) -> GenePanel:
-    """The panel of a fold: refined as the configuration says, or all genes of the table."""
+    """The panel of a fold: refined as the configuration says, or all genes of the table.
+
+    Fitted on the training patients who train: not on those without a slide where `one_modality` leaves them out.
+    """
     table = _expression(cohort)
+    if config.pretraining.one_modality == "leave_out" and len(cohort.without_slide):
+        fold = fold._replace(train=tuple(name for name in fold.train if name not in cohort.without_slide.index))
     transform = config.pretraining.expression_transform
     if config.refinement is None:
         return fit_panel(table, fold.train, transform=transform)
@@ -66,7 +71,7 @@ def refine_cohort(config: Config, cohort: Cohort, folds: Sequence[Fold], *, prog
     kept = _kept_panels(config, cohort, others)
     for number, fold in enumerate(folds):
 
-        def report(done: int, total: int, note: str = "", *, before: int = number, which: int = fold.number) -> None:
+        def report(done: float, total: int, note: str = "", *, before: int = number, which: int = fold.number) -> None:
             progress(before * total + done, len(folds) * total, note or f"fold {which}")
 
         panels[fold.number] = fold_panel(config, cohort, fold, progress=report)
@@ -95,18 +100,32 @@ def refuse_other_scope(config: Config) -> None:
     A run chooses its genes by the configuration alone; whoever asked for the published scope on the command line
     would else have a leak-free run, and take its scores for those of the other.
     """
-    folder = refinement_folder(config)
-    if not (folder / "refinement.json").exists():
-        return
-    chosen = read_json(folder / "refinement.json").get("scope")
+    folder, chosen = refinement_folder(config), _chosen_scope(config)
     given = None if config.refinement is None else config.refinement.scope
-    if chosen != given:
+    if chosen is not None and chosen != given:
         says = "has no section `refinement`" if given is None else f"says `scope: {given}`"
         raise ConfigError(
             f"{folder} holds genes that `mirror expression refine` chose with scope '{chosen}', but the configuration "
             f"{says}: write `refinement: {{scope: {chosen}}}` into it, so that the run uses it and the report says so, "
             "or delete the folder"
         )
+
+
+def unread_choice(config: Config) -> str | None:
+    """What a report says of genes that `refine_cohort` chose under another scope than the run's, which reads none."""
+    chosen = _chosen_scope(config)
+    if chosen is None or (config.refinement is not None and config.refinement.scope == chosen):
+        return None
+    folder = refinement_folder(config)
+    panels = [GenePanel.load(path).selection for path in sorted(folder.glob("fold*.panel.json"))]
+    notes = " ".join(panel.note for panel in panels if panel is not None)
+    return f"The panels in {folder.name}/ were chosen with scope '{chosen}', and no row here reads them. {notes}"
+
+
+def _chosen_scope(config: Config) -> str | None:
+    """The scope of the panels that `refine_cohort` left; None where it left none."""
+    record = refinement_folder(config) / "refinement.json"
+    return read_json(record).get("scope") if record.exists() else None
 
 
 def _kept_panels(config: Config, cohort: Cohort, others: Sequence[Fold]) -> dict[int, GenePanel]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,20 +11,31 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from mirror.artefacts import read_json, write_text
+from mirror.artefacts import read_json, write_json, write_text
 from mirror.config import Config, Section, changes_from_preset, dump_config
 from mirror.data.cohort import Cohort
 from mirror.data.floors import artefact_sentences
 from mirror.data.panel import GenePanel
+from mirror.evaluation.audit.cohort import sites_of
+from mirror.evaluation.audit.finding import Audit
+from mirror.evaluation.audit.sites import BARCODE
 from mirror.evaluation.embed import load_embeddings
-from mirror.evaluation.findings import headline_intervals, rows_by_choice
-from mirror.evaluation.report import ReportInputs, render_report
+from mirror.evaluation.report.data import report_data
+from mirror.evaluation.report.findings import headline_intervals, rows_by_choice
+from mirror.evaluation.report.inputs import ReportInputs
+from mirror.evaluation.report.page import compose, render_page
+from mirror.evaluation.report.prototypes import Prototypes, prototypes
+from mirror.evaluation.report.retrieved import Retrieved, retrieved
 from mirror.evaluation.scores import read_intervals, read_predictions, read_scores
+from mirror.training.checkpoint import load_weights
 from mirror.training.loop import read_metrics
 from mirror.training.runs import RunFolder, run_folder
+from mirror.units import remark_on
+from mirror.workflow.audit import audit, read_groups
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.evaluate import account_file, intervals_file, predictions_file, scores_file
 from mirror.workflow.pretrain import wanted_runs
+from mirror.workflow.refine import unread_choice
 
 S = TypeVar("S", bound=Section)
 
@@ -36,8 +48,16 @@ def report_file(config: Config) -> Path:
     return config.output / "report.html"
 
 
-def write_report(config: Config) -> Path:
-    """Write report.html from the files of the stages before. Raises `ArtefactError` when one of them has not run."""
+def data_file(config: Config) -> Path:
+    """What the page says, for machines."""
+    return config.output / "report.json"
+
+
+def write_report(config: Config, *, found: Audit | None = None) -> Path:
+    """Write report.html and report.json from the files of the stages before; the run is audited unless `found` says.
+
+    Raises `ArtefactError` when one of them has not run.
+    """
     cohort = Cohort.load(cohort_folder(config))
     scores, predictions = read_scores(scores_file(config)), read_predictions(predictions_file(config))
     runs = {
@@ -47,6 +67,12 @@ def write_report(config: Config) -> Path:
     selections = [selection for run in runs.values() if (selection := GenePanel.load(run.panel).selection) is not None]
     leaks = any(selection.scope == "cohort" for selection in selections)
     choice = [rows_by_choice(scores["representation"].unique().tolist(), selections[0])] if selections else []
+    found = found or audit(config)
+    groups, _ = read_groups(config, cohort)
+    clinical = config.cohort.clinical
+    sites = sites_of(cohort, groups, label=clinical.label if clinical else None)
+    site_name = BARCODE if BARCODE in sites else next(iter(sites), "site")
+    first = next(iter(runs.values()))
     inputs = ReportInputs(
         name=config.name,
         preset=config.preset,
@@ -59,13 +85,43 @@ def write_report(config: Config) -> Path:
         scores=scores,
         predictions=predictions,
         histories={key: read_metrics(run.metrics) for key, run in runs.items()},
-        embedding=_points(cohort, next(iter(runs.values()))),
+        embedding=_points(cohort, first),
         facts=_facts(config, cohort, list(runs.values())),
         intervals=read_intervals(intervals_file(config)),
         differences=headline_intervals(scores, predictions, seed=config.seeds[0]),
+        sites=sites.get(site_name, {}),
+        site_name=site_name,
+        folds={patient: fold.number for fold in reversed(cohort.folds) for patient in fold.test},
+        audit=found,
+        retrieved=_retrieved(cohort, first, run_name(runs)),
+        prototypes=_prototypes(cohort, first, run_name(runs)),
+        seed=config.seeds[0],
     )
-    write_text(report_file(config), render_report(inputs))
+    content = compose(inputs)
+    write_json(data_file(config), report_data(content))
+    write_text(report_file(config), render_page(content))
     return report_file(config)
+
+
+def run_name(runs: Mapping[tuple[int, int], RunFolder]) -> str:
+    """The run that pictures of a single one show: the first."""
+    seed, fold = next(iter(runs))
+    return f"seed {seed}, fold {fold}"
+
+
+def _retrieved(cohort: Cohort, run: RunFolder, name: str) -> Retrieved | None:
+    labels = cohort.patients["label"]
+    told = {str(patient): None if pd.isna(label) else str(label) for patient, label in labels.items()}
+    return retrieved(load_embeddings(run.embeddings), told, run=name)
+
+
+def _prototypes(cohort: Cohort, run: RunFolder, name: str) -> Prototypes | None:
+    """Those of a canonical model; the published one's live in a style code that is drawn at random, not embedded."""
+    directions = load_weights(run.weights).tensors.get("prototypes.weight")
+    if directions is None:
+        return None
+    embeddings = load_embeddings(run.embeddings)
+    return prototypes(embeddings, directions.double().numpy(), cohort.patients, cohort.expression, run=name)
 
 
 def _shareable(section: S) -> S:
@@ -91,7 +147,7 @@ def _excluded(cohort: Cohort) -> pd.DataFrame:
 
 def _patients(cohort: Cohort) -> pd.DataFrame:
     slides = cohort.slides.groupby("patient").size().rename("slides")
-    return cohort.patients.join(slides).reset_index()
+    return cohort.patients.join(slides).fillna({"slides": 0}).astype({"slides": int}).reset_index()
 
 
 def _notes(config: Config, cohort: Cohort) -> list[str]:
@@ -103,7 +159,7 @@ def _notes(config: Config, cohort: Cohort) -> list[str]:
         notes.append(f"Slides with the very same features under different names: {pairs}.")
     account = read_json(account_file(config))["runs"]
     notes += sorted({note for run in account for note in run["notes"]})
-    return notes
+    return [*notes, *([unread] if (unread := unread_choice(config)) else [])]
 
 
 def _points(cohort: Cohort, run: RunFolder) -> pd.DataFrame:
@@ -138,11 +194,16 @@ def _facts(config: Config, cohort: Cohort, runs: list[RunFolder]) -> dict[str, s
         "Seeds": ", ".join(map(str, config.seeds)),
         "Folds": _folds(config, cohort),
         "Tile features": f"{cohort.encoder or 'encoder not named'}, {cohort.feature_dim} numbers a tile",
-        "Expression": str(cohort.facts.get("units") or ""),
+        "Expression": _units(cohort.facts.get("units")),
         "Inputs by hash": "; ".join(f"{name} {mark[:HASH_SHOWN]}" for name, mark in cohort.facts["inputs"].items()),
         "Made with": ", ".join(f"{name} {version}" for name, version in records[0]["versions"].items()),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _units(units: str | None) -> str:
+    remark = None if units is None else remark_on(units)
+    return f"{units} ({remark})" if remark else units or ""
 
 
 def _preset(config: Config) -> str:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mirror.data.feature_file import read_facts
 from mirror.data.feature_store import Bag
 from mirror.errors import DataError, MirrorError, first_line, raise_together
 from mirror.slides.account import Accounts, SlideAccount
 from mirror.slides.claims import Claims
 from mirror.slides.extract import extract_slide, is_extracted, slide_files
-from mirror.slides.manifest import SlideEntry, read_manifest
+from mirror.slides.manifest import SlideEntry, read_manifest, write_manifest
 from mirror.slides.origin import Origin
 from mirror.slides.quality import write_contact_page
 from mirror.slides.scan import UnknownResolution, open_scan, resolution_of
@@ -22,6 +23,8 @@ from mirror.slides.shards import Shard
 from mirror.types import Progress, silent
 
 LINES_EVERY_SECONDS = 10.0
+_LINES_SHARE = 0.02
+"""Most of the time that slides.jsonl may take: of ten thousand slides on a network disk it takes seconds."""
 
 
 @dataclass(slots=True)
@@ -52,18 +55,21 @@ def extract_slides(
     the encoder cannot be loaded.
     """
     slides = read_manifest(config.slides)
-    work = _Work(config, Origin(config, overwrite=overwrite, download=download), [entry.slide for entry in slides])
+    work = _Work(config, Origin(config, overwrite=overwrite, download=download), slides)
     wanted = work.not_yet_done(slides if shard is None else shard.of(slides))
     if config.on_unknown_mpp == "stop":
-        _require_resolutions(wanted, progress)
-    work.extract(wanted, progress)
-    return work.finish()
+        _require_resolutions(wanted, slides, config, progress)
+    try:
+        work.extract(wanted, progress)
+    finally:  # Ctrl-C too leaves an account of how far it came
+        report = work.finish()
+    return report
 
 
 class _Work:
     """One worker's way through its slides."""
 
-    def __init__(self, config: ExtractionConfig, origin: Origin, slides: Sequence[str]) -> None:
+    def __init__(self, config: ExtractionConfig, origin: Origin, slides: Sequence[SlideEntry]) -> None:
         self._config, self._origin, self._slides = config, origin, slides
         self._accounts = Accounts(config.output / "account")
         self._report = SlidesReport(config.output / "slides.jsonl", config.output / "contact.html")
@@ -79,21 +85,22 @@ class _Work:
                 continue
             self._report.earlier.append(entry.slide)
             if account is None or account.state != "done":  # killed between its features and its account
-                tiles = Bag(self._features(entry)).tiles
-                self._accounts.write(_account(entry, state="done", mark=mark, tiles=tiles))
+                tiles, mpp = Bag(self._features(entry)).tiles, read_facts(self._features(entry)).slide_mpp
+                self._accounts.write(_account(entry, state="done", mark=mark, tiles=tiles, mpp=mpp))
         return wanted + died
 
     def extract(self, wanted: Sequence[SlideEntry], progress: Progress) -> None:
         """Each slide that no other worker holds."""
         claims = Claims(self._config.output / ".claims")
         begun = written = time.monotonic()
+        pause = LINES_EVERY_SECONDS
         tiles = 0
         try:
             for number, entry in enumerate(wanted):
 
                 def tick(done: int, of: int, *, before: int = tiles, at: int = number, name: str = entry.slide) -> None:
                     rate = (before + done) / (time.monotonic() - begun)
-                    progress(at, len(wanted), f"{rate:.1f} tiles/s, {name}: {done}/{of}")
+                    progress(at + done / of, len(wanted), f"{rate:.1f} tiles/s, {name}: {done}/{of}")
 
                 progress(number, len(wanted), entry.slide)
                 with claims.claim(entry.slide) as mine:
@@ -103,9 +110,11 @@ class _Work:
                         self._report.earlier.append(entry.slide)  # by another worker, since this one looked
                     else:
                         tiles += self._one(entry, tick)
-                if time.monotonic() - written > LINES_EVERY_SECONDS:
+                now = time.monotonic()
+                if now - written > pause:
                     self._accounts.write_lines(self._report.lines, self._slides)
                     written = time.monotonic()
+                    pause = max(LINES_EVERY_SECONDS, (written - now) / _LINES_SHARE)
         finally:
             claims.close()
         progress(len(wanted), len(wanted))
@@ -150,8 +159,13 @@ class _Work:
         return slide_files(self._config.output, entry.slide).features
 
 
-def _require_resolutions(entries: Sequence[SlideEntry], progress: Progress) -> None:
-    """Raise one `DataError` that lists all slides without plausible resolution. Other flaws wait for their turn."""
+def _require_resolutions(
+    entries: Sequence[SlideEntry], cohort: Sequence[SlideEntry], config: ExtractionConfig, progress: Progress
+) -> None:
+    """Raise one `DataError` that lists all slides without plausible resolution. Other flaws wait for their turn.
+
+    Who gave a folder gets a manifest of it, to which the missing lines can be added.
+    """
     problems: list[str] = []
     for number, entry in enumerate(entries):
         progress(number, len(entries), "reading headers")
@@ -160,12 +174,18 @@ def _require_resolutions(entries: Sequence[SlideEntry], progress: Progress) -> N
                 resolution_of(scan, entry)
         except UnknownResolution as error:
             problems.append(str(error))
-        except DataError:
-            continue  # it will fail, and be accounted for, when it is extracted
+        except Exception:  # whatever it is, it will fail and be accounted for when it is extracted
+            continue
+    where = ""
+    if problems and config.slides.is_dir():
+        manifest = config.output / "manifest.csv"
+        filled = {entry.slide: entry.mpp for entry in read_manifest(manifest)} if manifest.exists() else {}
+        write_manifest(manifest, [entry._replace(mpp=filled.get(entry.slide)) for entry in cohort])
+        where = f"; {manifest} lists all slides: fill in its column mpp and give that file instead of the folder"
     raise_together(
         DataError,
         "these slides have no plausible resolution, and tiles of unknown size are worth nothing; nothing was extracted "
-        "(`on_unknown_mpp: exclude` goes on without them):",
+        f"(`on_unknown_mpp: exclude` goes on without them{where}):",
         problems,
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from mirror.data.feature_store import open_tensor
 from mirror.data.importers.found import Asked, Content, FoundBag, NoBag, as_bag, as_positions, encoder_of_folder, named
 from mirror.errors import DataError
 
+_INDEX = (".index.npz", ".index.npy")
 _DEEPEST_ZOOM = 30
 """Levels of a deepzoom pyramid: side 2^30, more than any slide has."""
 
@@ -27,10 +29,11 @@ _DEEPEST_ZOOM = 30
 def recognise_array(path: Path, asked: Asked) -> FoundBag | NoBag:
     """Say what a `.pt`, `.npy` or `.npz` file is. Raises `DataError` where it holds no bag of floats."""
     del asked
-    if path.name.endswith((".index.npz", ".coordinates.npz")):
-        return NoBag(
-            "slideflow" if path.name.endswith(".index.npz") else "slide2vec", "positions, used beside the features"
-        )
+    if path.name.endswith((*_INDEX, ".coordinates.npz")):
+        return NoBag("slideflow" if path.name.endswith(_INDEX) else "slide2vec", "positions, used beside the features")
+    kind = _json(path.with_name(f"{path.stem}.meta.json")).get("artifact_type", "tile_embeddings")
+    if kind != "tile_embeddings" or any(folder.name == "slide_latents" for folder in path.parents[:2]):
+        return NoBag("slide2vec", f"{kind if kind != 'tile_embeddings' else 'slide_latents'}, not tiles")
     features = _open(path)
     if features.ndim == 1:
         return NoBag("vector", "one vector, not tiles")
@@ -40,13 +43,13 @@ def recognise_array(path: Path, asked: Asked) -> FoundBag | NoBag:
         raise DataError(f"{path}: features of shape {tuple(features.shape)} are no bag of tiles")
     tiles, width = map(int, features.shape)
     encoder = encoder_of_folder(path)
-    meta, index = _beside(path, ".meta.json"), path.with_name(f"{path.stem}.index.npz")
+    meta, index = _beside(path, ".meta.json"), next(filter(None, (_beside(path, name) for name in _INDEX)), None)
     if path.suffix == ".npy" and _is_owkin(features):
         about = _json(path.with_name("metadata.json"))
         slide = path.parent.name.removesuffix(".svs") if path.stem == "features" else path.stem
         encoder = named(about.get("features_extractor"), encoder)
         return FoundBag(slide, "Owkin npy", tiles, width - 3, encoder, True, partial(_read_owkin, path, about))
-    if index.is_file():
+    if index is not None:
         about = _json(path.with_name("bags_config.json"))
         extractor = about.get("extractor")
         name = named(extractor.get("class")) if isinstance(extractor, dict) else None
@@ -63,14 +66,14 @@ def recognise_array(path: Path, asked: Asked) -> FoundBag | NoBag:
     tangle = re.fullmatch(r"(.+)_features", path.parent.name)
     if tangle and path.suffix == ".pt" and (path.parent.parent / "rna").is_dir():
         return FoundBag(path.stem, "TANGLE", tiles, width, encoder or tangle[1], False, partial(_read_bare, path))
-    layout = "eva" if path.suffix == ".pt" and _is_eva(path.with_name("manifest.csv")) else f"bare {path.suffix}"
+    layout = "eva" if path.suffix == ".pt" and _of_eva(path) else f"bare {path.suffix}"
     return FoundBag(path.stem, layout, tiles, width, encoder, False, partial(_read_bare, path))
 
 
 def _open(path: Path) -> NDArray[Any] | torch.Tensor:
     """The array, mapped where the format allows it."""
     if path.suffix == ".pt":
-        return open_tensor(path)
+        return _stacked(path) if _of_eva(path) else open_tensor(path)
     if path.suffix == ".npy":
         return np.load(path, mmap_mode="r", allow_pickle=False)
     with np.load(path, allow_pickle=False) as archive:
@@ -96,13 +99,13 @@ def _read_bare(path: Path) -> Content:
 
 def _read_slideflow(path: Path, index: Path, about: dict[str, Any]) -> Content:
     features = _read_array(path)
-    with np.load(index, allow_pickle=False) as archive:
-        coords = as_positions(archive["arr_0"], len(features), index)
+    opened = np.load(index, allow_pickle=False)
+    coords = as_positions(opened if isinstance(opened, np.ndarray) else opened["arr_0"], len(features), index)
     tile_px, tile_um = _number(about.get("tile_px")), _number(about.get("tile_um"))
     facts = BagFacts(
         mpp=tile_um / tile_px if tile_um and tile_px else None, tile_px=None if tile_px is None else round(tile_px)
     )
-    return Content(features, coords, "unknown", facts, tile_um)
+    return Content(features, coords, "unknown", facts, tile_um, centres=True)
 
 
 def _slide2vec_positions(path: Path) -> Path | None:
@@ -167,11 +170,21 @@ def _read_owkin(path: Path, about: dict[str, Any]) -> Content:
     return Content(features, addresses, "unknown", BagFacts(), notes=(note,))
 
 
-def _is_eva(manifest: Path) -> bool:
-    if not manifest.is_file():
-        return False
-    with manifest.open(encoding="utf-8", errors="replace") as file:
-        return {"origin", "embeddings"} <= set(file.readline().strip().split(","))
+def _of_eva(path: Path) -> bool:
+    """Whether eva's manifest lies beside the file, or in one of the folders above that its names come with."""
+    for folder in path.parents[:3]:
+        if (folder / "manifest.csv").is_file():
+            with (folder / "manifest.csv").open(encoding="utf-8", errors="replace") as file:
+                return {"origin", "embeddings"} <= set(file.readline().strip().split(","))
+    return False
+
+
+def _stacked(path: Path) -> torch.Tensor:
+    """The tiles of a file of eva, which writes them as a list of vectors."""
+    content = torch.load(path, weights_only=True, map_location="cpu", mmap=zipfile.is_zipfile(path))
+    if isinstance(content, list) and content and all(isinstance(one, torch.Tensor) for one in content):
+        return torch.cat([one.reshape(-1, one.shape[-1]) for one in content])
+    return open_tensor(path)
 
 
 def _beside(path: Path, ending: str) -> Path | None:

@@ -13,7 +13,7 @@ from mirror.data.feature_file import BagFacts, CoordsUnit, read_facts, write_bag
 from mirror.data.importers.found import Asked, Content, FoundBag, smallest_step
 from mirror.errors import DataError
 
-_VERSION = 1
+_VERSION = 2
 """Of what is taken from a file: another number has everything imported again."""
 
 
@@ -55,11 +55,17 @@ def convert(found: FoundBag, target: Path, *, asked: Asked, slide_mpp: float | N
 
 
 def in_level0_pixels(content: Content, slide_mpp: float | None) -> Content:
-    """Micrometres become level-0 pixels where the slide's resolution is known; everything else stays as it is."""
+    """Micrometres, and centres of tiles, become corners in level-0 pixels where the slide's resolution is known.
+
+    Everything else stays as it is.
+    """
     mpp = slide_mpp or content.facts.slide_mpp
     facts = replace(content.facts, slide_mpp=mpp)
     if mpp is not None and content.tile_um is not None:
         facts = replace(facts, tile_level0_px=content.tile_um / mpp)
+        if content.centres and content.coords is not None:
+            corners = content.coords - content.tile_um / mpp / 2
+            return content._replace(coords=corners, coords_unit="level0_px", facts=facts)
     if content.coords is None or content.coords_unit != "um" or mpp is None:
         return content._replace(facts=facts)
     return content._replace(coords=content.coords / mpp, coords_unit="level0_px", facts=facts)
@@ -81,7 +87,8 @@ def facts_if_ours(path: Path) -> BagFacts | None:
 
 
 def _with_unit(content: Content, asked: Asked) -> Content:
-    if content.coords is None or content.coords_unit != "unknown" or asked.coords_unit == "unknown":
+    unsaid = content.coords is not None and content.coords_unit == "unknown" and not content.centres
+    if not unsaid or asked.coords_unit == "unknown":
         return content
     note = f"positions are taken as {asked.coords_unit}, as --coords-unit says"
     return content._replace(coords_unit=asked.coords_unit, notes=(*content.notes, note))
@@ -96,6 +103,8 @@ def _remarks(content: Content) -> list[str]:
         notes.append(f"{copies} tiles have the position of another one")
     if content.coords_unit == "um":
         notes.append("positions are kept in um; --slide-mpp makes them level-0 px")
-    if content.coords_unit == "unknown":
+    if content.centres and content.coords_unit == "unknown":
+        notes.append("positions are the tiles' centres in level-0 px; --slide-mpp makes corners of them")
+    elif content.coords_unit == "unknown":
         notes.append("the unit of positions is not said; --coords-unit names it")
     return notes

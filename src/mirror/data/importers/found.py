@@ -31,8 +31,9 @@ class Asked(NamedTuple):
 class Content(NamedTuple):
     """One slide's features (T, D) as the tool wrote them; `coords` (T, 2) top left corners as (x, y), or None.
 
-    `tile_um` is the side of a tile in micrometres where the file says that and not its pixels. `notes` are remarks for
-    the user on what was understood and what was not.
+    `tile_um` is the side of a tile in micrometres where the file says that and not its pixels. `centres`: the positions
+    are those of the tiles' centres, in level-0 pixels, which corners can be made of once the side is known. `notes` are
+    remarks for the user on what was understood and what was not.
     """
 
     features: NDArray[Any]
@@ -40,6 +41,7 @@ class Content(NamedTuple):
     coords_unit: CoordsUnit
     facts: BagFacts
     tile_um: float | None = None
+    centres: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -103,7 +105,15 @@ def as_positions(coords: NDArray[Any], tiles: int, path: Path) -> NDArray[Any]:
 
 
 def smallest_step(coords: NDArray[Any]) -> float | None:
-    """The smallest positive distance of two tiles along x or y: their side, where they do not overlap."""
-    steps = [np.diff(np.unique(coords[:, axis])) for axis in (0, 1)]
+    """The smallest distance of two tiles of one row or of one column: their side, where they do not overlap.
+
+    Not of any two: each piece of tissue may have a grid of its own, shifted against the others by any distance.
+    """
+    steps: list[NDArray[Any]] = []
+    for along, across in ((0, 1), (1, 0)):
+        ordered = coords[np.lexsort((coords[:, along], coords[:, across]))]
+        same = ordered[1:, across] == ordered[:-1, across]
+        steps.append((ordered[1:, along] - ordered[:-1, along])[same])
     positive = np.concatenate(steps)
+    positive = positive[positive > 0]
     return float(positive.min()) if positive.size else None

@@ -44,7 +44,8 @@ def recognise_hdf5(path: Path, asked: Asked) -> FoundBag | NoBag:
         if isinstance(features, h5py.Dataset):
             return _with_features(file, path)
         if isinstance(features, h5py.Group):
-            chosen = _choose(list(features), path, asked)
+            # What an interrupted extraction leaves.
+            chosen = _choose([name for name in map(str, features) if not name.startswith("__tmp_")], path, asked)
             return _bag(file, path, layout="AtlasPatch", key=f"features/{chosen}", coords="coords", encoder=chosen)
         if isinstance(file.get("patch_embeddings"), h5py.Dataset):
             return _bag(file, path, layout="Kronos", key="patch_embeddings", coords="coords")
@@ -82,7 +83,7 @@ def _with_features(file: Any, path: Path) -> FoundBag | NoBag:
         layout = "CLAM"
     if features.ndim == 1:
         return NoBag(layout, "a slide's vector, not tiles")
-    encoder = named(*(holder.get("encoder") for holder in holders))
+    encoder = named(*(holder.get(name) for name in ("encoder", "extractor") for holder in holders))
     return _bag(file, path, layout=layout, key="features", coords="coords", encoder=encoder)
 
 
@@ -108,6 +109,8 @@ def _bag(
     coords: str,
     encoder: str | None = None,
 ) -> FoundBag:
+    if file[key].attrs.get("writing", False):  # WSI-toolbox makes room for all rows first
+        raise DataError(f"{path}: {key} was still being written when its tool stopped; extract it again")
     shape = file[key].shape[-2:]
     if len(shape) != 2:
         raise DataError(f"{path}: features of shape {file[key].shape} are no bag of tiles")
@@ -126,13 +129,15 @@ def _read(path: Path, layout: str, key: str, coords_key: str) -> Content:
         positions = None if found is None else as_positions(found[()], len(features), path)
     if layout == "STAMP":
         return _describe_stamp(features, positions, attributes)
+    if layout == "WSI-toolbox":
+        return _describe_wsi_toolbox(features, positions, attributes)
     return _describe(path, features, positions, attributes)
 
 
 def _describe_stamp(features: NDArray[Any], coords: NDArray[Any] | None, attributes: dict[str, Any]) -> Content:
     version = named(attributes.get("stamp_version"))
     tile_um, tile_px = _number(attributes, "tile_size_um", "tile_size"), _number(attributes, "tile_size_px")
-    unit: CoordsUnit = "um" if attributes.get("unit") == "um" else "unknown"
+    unit: CoordsUnit = "um" if named(attributes.get("unit")) == "um" else "unknown"
     notes: tuple[str, ...] = ()
     if unit == "unknown" and not attributes and coords is not None and _on_grid(coords, STAMP_V1_STRIDE):
         coords, unit, tile_um, tile_px = coords / STAMP_V1_STRIDE * 256.0, "um", 256.0, 224.0
@@ -146,12 +151,12 @@ def _describe_stamp(features: NDArray[Any], coords: NDArray[Any] | None, attribu
         tile_px=None if tile_px is None else round(tile_px),
         source=f"STAMP {version}" if version else "STAMP",
     )
-    return Content(features, coords, unit, facts, tile_um, notes)
+    return Content(features, coords, unit, facts, tile_um, notes=notes)
 
 
 def _describe(path: Path, features: NDArray[Any], coords: NDArray[Any] | None, attributes: dict[str, Any]) -> Content:
     level0 = _number(attributes, "patch_size_level0")
-    unit: CoordsUnit = "um" if attributes.get("unit") == "um" else "unknown" if level0 is None else "level0_px"
+    unit: CoordsUnit = "um" if named(attributes.get("unit")) == "um" else "unknown" if level0 is None else "level0_px"
     tile_px, overlap = _number(attributes, "patch_size"), _number(attributes, "overlap")
     notes: list[str] = []
     if unit == "unknown" and coords is not None:
@@ -167,6 +172,20 @@ def _describe(path: Path, features: NDArray[Any], coords: NDArray[Any] | None, a
         tile_level0_px=level0,
     )
     return Content(features, coords, unit, facts, notes=tuple(notes))
+
+
+def _describe_wsi_toolbox(features: NDArray[Any], coords: NDArray[Any] | None, attributes: dict[str, Any]) -> Content:
+    """Its positions are in pixels `scale` times coarser than level 0; of a slide that it turned they are turned too,
+    which no attribute says, so that their unit stays unknown."""
+    tile_px, scale = _number(attributes, "patch_size"), _number(attributes, "scale")
+    facts = BagFacts(
+        mpp=_number(attributes, "mpp"),
+        tile_px=None if tile_px is None else round(tile_px),
+        tile_level0_px=None if tile_px is None or scale is None else tile_px * scale,
+        slide_mpp=_number(attributes, "original_mpp"),
+    )
+    note = () if scale is None else (f"positions are in px {scale:g} times as wide as those of level 0",)
+    return Content(features, coords, "unknown", facts, notes=note)
 
 
 class _Patches(NamedTuple):

@@ -32,9 +32,12 @@ def recognise_zarr(path: Path, asked: Asked) -> FoundBag | NoBag:
     if (path / "shapes").is_dir():
         return _wsidata(path, slide, asked)
     group: Any = zarr.open_group(path, mode="r")
-    if "probabilities" in group and "coordinates" in group:
-        tiles, width = group["probabilities"].shape[-2:]
-        return FoundBag(slide, "tiatoolbox", int(tiles), int(width), None, True, partial(_read_tiatoolbox, path))
+    # From its version 2.1 on the features are called what they are.
+    key = next((name for name in ("probabilities", "features") if name in group), None)
+    if key is not None and "coordinates" in group:
+        tiles, width = group[key].shape[-2:]
+        read = partial(_read_tiatoolbox, path, key)
+        return FoundBag(slide, "tiatoolbox", int(tiles), int(width), None, True, read)
     raise DataError(f"{path} has {', '.join(sorted(group)) or 'nothing'}: no layout of tile features that is known")
 
 
@@ -115,9 +118,9 @@ def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _read_tiatoolbox(path: Path) -> Content:
+def _read_tiatoolbox(path: Path, key: str) -> Content:
     group: Any = zarr.open_group(path, mode="r")
-    features = as_bag(np.asarray(group["probabilities"][...]), path)
+    features = as_bag(np.asarray(group[key][...]), path)
     corners: NDArray[Any] = np.asarray(group["coordinates"][...])
     coords = as_positions(corners, len(features), path)
     return Content(features, coords, "unknown", BagFacts())

@@ -1,59 +1,33 @@
-"""The report's pictures: numbers in, one inline SVG element out. Nothing here knows what was measured.
-
-Text stays text and takes the page's font; shape, weight or place repeat what a colour says; equal numbers give equal
-bytes, so two reports can be compared with `diff`. Colours are those of Okabe and Ito, told apart by every kind of
-colour vision.
-"""
+"""The report's pictures of scores, survival, calibration and training. Nothing here knows what was measured."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from lifelines import KaplanMeierFitter
-from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator, NullFormatter
 from numpy.typing import NDArray
 
 from mirror.evaluation.calibration import Calibrated
-
-CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")
-OTHER = "#9AA0A6"
-LEARNED, BASELINE, REFERENCE = "#0072B2", "#5F6368", "#D55E00"
-INK, FAINT, RULE = "#202124", "#80868B", "#DADCE0"
-
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    # Ships with matplotlib, so every machine lays text out alike; it is also wider than the fonts of screens.
-    "font.family": ["DejaVu Sans"],
-    "font.size": 10,
-    "text.parse_math": False,  # a class may be called "ER+ $low$"
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.unicode_minus": True,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "grid.color": RULE,
-    "grid.linewidth": 0.7,
-}
-
-
-_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+from mirror.evaluation.report.drawing import (
+    BASELINE,
+    CLASS_COLOURS,
+    FAINT,
+    INK,
+    LEARNED,
+    PAPER,
+    REFERENCE,
+    RULE,
+    across,
+    as_svg,
+    new_figure,
+    place_axes,
+)
 
 
 class Dots(NamedTuple):
@@ -78,8 +52,8 @@ def score_picture(rows: Sequence[Dots], *, reference: float | None, chance: floa
 
     `reference` draws a line through the picture (the best baseline's mean), `chance` a dotted one where it is in sight.
     """
-    with _figure(340, 44 + 20 * len(rows)) as figure:
-        axes = _place(figure, left=124, right=42, top=6, bottom=24)
+    with new_figure(340, 44 + 20 * len(rows)) as figure:
+        axes = place_axes(figure, left=124, right=42, top=6, bottom=24)
         for place, row in enumerate(rows):
             colour, marker = (LEARNED, "o") if row.learned else (BASELINE, "D")
             mean = float(np.mean(row.values))
@@ -88,10 +62,11 @@ def score_picture(rows: Sequence[Dots], *, reference: float | None, chance: floa
                 axes.plot(row.interval, [place] * 2, color=colour, linewidth=1.6, alpha=0.75, zorder=2)
             axes.plot(mean, place, marker, color=colour, markersize=7.5 if row.learned else 6, mew=1.2, mec="white")
             weight = "bold" if row.learned else "normal"
-            axes.text(1.03, place, f"{mean:.3f}", transform=_across(axes), va="center", fontsize=9.5, weight=weight)
+            axes.text(1.03, place, f"{mean:.3f}", transform=across(axes), va="center", fontsize=9.5, weight=weight)
         values = np.concatenate([[*row.values, *(row.interval or ())] for row in rows])
         margin = max(0.02, 0.05 * float(np.ptp(values)))
-        axes.set_xlim(values.min() - margin, min(values.max() + margin, 1.0 + margin / 2))
+        most = 1.0 + margin / 2 if values.max() <= 1 else np.inf  # ranks go beyond
+        axes.set_xlim(values.min() - margin, min(values.max() + margin, most))
         if reference is not None:
             axes.axvline(reference, color=REFERENCE, linewidth=1.1, dashes=(4, 3), zorder=0.9)
         if chance is not None and axes.get_xlim()[0] <= chance:
@@ -108,7 +83,7 @@ def score_picture(rows: Sequence[Dots], *, reference: float | None, chance: floa
             text.set_fontweight("bold" if row.learned else "normal")
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.grid(axis="x")
-        return _svg(figure, description)
+        return as_svg(figure, description)
 
 
 def difference_picture(rows: Sequence[Dots], *, description: str) -> str:
@@ -117,8 +92,8 @@ def difference_picture(rows: Sequence[Dots], *, description: str) -> str:
 
     A label of two lines stands above its row, the second line faint.
     """
-    with _figure(400, 62 + 56 * len(rows)) as figure:
-        axes = _place(figure, left=8, right=8, top=22, bottom=26)
+    with new_figure(400, 62 + 56 * len(rows)) as figure:
+        axes = place_axes(figure, left=8, right=8, top=22, bottom=26)
         axes.set_ylim(len(rows) - 0.5, -0.6)
         reach = 1.12 * max(0.01, *(abs(value) for row in rows for value in row.values))
         for place, row in enumerate(rows):
@@ -130,7 +105,7 @@ def difference_picture(rows: Sequence[Dots], *, description: str) -> str:
             axes.plot(row.values, [place + 0.2] * count, "o", color=LEARNED, alpha=0.5, markersize=5.5, mew=0)
             axes.plot(mean, place + 0.2, "D", color=LEARNED, markersize=8.5, mec="white", mew=1.3)
             title, _, pair = row.label.partition("\n")
-            around: dict[str, Any] = {"transform": _across(axes), "va": "center", "bbox": _PAPER}
+            around: dict[str, Any] = {"transform": across(axes), "va": "center", "bbox": PAPER}
             axes.text(0.0, place - 0.36, title, weight="bold", **around)
             axes.text(0.0, place - 0.12, pair, fontsize=9.5, color=FAINT, **around)
             axes.text(1.0, place - 0.36, signed(mean), ha="right", weight="bold", fontsize=11, **around)
@@ -143,13 +118,13 @@ def difference_picture(rows: Sequence[Dots], *, description: str) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(lambda value, _: signed(value, digits=2))
         axes.grid(axis="x")
-        return _svg(figure, description)
+        return as_svg(figure, description)
 
 
 def curve_picture(runs: Sequence[Sequence[tuple[float, float]]], *, description: str) -> str:
     """A thin line a run and a thick one for their mean; each run is a sequence of (epoch, value)."""
-    with _figure(250, 150) as figure:
-        axes = _place(figure, left=44, right=10, top=8, bottom=36)
+    with new_figure(250, 150) as figure:
+        axes = place_axes(figure, left=44, right=10, top=8, bottom=36)
         table = pd.DataFrame([pair for run in runs for pair in run], columns=["epoch", "value"])
         for run in runs:
             axes.plot(*zip(*run, strict=True), color=LEARNED, linewidth=0.8, alpha=0.35)
@@ -168,13 +143,13 @@ def curve_picture(runs: Sequence[Sequence[tuple[float, float]]], *, description:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
         axes.tick_params(labelsize=9, which="both", length=3)
         axes.grid(axis="y")
-        return _svg(figure, description)
+        return as_svg(figure, description)
 
 
 def survival_picture(groups: Sequence[Survivors], *, until: float, description: str) -> str:
     """Kaplan-Meier curves of the groups with 95 % bands, a tick a censored patient, and the numbers at risk below."""
-    with _figure(350, 270 + 15 * len(groups)) as figure:
-        axes = _place(figure, left=72, right=14, top=10, bottom=62 + 15 * len(groups))
+    with new_figure(350, 270 + 15 * len(groups)) as figure:
+        axes = place_axes(figure, left=72, right=14, top=10, bottom=62 + 15 * len(groups))
         for place, group in enumerate(groups):
             colour = (CLASS_COLOURS[0], CLASS_COLOURS[1], *CLASS_COLOURS[2:])[place % len(CLASS_COLOURS)]
             fitted = KaplanMeierFitter().fit(group.months, group.events)
@@ -194,13 +169,13 @@ def survival_picture(groups: Sequence[Survivors], *, until: float, description: 
         axes.set_xlabel("months of follow-up", labelpad=2)
         axes.grid(axis="y")
         _numbers_at_risk(axes, groups, until=until)
-        return _svg(figure, description)
+        return as_svg(figure, description)
 
 
 def reliability_picture(groups: Sequence[Calibrated], *, learned: bool, low: float, description: str) -> str:
     """Predicted chance across, observed up, with its interval; on the line both agree. Both axes go from `low` to 1."""
-    with _figure(250, 230) as figure:
-        axes = _place(figure, left=52, right=12, top=8, bottom=42)
+    with new_figure(250, 230) as figure:
+        axes = place_axes(figure, left=52, right=12, top=8, bottom=42)
         colour = LEARNED if learned else BASELINE
         axes.plot([low, 1], [low, 1], color=FAINT, linewidth=1.1, linestyle=":")
         most = max(group.patients for group in groups)
@@ -218,38 +193,7 @@ def reliability_picture(groups: Sequence[Calibrated], *, learned: bool, low: flo
         axes.set_xlabel("predicted", labelpad=2)
         axes.set_ylabel("observed", labelpad=2)
         axes.grid()
-        return _svg(figure, description)
-
-
-def map_picture(points: pd.DataFrame, *, colours: Mapping[str, str], description: str) -> str:
-    """Points (`x, y, patient, label, modality, role`): slides round, expression square, colour by label.
-
-    Test patients are drawn full, with a thin line from slide to expression; all others pale and without one.
-    """
-    with _figure(440, 360) as figure:
-        axes = _place(figure, left=22, right=6, top=6, bottom=22)
-        # Thousands of points as vectors make a page slow; above this they become one picture inside the SVG.
-        crowded = len(points) > 5000
-        tested = points[points["role"] == "test"]
-        slides, profiles = (tested[tested["modality"] == name] for name in ("slide", "expression"))
-        pairs = slides.merge(profiles, on="patient")
-        # One line with gaps: a line each would be an element each.
-        ends = [np.stack([pairs[f"{axis}_x"], pairs[f"{axis}_y"], np.full(len(pairs), np.nan)], 1) for axis in "xy"]
-        axes.plot(*(end.ravel() for end in ends), color=FAINT, lw=0.5, alpha=0.45, zorder=1, rasterized=crowded)
-        for label, colour in colours.items():
-            for modality, marker in (("slide", "o"), ("expression", "s")):
-                for full in (False, True):
-                    chosen = (points["label"] == label) & (points["modality"] == modality)
-                    some = points[chosen & ((points["role"] == "test") == full)]
-                    look: dict[str, Any] = {"alpha": 0.95, "mec": "white", "mew": 0.6, "zorder": 3}
-                    look = look if full else {"alpha": 0.22, "mew": 0, "zorder": 2}
-                    size = 6.5 if marker == "o" else 5.8
-                    axes.plot(some["x"], some["y"], marker, color=colour, markersize=size, rasterized=crowded, **look)
-        axes.set_xlabel("first component", color=FAINT)
-        axes.set_ylabel("second component", color=FAINT)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        return _svg(figure, description)
+        return as_svg(figure, description)
 
 
 def signed(value: float, *, digits: int = 3) -> str:
@@ -271,7 +215,7 @@ def _label_curve(axes: Axes, curve: pd.Series, label: str, colour: str, *, until
 
 
 def _numbers_at_risk(axes: Axes, groups: Sequence[Survivors], *, until: float) -> None:
-    across = _across(axes, along="x")
+    along = across(axes, along="x")
     height = cast(Figure, axes.figure).get_size_inches()[1] * 72 * axes.get_position().height
     ticks = np.arange(0, until + 1e-9, _month_step(until))
     beside: dict[str, Any] = {"transform": axes.transAxes, "fontsize": 9.5, "ha": "right", "va": "center"}
@@ -281,64 +225,8 @@ def _numbers_at_risk(axes: Axes, groups: Sequence[Survivors], *, until: float) -
         axes.text(-0.07, y, group.label, **beside)
         for tick in ticks:
             count = int((group.months >= tick).sum())
-            axes.text(float(tick), y, str(count), transform=across, fontsize=9.5, ha="center", va="center")
+            axes.text(float(tick), y, str(count), transform=along, fontsize=9.5, ha="center", va="center")
 
 
 def _month_step(until: float) -> int:
     return next((step for step in (3, 6, 12, 24, 36, 60, 120) if until / step <= 6), 240)
-
-
-def _across(axes: Axes, *, along: str = "y") -> Any:
-    """Data coordinates along one axis, fractions of the axes across it."""
-    return axes.get_yaxis_transform() if along == "y" else axes.get_xaxis_transform()
-
-
-def _place(figure: Figure, *, left: float, right: float, top: float, bottom: float) -> Axes:
-    """Axes with margins in points."""
-    width, height = (72 * side for side in figure.get_size_inches())
-    return figure.add_axes(
-        (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height),
-        facecolor="none",
-    )
-
-
-@contextmanager
-def _figure(width: float, height: float) -> Generator[Figure]:
-    """A figure of so many points, without pyplot and its list of open figures; the style is given back afterwards."""
-    with mpl.rc_context(_STYLE):
-        yield Figure(figsize=(width / 72, height / 72), facecolor="none", edgecolor="none")
-
-
-def _svg(figure: Figure, description: str) -> str:
-    """The figure as one `<svg>` element fit to stand in a page, described for those who cannot see it."""
-    buffer = io.StringIO()
-    # The salt makes ids equal between runs, and different between the pictures of one page.
-    with mpl.rc_context({"svg.hashsalt": description}):
-        figure.savefig(buffer, format="svg", dpi=130, metadata={"Date": None, "Creator": None})
-    drawn = buffer.getvalue()
-    body = drawn[drawn.index(">", drawn.index("<svg")) + 1 : drawn.rindex("</svg>")]
-    for part in (r"<metadata>.*?</metadata>", r"<style[^>]*>.*?</style>", r"<!--.*?-->", r"<defs>\s*</defs>"):
-        body = re.sub(part, "", body, flags=re.DOTALL)
-    body = re.sub(r"<[^>]+>", _lighten, body)
-    width, height = (72 * side for side in figure.get_size_inches())
-    label = escape(description)
-    return Markup(f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{label}">{_joined(body)}</svg>')
-
-
-def _lighten(tag: re.Match[str]) -> str:
-    """One tag without the ids that only name groups, with two decimals, and with the page's font."""
-    text = re.sub(r'<g id="[^"]*"', "<g", tag[0])
-    text = re.sub(r"(\d\.\d{2})\d+", r"\1", text)
-    text = re.sub(r' transform="rotate\(-?0 [^"]*"', "", text)
-    text = re.sub(r"font-family: [^;\"]*; ", "", text)
-    # matplotlib before 3.11 writes the short form of the font.
-    return re.sub(r"font: (?:\w+ )*?(\d+ )?([\d.]+)px [^;\"]*", _font, text)
-
-
-def _font(style: re.Match[str]) -> str:
-    return f"font-size: {style[2]}px" + (f"; font-weight: {style[1].strip()}" if style[1] else "")
-
-
-def _joined(body: str) -> str:
-    lines: Iterator[str] = (line.strip() for line in body.splitlines())
-    return "\n".join(line for line in lines if line)

@@ -1,27 +1,15 @@
-"""Units of expression: named, converted by explicit steps, and what cannot be undone.
+"""Expression taken from one unit to another by explicit steps, and what cannot be undone.
 
-The known form is a quantity, or a logarithm of it: `counts`, `TPM`, `FPKM`, `FPKM-UQ`, `RSEM`, `CPM`;
-`log2(TPM + 0.001)`, `log10(...)`, `ln(...)`, with a remark after a comma; and whatever says `z-score`. Other words are
-kept as they are and can neither be checked nor converted. Legend: N patients, G genes.
+Legend: N patients, G genes.
 """
 
 from __future__ import annotations
-
-import re
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mirror.errors import ConfigError, DataError
-
-_QUANTITIES = ("counts", "TPM", "FPKM", "FPKM-UQ", "RSEM", "CPM")
-_BASES = {"log2": 2.0, "log10": 10.0, "ln": float(np.e), "log": float(np.e)}
-_FORM = re.compile(
-    r"^(?:(?P<log>log2|log10|ln|log)\s*\(\s*)?(?P<quantity>[A-Za-z-]+)\s*(?:\+\s*(?P<offset>\d[\d.e-]*))?\s*\)?\s*(?:,.*)?$"
-)
-# Anywhere: z-scores of a logarithm are z-scores, and nothing that undoes the logarithm undoes them.
-_Z_SCORE = re.compile(r"\bz[- ]?scored?s?\b", re.IGNORECASE)
+from mirror.units import Units, parse_units
 
 HIGHEST_LOG = 64.0
 """No measurement is 2 to this power: larger values, in logarithms of base 2, are no logarithms."""
@@ -30,39 +18,20 @@ LOWEST_PEAK, _LEAST_SKEW = 30.0, 2.0
 _ENOUGH_GENES, _ENOUGH_SAMPLES, ENOUGH_GENES_OF_ONE = 50, 20, 200
 
 
-@dataclass(frozen=True, slots=True)
-class Units:
-    """`quantity` (one of the known, or `z-score`), and the base and offset of its logarithm (None: linear)."""
-
-    quantity: str
-    base: float | None = None
-    offset: float = 0.0
-
-
-def parse_units(text: str) -> Units | None:
-    """The units that `text` names, or None where it is of no known form."""
-    if _Z_SCORE.search(text):
-        return Units("z-score")
-    match = _FORM.match(text.strip())
-    quantity = next((name for name in _QUANTITIES if match and name.lower() == match["quantity"].lower()), None)
-    if match is None or quantity is None or (match["offset"] and not match["log"]):
-        return None
-    return Units(quantity, _BASES.get(match["log"] or ""), float(match["offset"] or 0))
-
-
 def convert(values: NDArray[np.float32], given: str, wanted: str, *, source: str) -> NDArray[np.float32]:
     """Values (N, G) in units `given` taken to `wanted`; by way of the linear scale where the logarithms differ.
 
-    A change of quantity goes sample by sample over the genes of the table: FPKM (and FPKM-UQ) to TPM and counts to CPM,
-    by their sum. Raises `ConfigError` for what cannot be done (z-scores, which only their own study's means and
-    deviations undo; counts or RSEM to TPM, which needs lengths), `DataError` for a log of a log (`looks_logged`).
+    A change of quantity goes sample by sample over the genes of the table: FPKM (and FPKM-UQ, RPKM) to TPM, and counts
+    (and expected_count) to CPM, by their sum. Raises `ConfigError` for what cannot be done (z-scores, which only their
+    own study's means and deviations undo; counts or RSEM to TPM, which needs lengths), `DataError` for a log of a log
+    (`looks_logged`).
     """
     before, after = parse_units(given), parse_units(wanted)
-    if before is None or after is None:
-        unknown = given if before is None else wanted
+    if "other" in (before.quantity, after.quantity):
+        unknown = given if before.quantity == "other" else wanted
         raise ConfigError(
-            f"'{unknown}' is no known form of units, so nothing converts to or from it; write one of "
-            f"{', '.join(_QUANTITIES)} or its logarithm, such as log2(TPM + 1)"
+            f"'{unknown}' is in words of your own, so nothing converts to or from it; write what the values are, "
+            "such as log2(TPM + 1)"
         )
     if before == after:
         return values
@@ -135,8 +104,8 @@ def _requantified(
 ) -> NDArray[np.float32]:
     if before.quantity == after.quantity:
         return linear
-    by_sum = after.quantity == "TPM" and before.quantity in {"FPKM", "FPKM-UQ"}
-    if not by_sum and (before.quantity, after.quantity) != ("counts", "CPM"):
+    by_sum = after.quantity == "TPM" and before.quantity in {"FPKM", "FPKM-UQ", "RPKM"}
+    if not by_sum and not (after.quantity == "CPM" and before.quantity in {"counts", "expected_count"}):
         raise ConfigError(
             f"'{given}' does not become '{wanted}': that needs what the table does not have (gene lengths, or the size "
             "of each library); only FPKM to TPM and counts to CPM follow from the values themselves"

@@ -7,6 +7,7 @@ none of them speaks of significance where no test was made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -18,7 +19,8 @@ from lifelines.statistics import logrank_test
 from mirror.data.selection import Selection
 from mirror.evaluation.bootstrap import RESAMPLES, Interval, paired_difference, shared_patients
 from mirror.evaluation.metrics import LOWER_IS_BETTER
-from mirror.evaluation.pictures import Survivors, signed
+from mirror.evaluation.report.pictures import Survivors, signed
+from mirror.evaluation.representations import ALIGNED, CHANCE, CLINICAL, is_learned
 from mirror.seeding import rng_for
 
 METRICS = {
@@ -30,15 +32,40 @@ METRICS = {
     "time_auroc": "Time-dependent AUROC",
     "integrated_brier": "Integrated Brier score",
     "calibration_error": "Calibration error",
+    "recall@10": "Recall@10",
+    "recall@5": "Recall@5",
+    "recall@1": "Recall@1",
+    "median_rank": "Median rank",
 }
 """In the order in which a metric is preferred where only one can be spoken of."""
 
-PROTOCOLS = {"linear": "linear probe", "cox": "Cox model", "discrete": "discrete-time hazards"}
-TASKS = {"subtyping": "subtype", "survival": "survival"}
+PROTOCOLS = {
+    "linear": "linear probe",
+    "cox": "Cox model",
+    "discrete": "discrete-time hazards",
+    "prototype": "nearest prototype",
+    "supervised": "supervised training",
+    "supervised_survival": "supervised training",
+    "slide_to_expression": "slide to expression",
+    "expression_to_slide": "expression to slide",
+}
+TASKS = {"subtyping": "subtype", "survival": "survival", "retrieval": "retrieval"}
 MODALITIES = {"slide": "Slide", "expression": "Expression", "fused": "Both"}
+OTHERS = {
+    ALIGNED: "Aligned modalities",
+    CHANCE: "Random order",
+    CLINICAL: "Clinical variables",
+    "mean_pool": "Mean tile, trained",
+    "abmil": "ABMIL",
+    "transmil": "TransMIL",
+    "mlp": "Expression, MLP",
+    "elastic_net": "Expression, elastic net",
+}
 
-
-READING_CHOSEN_GENES = ("expression", "fused", "panel_expression", "panel_fused")
+READING_CHOSEN_GENES = (
+    *("expression", "fused", ALIGNED, "panel_expression", "panel_fused"),
+    *(f"{name}_{CLINICAL}" for name in ("expression", "fused")),
+)
 """Representations that read the genes of a run's panel; the others read all genes of the table, or slides alone."""
 
 
@@ -104,21 +131,20 @@ class RiskSplit(NamedTuple):
     """Patients of folds whose predicted risks are all equal; they are in neither group."""
 
 
-def is_learned(representation: str) -> bool:
-    """True for representations of a trained model, False for the baselines that cost no training."""
-    return not representation.startswith(("raw_", "panel_", "pca"))
-
-
 def representation_label(name: str) -> str:
     """A short name for people: `pca32_fused` -> `PCA 32, both`."""
+    if name.endswith(f"_{CLINICAL}"):
+        return f"{representation_label(name.removesuffix(f'_{CLINICAL}'))}, with clinical variables"
     kind, _, modality = name.rpartition("_")
     if kind == "raw":
         return {"slide": "Mean tile", "expression": "Expression as given"}.get(modality, "Both as given")
+    if kind == "finetuned":
+        return f"{MODALITIES.get(modality, modality)}, fine-tuned"
     if kind == "panel":
         return f"{MODALITIES.get(modality, modality)}, chosen genes"
     if kind.startswith("pca"):
         return f"PCA {kind[3:]}, {MODALITIES.get(modality, modality).lower()}"
-    return MODALITIES.get(name, name)
+    return {**MODALITIES, **OTHERS}.get(name, name)
 
 
 def rows_by_choice(representations: Sequence[str], selection: Selection) -> str:
@@ -150,6 +176,12 @@ def _rows(names: Sequence[str]) -> str:
 def protocol_label(name: str) -> str:
     """`shot10` -> `10-shot`."""
     return f"{name[4:]}-shot" if name.startswith("shot") else PROTOCOLS.get(name, name)
+
+
+def protocol_order(name: str) -> tuple[int, int, str]:
+    """A key by which protocols stand as people read them: those of `PROTOCOLS`, then fewer shots before more."""
+    shots = int(name[4:]) if name.startswith("shot") and name[4:].isdecimal() else 0
+    return rank(name, PROTOCOLS), shots, name
 
 
 def metric_label(name: str) -> str:
@@ -192,7 +224,7 @@ def verdicts(scores: pd.DataFrame) -> list[Verdict]:
         table = part.pivot(index="fold", columns="representation", values="value").sort_index()
         means = table.mean()
         learned = [name for name in map(str, table) if is_learned(name)]
-        baselines = [name for name in map(str, table) if not is_learned(name)]
+        baselines = [name for name in map(str, table) if not is_learned(name) and name != CHANCE]
         if not learned or not baselines:
             continue
         sign = direction(str(metric))
@@ -230,7 +262,7 @@ def headlines(found: Sequence[Verdict]) -> list[Verdict]:
     first: dict[tuple[str, str], Verdict] = {}
     for verdict in sorted(found, key=lambda verdict: rank(verdict.metric, METRICS)):
         first.setdefault((verdict.task, verdict.protocol), verdict)
-    return sorted(first.values(), key=lambda verdict: (rank(verdict.task, TASKS), rank(verdict.protocol, PROTOCOLS)))
+    return sorted(first.values(), key=lambda verdict: (rank(verdict.task, TASKS), protocol_order(verdict.protocol)))
 
 
 def opening(chosen: Sequence[Verdict], *, scores: pd.DataFrame, patients: pd.DataFrame) -> Opening:
@@ -245,8 +277,10 @@ def opening(chosen: Sequence[Verdict], *, scores: pd.DataFrame, patients: pd.Dat
     if not by_task:
         nothing = "No learned representation and baseline were scored on the same folds, so neither leads."
         return Opening(asked, nothing, "There is no measurement to be sure of.")
-    found = "; ".join(_found(verdict) for verdict in by_task.values())
-    sure = "; ".join(_sure(verdict) for verdict in by_task.values())
+    shown = [*by_task.values(), *_few_shot(chosen, by_task)]
+    shown.sort(key=lambda verdict: (rank(verdict.task, TASKS), verdict is not by_task[verdict.task]))
+    found = "; ".join((_found if one is by_task[one.task] else _found_few)(one) for one in shown)
+    sure = "; ".join((_sure if one is by_task[one.task] else _sure_few)(one) for one in shown)
     chosen_from = scores["representation"].nunique()
     picked = "each side is the best of several on these same folds, and " if chosen_from > 2 else ""
     if any(verdict.interval for verdict in by_task.values()):
@@ -254,6 +288,15 @@ def opening(chosen: Sequence[Verdict], *, scores: pd.DataFrame, patients: pd.Dat
     else:
         caution = f"{picked}no test of significance was made"
     return Opening(asked, _sentence(found), _sentence(f"{sure}; {caution}"))
+
+
+def _few_shot(chosen: Sequence[Verdict], spoken_of: Mapping[str, Verdict]) -> list[Verdict]:
+    """The verdict on few labels, at 10 a class or the nearest to it; none where that is spoken of already."""
+    counts = {int(one.protocol[4:]): one for one in chosen if re.fullmatch(r"shot\d+", one.protocol)}
+    if not counts:
+        return []
+    verdict = counts[min(counts, key=lambda count: (abs(count - 10), count))]
+    return [] if verdict is spoken_of[verdict.task] else [verdict]
 
 
 def risk_groups(predictions: pd.DataFrame) -> pd.Series[str]:
@@ -297,6 +340,13 @@ def median_follow_up(followed: pd.DataFrame) -> float | None:
         return None
     reverse = KaplanMeierFitter().fit(followed["time"].astype(float), followed["event"].astype(float) < 0.5)
     median = float(reverse.median_survival_time_)
+    return median if np.isfinite(median) else None
+
+
+def median_survival(followed: pd.DataFrame) -> float | None:
+    """Months, by the Kaplan-Meier estimate; None where the curve stays above one half."""
+    fitted = KaplanMeierFitter().fit(followed["time"].astype(float), followed["event"].astype(float) > 0.5)
+    median = float(fitted.median_survival_time_)
     return median if np.isfinite(median) else None
 
 
@@ -356,12 +406,35 @@ def _found(verdict: Verdict) -> str:
     )
 
 
+def _found_few(verdict: Verdict) -> str:
+    """The same of few labels, in the wake of `_found`."""
+    return (
+        f"with {verdict.protocol[4:]} labelled patients a class it is {verdict.learned_mean:.3f} "
+        f"({_inline(verdict.learned)}) against {verdict.baseline_mean:.3f} ({_inline(verdict.baseline)})"
+    )
+
+
+def _sure_few(verdict: Verdict) -> str:
+    """The same of few labels, in the wake of `_sure`."""
+    said = f"learned ahead in {verdict.ahead} of {len(verdict.differences)} folds"
+    if verdict.interval is None or np.isnan(verdict.interval.low):
+        return f"with few labels {said}"
+    return (
+        f"with few labels between {signed(verdict.interval.low)} and {signed(verdict.interval.high)} "
+        f"({_where_zero_is(verdict.interval)}), {said}"
+    )
+
+
+def _where_zero_is(interval: Interval) -> str:
+    return "zero is within it" if interval.low <= 0 <= interval.high else "zero is outside it"
+
+
 def _sure(verdict: Verdict) -> str:
     task, folds = task_label(verdict.task), len(verdict.differences)
     spread = f"spread over folds (sd {verdict.spread:.3f})"
     if verdict.interval is not None and not np.isnan(verdict.interval.low):
         low, high = signed(verdict.interval.low), signed(verdict.interval.high)
-        zero = "zero is within it" if verdict.interval.low <= 0 <= verdict.interval.high else "zero is outside it"
+        zero = _where_zero_is(verdict.interval)
         return (
             f"for {task}, drawing the patients anew puts the difference between {low} and {high} (95 % interval; "
             f"{zero}), and learned is ahead in {verdict.ahead} of {folds} folds"

@@ -1,0 +1,55 @@
+"""The pictures of reports in the README: the top of a page, as Chromium shows it.
+
+python docs/update_pictures.py runs/brca/report.html docs/pictures/brca_report.png [HEIGHT]
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from selenium import webdriver
+
+WIDTH, HEIGHT, SHOWN = 1280, 2050, 1000
+"""Of the page in pixels, and the width of the picture."""
+
+
+def photograph(page: Path, *, height: int) -> bytes:
+    """The upper `height` pixels of `page`, PNG. Needs chromium and chromedriver."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or "chromium"
+    with tempfile.TemporaryDirectory() as profile:
+        for flag in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--user-data-dir={profile}",
+        ):
+            options.add_argument(flag)
+        browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+        try:
+            size = {"width": WIDTH, "height": height, "deviceScaleFactor": 1, "mobile": False}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            browser.get(page.resolve().as_uri())
+            return base64.b64decode(browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"])
+        finally:
+            browser.quit()
+
+
+def main() -> None:
+    page, target, *height = sys.argv[1:]
+    shot = Image.open(io.BytesIO(photograph(Path(page), height=int(height[0]) if height else HEIGHT))).convert("RGB")
+    small = shot.resize((SHOWN, round(shot.height * SHOWN / shot.width)), Image.Resampling.LANCZOS)
+    # A palette is enough for a page of few colours, and a fraction of the size.
+    small.quantize(256).save(target, optimize=True)
+    print(f"{target}: {Path(target).stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

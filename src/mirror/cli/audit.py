@@ -1,0 +1,49 @@
+"""`mirror audit`: is there a leak?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from mirror.cli.plain import plain_errors
+from mirror.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from mirror.config import Config
+    from mirror.evaluation.audit.finding import Audit
+
+console = Console(stderr=True)
+
+
+@plain_errors(console)
+def audit(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A configuration, or its output folder.")],
+) -> None:
+    """Look for leaks: in folds, fitted things, slides, expression and sites. Exit code 1 when there is one."""
+    from mirror.cli.tables import audit_table
+    from mirror.workflow.audit import audit_file, configuration_of
+
+    config = configuration_of(run)
+    found = audited(config)
+    Console().print(audit_table(found))
+    for number, finding in enumerate(found.findings, start=1):
+        Console().print(f"{number}. {finding.sentence}.", markup=False, highlight=False, soft_wrap=True)
+        Console().print(f"   What to do: {finding.remedy}.", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"[bold]audit[/]     written to {escape(str(audit_file(config)))}", highlight=False, soft_wrap=True)
+    if found.leaks:
+        raise SystemExit(1)
+
+
+def audited(config: Config) -> Audit:
+    """Audit a configuration and say in a line what was found."""
+    from mirror.workflow.audit import audit as stage
+
+    with progress_bar(console, "audit") as progress:
+        found = stage(config, progress=progress)
+    tone = "bold red" if found.leaks else "bold"
+    console.print(f"[{tone}]audit[/]     {found.summary()}", highlight=False)
+    return found

@@ -1,0 +1,166 @@
+"""Expression columns that give away a label, an outcome or a group by artefact, without any biology.
+
+Three signs: floor values of groups (`mirror.data.floors`); a column that alone tells two groups apart as no gene does;
+a column that orders survival times as no gene does. Legend: N patients, G genes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import f, rankdata
+
+from mirror.data.expression import ExpressionTable
+from mirror.data.floors import floors_sentence, group_floors
+from mirror.evaluation.audit.finding import Check, Finding, few
+
+NAME = "expression that gives away by artefact"
+
+IMPLAUSIBLE_SHARE = 0.99
+"""Share of a column's variance that lies between the classes, above which it is the label and not a gene: two classes
+of equal size would lie twenty standard deviations apart. Between six cancers the most telling gene of 20,531 has 0.981
+(MLANA, of melanoma), between ductal and lobular breast cancer 0.289, between the sexes 0.44 (KDM5C)."""
+
+IMPLAUSIBLE_ORDER = 0.95
+"""Rank correlation of a column with the time to the event, among those who had it, that no gene comes near."""
+
+FEWEST = 8
+"""Patients a group, or events: with fewer a perfect order is no wonder."""
+
+Floats = NDArray[np.float64]
+
+
+def check_columns(
+    expression: ExpressionTable | None,
+    patients: pd.DataFrame,
+    groups: Mapping[str, Mapping[str, str]],
+    *,
+    label: str | None = None,
+) -> Check:
+    """`patients` (index: patient) has label, time, event; `groups`: column -> patient -> group, searched for floors,
+    the column called `label` among them."""
+    if expression is None:
+        return Check(NAME, "no expression in this cohort")
+    people = patients.reindex(list(expression.patients))
+    targets = {"label": people["label"].astype(object), "event": people["event"].astype(object)}
+    # The label is searched for floors as a group is, but it is one target.
+    others = {by: told for by, told in groups.items() if by != label}
+    targets |= {by: pd.Series([told.get(name) for name in expression.patients]) for by, told in others.items()}
+    findings: list[Finding] = []
+    tests = 0
+    for by, told in groups.items():
+        findings += _floors(expression, by, told)
+        tests += 1
+    for target, values in targets.items():
+        findings += _separating(expression, values, target)
+        tests += 1
+    event = people["event"].astype("boolean").fillna(False).to_numpy(dtype=bool) & people["time"].notna().to_numpy()
+    if event.sum() >= FEWEST:
+        findings += _ordering(expression, people["time"].to_numpy(np.float64), event)
+        tests += 1
+    looked = f"{len(expression.genes):,} columns against {', '.join([*targets, 'time to the event'])}"
+    return Check(NAME, looked, tuple(findings), tests)
+
+
+def _floors(expression: ExpressionTable, by: str, told: Mapping[str, str]) -> Iterable[Finding]:
+    floors = group_floors(expression, [told.get(patient) for patient in expression.patients])
+    if floors:
+        yield Finding(
+            NAME,
+            "leak",
+            f"column '{by}'",
+            len(floors),
+            f"of {len(expression.genes):,} genes",
+            floors_sentence(by, floors, genes=len(expression.genes)).rstrip("."),
+            "have values of all studies on one scale (from the raw counts, or standardised together on training "
+            "patients), or judge slides alone",
+            tuple(floor.gene for floor in floors),
+            p=min(1.0, floors[0].p * len(expression.genes)),
+        )
+
+
+def _separating(expression: ExpressionTable, values: pd.Series, target: str) -> list[Finding]:
+    """Columns that are nearly constant within every class of `values` (N,), and different between them."""
+    known = values.notna().to_numpy()
+    names = values.where(known, None).map(str).to_numpy(dtype=object)
+    large = [name for name in sorted(set(names[known])) if (known & (names == name)).sum() >= FEWEST]
+    members = known & np.isin(names, large)
+    if len(large) < 2:
+        return []
+    codes = np.array([large.index(name) for name in names[members]])
+    share = variance_between(expression.values[members].astype(np.float64), codes)
+    suspicious = np.flatnonzero(share > IMPLAUSIBLE_SHARE)
+    if not len(suspicious):
+        return []
+    best, free = float(share[suspicious].max()), len(codes) - len(large)
+    rest = np.delete(share, suspicious)
+    plain = f", of the best other column {max(0.0, rest.max()):.3f}" if len(rest) else ""
+    genes = tuple(expression.genes[column] for column in suspicious)
+    # From the unadjusted share: its F statistic under normal values without any difference.
+    whole = min(1 - (1 - best) * free / (len(codes) - 1), 1 - 1e-12)
+    p = float(f.sf(whole / (len(large) - 1) / ((1 - whole) / free), len(large) - 1, free))
+    verb = "is" if len(genes) == 1 else "are each"
+    return [
+        Finding(
+            NAME,
+            "leak",
+            few(genes),
+            best,
+            f"of its variance is {target}",
+            f"{few(genes)} {verb} all but made of the {target}: {best:.3f} of its variance lies between the "
+            f"{len(large)} groups{plain}",
+            "it is most likely no gene: name it in `expression.ignore_columns`",
+            genes,
+            p=min(1.0, p * len(expression.genes)),
+        )
+    ]
+
+
+def variance_between(x: Floats, codes: NDArray[np.intp]) -> Floats:
+    """Share of the variance of each column of `x` (N, G) that lies between the classes 0 ... K - 1 of `codes` (N,).
+
+    Corrected for what chance gives (epsilon squared), so 0 is expected of a column without any difference; (G,). A gap
+    takes no part; 0 for constant columns and those with fewer than `FEWEST` values in a class.
+    """
+    there = ~np.isnan(x)
+    classes = codes == np.arange(codes.max() + 1)[:, None]
+    counts = classes.astype(np.float64) @ there
+    n = there.sum(axis=0)
+    filled = np.where(there, x - np.nan_to_num(np.where(there, x, 0.0).sum(axis=0) / np.maximum(n, 1)), 0.0)
+    sums = classes.astype(np.float64) @ filled
+    total = (filled**2).sum(axis=0)
+    between = (sums**2 / np.maximum(counts, 1)).sum(axis=0)
+    usable = (counts >= FEWEST).all(axis=0) & (total > 1e-12 * np.maximum(1.0, np.nanmax(np.abs(x), axis=0) ** 2))
+    share = np.divide(between, total, out=np.zeros(len(n)), where=usable)
+    return np.where(usable, 1 - (1 - share) * (n - 1) / np.maximum(n - len(classes), 1), 0.0)
+
+
+def _ordering(expression: ExpressionTable, time: Floats, event: NDArray[np.bool_]) -> Iterable[Finding]:
+    """Columns that order the times of those who had the event."""
+    x = expression.values[event].astype(np.float64)
+    complete = ~np.isnan(x).any(axis=0)
+    ranks, own = rankdata(x[:, complete], axis=0), rankdata(time[event])
+    ranks, own = ranks - ranks.mean(axis=0), own - own.mean()
+    size = np.sqrt((ranks**2).sum(axis=0) * (own**2).sum())
+    order = np.divide(own @ ranks, size, out=np.zeros(ranks.shape[1]), where=size > 0)
+    suspicious = np.flatnonzero(np.abs(order) > IMPLAUSIBLE_ORDER)
+    if len(suspicious):
+        genes = np.array(expression.genes, dtype=object)[complete]
+        names, best = tuple(map(str, genes[suspicious])), float(np.abs(order[suspicious]).max())
+        # Of the t statistic that a rank correlation becomes, one tail of a normal is a bound that is small enough.
+        bound = float(np.exp(-0.5 * (len(own) - 2) * best**2 / max(1 - best**2, 1e-12)))
+        yield Finding(
+            NAME,
+            "leak",
+            few(names),
+            best,
+            "rank correlation",
+            f"a single column ({few(names)}) orders the times of the {len(own):,} patients with the event with a rank "
+            f"correlation of {best:.3f}",
+            "it is most likely the time itself, or made from it: name it in `expression.ignore_columns`",
+            names,
+            p=min(1.0, bound * len(genes)),
+        )

@@ -1,0 +1,1 @@
+"""The report: one page for people, report.json beside it for machines."""

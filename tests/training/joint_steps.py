@@ -66,6 +66,7 @@ def batch_of(size: int, share: Share, *, lone: bool) -> PairedBatch:
     if lone and size > 2:
         expression[2::3] = torch.nan
         expression[-1] = torch.nan
+        tiles[1] = torch.nan
     rows = share.computed(size)
     return PairedBatch(tuple(f"s{row}" for row in range(size)), names, tiles[rows], expression[rows])
 

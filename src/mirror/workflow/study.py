@@ -135,6 +135,7 @@ def write_sections(study: Study) -> None:
             "name": config.name,
             "preset": config.preset,
             "evaluation": config.evaluation.model_dump(mode="json"),
+            "supervised": None if config.supervised is None else config.supervised.model_dump(mode="json"),
         },
         "report": config.model_dump(mode="json", exclude={"output", "device"}),
     }
@@ -160,6 +161,7 @@ def write_plan(path: Path, studies: Sequence[Study], slides: Sequence[SlideJobs]
                 "output": str(study.config.output),
                 "runs": study.runs,
                 "waits_for": study.waits_for,
+                "supervised": study.config.supervised is not None,
             }
             for study in studies
         ],

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUTPUT ?= demo
 
-.PHONY: install demo test test-slow check cohorts benchmarks clean
+.PHONY: install demo test test-slow check cohorts table benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -34,6 +34,9 @@ cohorts: install  ## the main job on the real cohorts beside the project, and th
 	for cohort in brca coadread blca; do $(BIN)/mirror run configs/$$cohort.yaml || exit 1; done
 	$(BIN)/mirror run configs/rcc.yaml
 	$(BIN)/python docs/update_readme.py brca coadread blca rcc
+
+table: install  ## the whole table of three real cohorts, supervised models and fine-tuning included
+	for cohort in brca coadread blca; do $(BIN)/mirror run configs/$$cohort.yaml --supervised || exit 1; done
 
 benchmarks: install  ## each prints its table and ends in one line of JSON
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

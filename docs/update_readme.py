@@ -16,10 +16,12 @@ from pathlib import Path
 
 from mirror.artefacts import write_text
 from mirror.cli.tables import shown_columns
+from mirror.evaluation.representations import is_learned
 from mirror.evaluation.scores import read_scores, summarise
 
 ROOT = Path(__file__).resolve().parents[1]
-BASELINES = ("raw_", "panel_", "pca")
+LEFT_TO_THE_REPORT = re.compile(r"shot(?!10$)\d+|prototype|.*_to_.*")
+"""Protocols that the README's tables do without; scores.parquet and the report have them all."""
 ROOMS = {
     "cli": "the command line",
     "workflow": "the stages of `mirror run`, one file each",
@@ -48,7 +50,8 @@ NOTE_WIDTH = 76
 def markdown_table(name: str) -> str:
     """Mean and standard deviation over folds; the best mean of each column is bold, baselines included."""
     summary = summarise(read_scores(ROOT / "runs" / name / "scores.parquet"))
-    columns = shown_columns(summary)
+    columns = {key: name for key, name in shown_columns(summary).items() if not LEFT_TO_THE_REPORT.fullmatch(key[0])}
+    summary = summary[summary["protocol"].isin([protocol for protocol, _ in columns])]
     cells = summary.set_index(["representation", "protocol", "metric"])
     best = {key: cells.xs(key, level=("protocol", "metric"))["mean"].max() for key in columns}
     lines = [
@@ -58,10 +61,13 @@ def markdown_table(name: str) -> str:
     for representation in dict.fromkeys(summary["representation"]):
         shown: list[str] = []
         for key in columns:
+            if (representation, *key) not in cells.index:
+                shown.append("")
+                continue
             row = cells.loc[(representation, *key)]
             text = f"{row['mean']:.3f} ± {row['sd']:.3f}"
             shown.append(f"**{text}**" if row["mean"] == best[key] else text)
-        title = representation if representation.startswith(BASELINES) else f"*{representation}*"
+        title = f"*{representation}*" if is_learned(representation) else representation
         lines.append(f"| {title} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 

@@ -157,7 +157,7 @@ def study(config: Config, *, private: float, components: int | None, rotations: 
     return [pd.concat(scores, ignore_index=True), pd.DataFrame(fits)]
 
 
-def print_study(name: str, scores: pd.DataFrame, fits: pd.DataFrame, *, shots: int) -> dict[str, Any]:
+def print_study(name: str, scores: pd.DataFrame, fits: pd.DataFrame, *, shots: int | None) -> dict[str, Any]:
     """Print a cohort's table and fits; return their means for JSON."""
     title, result = f"| {name} |", {"fits": fits.mean().round(4).to_dict()}
     rows: dict[str, list[str]] = {one: [] for one in scores["representation"].unique()}
@@ -192,7 +192,7 @@ def main() -> None:
     results: dict[str, Any] = {}
     for config in map(load_config, given.configs):
         scores, fits = study(config, private=given.private, components=given.components, rotations=given.rotations)
-        results[config.name] = print_study(config.name, scores, fits, shots=config.evaluation.shots)
+        results[config.name] = print_study(config.name, scores, fits, shots=config.evaluation.foremost_shots)
     print(json.dumps(results))
 
 

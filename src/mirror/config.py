@@ -145,6 +145,27 @@ class ExpressionConfig(Section):
         return self
 
 
+class CovariatesConfig(Section):
+    """Clinical variables to predict from: alone, and beside the representations. Columns of the clinical table.
+
+    A missing cell counts as the mean (of a category: as the shares) of the fold's training patients, and the evaluation
+    says of how many patients that was so.
+    """
+
+    numbers: tuple[str, ...] = ()
+    """Columns of numbers, such as age."""
+    categories: tuple[str, ...] = ()
+    """Columns of names or codes, such as sex; each value becomes a column of its own."""
+
+    @model_validator(mode="after")
+    def _each_column_once(self) -> Self:
+        columns = (*self.numbers, *self.categories)
+        twice = sorted({name for name in columns if columns.count(name) > 1})
+        if twice:
+            raise ValueError(f"a column is named once, as a number or as a category; twice: {', '.join(twice)}")
+        return self
+
+
 class ClinicalConfig(Section):
     """The clinical table: a subtype label, survival, or both."""
 
@@ -156,6 +177,7 @@ class ClinicalConfig(Section):
     groups: tuple[str, ...] = ()
     """Columns with each patient's study, site or batch. Nothing is predicted from them: the run says, as it does of
     `label`, whether expression tells them apart by artefact."""
+    covariates: CovariatesConfig = CovariatesConfig()
     time: str | None = None
     time_unit: Literal["days", "months", "years"] = "months"
     event: str | None = None
@@ -359,13 +381,32 @@ class EvaluationConfig(Section):
 
     components: tuple[Positive, ...] = (8, 16, 32, 64)
     """Components a modality of the whitened-PCA baselines."""
-    shots: Positive = 10
+    shots: tuple[Positive, ...] = (1, 2, 4, 8, 10, 16)
+    """Training patients a class of the few-shot probes, ascending; one number stands for itself."""
     draws: Positive = 20
+    """Draws of patients a number of shots; scores are their means."""
     inner_folds: Annotated[int, Field(ge=2)] = 5
     intervals: Annotated[int, Field(ge=2)] = 4
     """Intervals of the discrete-time survival head, cut at quantiles of the training patients' event times."""
     horizons: tuple[Annotated[float, Field(gt=0)], ...] = (12.0, 24.0, 36.0, 48.0, 60.0)
     """Months at which time-dependent AUROC and Brier score look; a fold leaves out those its patients do not reach."""
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _one_or_several(cls, shots: Any) -> Any:
+        return (shots,) if isinstance(shots, int) else shots
+
+    @field_validator("shots")
+    @classmethod
+    def _more_and_more(cls, shots: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= earlier for earlier, later in pairwise(shots)):
+            raise ValueError("`shots` are numbers of patients in ascending order")
+        return shots
+
+    @property
+    def foremost_shots(self) -> int | None:
+        """The number of shots that is spoken of where only one can be: 10, or the largest; None where there is none."""
+        return 10 if 10 in self.shots else max(self.shots, default=None)
 
     @field_validator("horizons")
     @classmethod
@@ -373,6 +414,47 @@ class EvaluationConfig(Section):
         if not horizons or any(later <= earlier for earlier, later in pairwise(horizons)):
             raise ValueError("`horizons` are months in ascending order, at least one")
         return horizons
+
+
+SupervisedName = Literal[
+    "mean_pool",
+    "abmil",
+    "transmil",
+    "mlp",
+    "elastic_net",
+    "finetuned_slide",
+    "finetuned_expression",
+    "finetuned_fused",
+]
+
+
+class SupervisedConfig(Section):
+    """Supervised models on the same features and folds, trained on the labels and the survival of training patients.
+
+    Slides: the mean tile (`mean_pool`), gated attention (`abmil`), `transmil`. Expression: `mlp`, `elastic_net`.
+    `finetuned_...`: the pretrained encoders, trained on. Minutes a fold on a CPU.
+    """
+
+    models: Annotated[tuple[SupervisedName, ...], Field(min_length=1)] = get_args(SupervisedName)
+    width: Annotated[int, Field(gt=0, multiple_of=4)] = 64
+    """Of the networks that start from random weights."""
+    dropout: Fraction = 0.25
+    tiles: Positive = 64
+    """Tiles drawn a patient, afresh each epoch; all of them are read when patients are judged."""
+    batch: Annotated[int, Field(ge=2)] = 32
+    epochs: Positive = 50
+    patience: Positive = 8
+    """Epochs without a lower loss of the watched patients after which training ends."""
+    parts: Annotated[int, Field(ge=2)] = 5
+    """One part in so many of the training patients is watched and not trained on: it says when to stop."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1.0e-3
+    fine_tuning_rate: Annotated[float, Field(gt=0)] = 1.0e-4
+    """Learning rate of pretrained weights; their linear layer learns at `learning_rate`."""
+    weight_decay: Weight = 1.0e-2
+    l1_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the L1 penalty in the elastic net."""
+    strengths: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (0.003, 0.01, 0.03, 0.1)
+    """Inverse penalties (scikit-learn's C) of the elastic net among which inner folds choose, from strong to weak."""
 
 
 class Config(Section):
@@ -393,6 +475,8 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     refinement: RefinementConfig | None = None
     """All genes of the table when not given."""
+    supervised: SupervisedConfig | None = None
+    """No supervised models when not given; `supervised: {}` and `mirror run --supervised` are all of them."""
 
 
 def preset_names() -> tuple[str, ...]:

@@ -89,3 +89,34 @@ def test_a_name_that_does_not_occur_is_reported_with_the_nearest(change, says, t
 def test_a_row_without_a_patient_is_named(tmp_path):
     with pytest.raises(DataError, match="row 2 names no patient"):
         read(tmp_path, "P1,A,1,Dead\n,A,1,Dead\n")
+
+
+COVARIATES = {"covariates": {"numbers": ["age"], "categories": ["sex"]}, "label": None, "time": None, "event": None}
+
+
+def read_covariates(folder: Path, rows: str):
+    path = folder / "clinical.csv"
+    path.write_text("case_id,age,sex\n" + rows)
+    return read_clinical(ClinicalConfig.model_validate({"path": path, **COVARIATES})).covariates
+
+
+def test_covariates_are_numbers_and_names_and_nothing_missing_is_filled(tmp_path):
+    found = read_covariates(tmp_path, "P1,61.5,F\nP2,,M\nP3,40,\n")
+    assert found.index.tolist() == ["P1", "P2", "P3"]
+    np.testing.assert_array_equal(found["age"], [61.5, np.nan, 40.0])
+    assert found["sex"].tolist() == ["F", "M", None]
+
+
+def test_a_covariate_that_is_no_number_is_named_with_its_row(tmp_path):
+    with pytest.raises(DataError, match=r"(?s)row 2, column 'age': 'old' is not.*row 3, column 'age': 'inf'"):
+        read_covariates(tmp_path, "P1,61,F\nP2,old,M\nP3,inf,M\n")
+
+
+def test_rows_of_a_patient_that_differ_in_a_covariate_contradict_each_other(tmp_path):
+    with pytest.raises(DataError, match="contradict"):
+        read_covariates(tmp_path, "P1,61,F\nP1,62,F\n")
+
+
+def test_a_column_is_a_number_or_a_category_and_not_both():
+    with pytest.raises(ValueError, match="twice: age"):
+        ClinicalConfig.model_validate({"path": "c.csv", "covariates": {"numbers": ["age"], "categories": ["age"]}})

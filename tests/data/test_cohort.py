@@ -125,7 +125,7 @@ def test_a_cohort_survives_a_round_trip(bare, tiny, tmp_path):
         assert again.expression is not None
         assert again.expression.content_hash() == cohort.expression.content_hash()
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"cohort.parquet", "excluded.csv", "folds.json", "cohort.json"} | (
+    assert names == {"cohort.parquet", "covariates.parquet", "excluded.csv", "folds.json", "cohort.json"} | (
         set() if bare else {"expression.h5ad"}
     )
 
@@ -145,7 +145,9 @@ def test_an_interrupted_save_is_not_taken_for_a_cohort(tiny, tmp_path, monkeypat
     assert not [path for path in (tmp_path / "out").iterdir() if "aside" in path.name]
 
 
-@pytest.mark.parametrize("name", ["cohort.parquet", "excluded.csv", "folds.json", "expression.h5ad"])
+@pytest.mark.parametrize(
+    "name", ["cohort.parquet", "covariates.parquet", "excluded.csv", "folds.json", "expression.h5ad"]
+)
 def test_a_cohort_that_lacks_or_spoils_a_file_is_refused_by_name(name, tiny, tmp_path):
     build_cohort(tiny().config()).save(tmp_path / "out")
     (tmp_path / "out" / name).unlink()
@@ -177,7 +179,11 @@ def test_a_full_disk_leaves_no_half_file(tiny, tmp_path):
     first, second = done.stdout.splitlines()
     assert "cohort.parquet" in first and "expression.h5ad" in second
     assert "free space" in first and "free space" in second
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cohort.parquet", "excluded.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "cohort.parquet",
+        "covariates.parquet",
+        "excluded.csv",
+    ]
 
 
 def test_the_cohort_does_not_depend_on_the_order_of_any_table(tiny):

@@ -12,13 +12,20 @@ import pytest
 from mirror.config import EvaluationConfig
 from mirror.errors import DataError, LeakError
 from mirror.evaluation.bootstrap import pooled_interval
-from mirror.evaluation.metrics import CLASSIFICATION_METRICS, SURVIVAL_METRICS, c_index, classification_metrics
+from mirror.evaluation.metrics import (
+    CLASSIFICATION_METRICS,
+    RETRIEVAL_METRICS,
+    SURVIVAL_METRICS,
+    c_index,
+    classification_metrics,
+)
 from mirror.evaluation.protocols import FoldResult, evaluate_fold
 from mirror.evaluation.representations import PatientTable, recipes
 from mirror.types import Fold
 
-CONFIG = EvaluationConfig(components=(4,), shots=5, draws=3, inner_folds=3)
-NAMES = tuple(recipes(CONFIG.components))
+CONFIG = EvaluationConfig(components=(4,), shots=(5,), draws=3, inner_folds=3)
+NAMES = tuple(recipes(CONFIG.components, clinical=True))
+JUDGED = tuple(name for name in NAMES if name != "aligned")
 
 
 def cohort(*, patients: int = 120, seed: int = 0, signal: float = 1.0) -> PatientTable:
@@ -31,6 +38,10 @@ def cohort(*, patients: int = 120, seed: int = 0, signal: float = 1.0) -> Patien
         for name, width in (("slide", 8), ("expression", 8), ("raw_slide", 12), ("raw_expression", 150))
     }
     views["fused"] = np.hstack([views["slide"], views["expression"]])
+    for name in ("slide", "expression"):
+        views[f"align_{name}"] = views[name] + np.sign(hidden)[:, None]
+    own = np.random.default_rng(seed + 1)
+    views["clinical"] = np.column_stack([hidden + own.normal(size=patients) / 2, own.random(patients) < 0.5])
     return PatientTable(
         patients=tuple(f"P{row:03d}" for row in range(patients)),
         views=views,
@@ -57,8 +68,12 @@ def whole() -> FoldResult:
 
 def test_every_cell_of_the_table_is_there_once(whole: FoldResult) -> None:
     found = [(s.representation, s.protocol, s.task, s.metric) for s in whole.scores]
-    expected = [(n, p, "subtyping", m) for n in NAMES for p in ("linear", "shot5") for m in CLASSIFICATION_METRICS]
-    expected += [(n, p, "survival", m) for n in NAMES for p in ("cox", "discrete") for m in SURVIVAL_METRICS]
+    expected = [
+        (n, p, "subtyping", m) for n in JUDGED for p in ("linear", "shot5", "prototype") for m in CLASSIFICATION_METRICS
+    ]
+    expected += [(n, p, "survival", m) for n in JUDGED for p in ("cox", "discrete") for m in SURVIVAL_METRICS]
+    directions = ("slide_to_expression", "expression_to_slide")
+    expected += [(n, p, "retrieval", m) for n in ("aligned", "chance") for p in directions for m in RETRIEVAL_METRICS]
     assert sorted(found) == sorted(expected)
     assert not whole.notes
 
@@ -67,11 +82,16 @@ def test_a_signal_is_found_by_every_protocol(whole: FoldResult) -> None:
     table = scores(whole)["value"]
     assert table.xs("auroc", level="metric").min() > 0.75
     assert table.xs("c_index", level="metric").min() > 0.6
+    for protocol in ("slide_to_expression", "expression_to_slide"):
+        assert table["aligned", protocol, "recall@10"] > table["chance", protocol, "recall@10"] == 0.25
+        assert table["aligned", protocol, "median_rank"] < table["chance", protocol, "median_rank"] == 20.5
 
 
 def test_scores_are_recomputed_from_the_predictions(whole: FoldResult) -> None:
     table = scores(whole)["value"]
     for (name, protocol), part in whole.predictions.groupby(["representation", "protocol"]):
+        if name == "aligned":
+            continue
         if protocol in ("cox", "discrete"):
             found = c_index(part["time"].to_numpy(), part["event"].to_numpy(bool), part["risk"].to_numpy())
             assert table[name, protocol, "c_index"] == found
@@ -91,7 +111,7 @@ def test_every_score_is_the_estimate_that_its_interval_is_of(whole: FoldResult) 
     stamped = whole.predictions.assign(cohort="demo", fold=0, seed=0, preset="published")
     cells = dict(list(stamped.groupby(["representation", "protocol"])))
     rng = np.random.default_rng(0)
-    for score in whole.scores:
+    for score in (score for score in whole.scores if score.representation != "chance"):
         cell = cells[score.representation, score.protocol]
         found = pooled_interval(cell, metric=score.metric, resamples=2, rng=rng)
         assert found.estimate == pytest.approx(score.value, abs=1e-12), score
@@ -117,7 +137,7 @@ def test_every_test_patient_is_predicted_once_a_cell_and_draw(whole: FoldResult)
     cells = whole.predictions.groupby(["representation", "protocol", "draw"])["patient"]
     expected = [f"P{row:03d}" for row in range(80, 120)]
     assert all(sorted(patients) == expected for _, patients in cells)
-    assert len(cells) == len(NAMES) * (1 + 3 + 1 + 1)
+    assert len(cells) == len(JUDGED) * (1 + 3 + 1 + 1 + 1) + 2
 
 
 def test_the_order_of_patients_changes_nothing(whole: FoldResult) -> None:
@@ -195,7 +215,7 @@ def test_everybody_is_counted_and_the_incomplete_are_told_apart() -> None:
     time = table.time.copy()
     time[[6, 90]] = np.nan
     result = evaluate_fold(replace(table, labels=labels, time=time), halves(table), CONFIG, seed=0)
-    assert len(result.counts) == 2 * len(NAMES)
+    assert len(result.counts) == 2 * len(JUDGED) + 1
     for count in result.counts:
         assert count.train + count.train_without_endpoint + count.train_without_modality == 80
         assert count.test + count.test_without_endpoint + count.test_without_modality == 40
@@ -232,8 +252,8 @@ def test_a_view_that_the_cohort_lacks_leaves_its_representations_out_and_says_so
     table = cohort()
     slides_only = replace(table, views={name: table.views[name] for name in ("slide", "raw_slide")})
     result = evaluate_fold(slides_only, halves(table), CONFIG, seed=0)
-    assert {score.representation for score in result.scores} == {"slide", "raw_slide"}
-    assert sum("left out" in note for note in result.notes) == len(NAMES) - 2
+    assert {score.representation for score in result.scores} == {"slide", "raw_slide", "pca4_slide"}
+    assert sum("left out" in note for note in result.notes) == len(recipes(CONFIG.components)) - 3
 
 
 def test_fewer_components_than_asked_for_are_said() -> None:

@@ -16,7 +16,6 @@ from mirror.evaluation.report.findings import (
     chance,
     headline_intervals,
     headlines,
-    is_learned,
     median_follow_up,
     opening,
     place_points,
@@ -28,7 +27,7 @@ from mirror.evaluation.report.findings import (
 )
 from mirror.evaluation.report.inputs import ReportInputs
 from mirror.evaluation.report.pictures import signed
-from mirror.evaluation.representations import recipes
+from mirror.evaluation.representations import is_learned, recipes
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +158,11 @@ def test_map_spreads_training_points_as_their_principal_components(inputs: Repor
 
 
 def test_representations_have_names_for_people():
-    named = {name: representation_label(name) for name in ("fused", "raw_slide", "raw_fused", "pca32_fused", "abmil")}
-    assert list(named.values()) == ["Both", "Mean tile", "Both as given", "PCA 32, both", "abmil"]
+    named = {
+        name: representation_label(name)
+        for name in ("fused", "raw_slide", "raw_fused", "pca32_fused", "abmil", "unheard")
+    }
+    assert list(named.values()) == ["Both", "Mean tile", "Both as given", "PCA 32, both", "ABMIL", "unheard"]
 
 
 def test_rows_of_chosen_genes_are_baselines_with_names_for_people():
@@ -169,7 +171,7 @@ def test_rows_of_chosen_genes_are_baselines_with_names_for_people():
     assert not any(map(is_learned, named))
 
 
-ROWS = tuple(recipes((4,), panel=True))
+ROWS = tuple(recipes((4,), panel=True, clinical=True))
 
 
 def choice(scope: Scope, criterion: Criterion = "label") -> Selection:

@@ -11,6 +11,7 @@ from mirror.evaluation import horizons
 from mirror.evaluation.cox import cox_curves, fit_cox
 from mirror.evaluation.hazards import HazardCurves, fit_hazards
 from mirror.evaluation.horizons import Watched, fit_censoring, watched
+from mirror.evaluation.metrics import c_index
 
 MONTHS = np.array([12.0, 24.0, 36.0, 48.0, 60.0])
 
@@ -57,6 +58,13 @@ def test_values_are_those_recorded_from_scikit_survival(ties: bool) -> None:
     assert horizons.mean_area(seen, risk[None], once)[0] == pytest.approx(area, abs=1e-9)
     np.testing.assert_allclose(horizons.brier_losses(seen, survival).mean(axis=0), scores, atol=1e-9)
     assert horizons.integrated_losses(seen, survival).mean() == pytest.approx(score, abs=1e-9)
+
+
+@pytest.mark.parametrize(("ties", "recorded"), [(False, 0.7012302284710018), (True, 0.7060660124888493)])
+def test_the_c_index_is_that_recorded_from_scikit_survival(ties: bool, recorded: float) -> None:
+    """Of scikit-survival 0.28.0: concordance_index_censored."""
+    seen, risk, _ = judged(ties=ties)
+    assert c_index(seen.time, seen.event, risk) == pytest.approx(recorded, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.neighbors import NearestCentroid
 
 from mirror.errors import DataError
 from mirror.evaluation.metrics import auroc
 from mirror.evaluation.probes import (
     LINEAR_STRENGTHS,
-    few_shot_rows,
-    fit_few_shot_probe,
     fit_linear_probe,
     fit_probe,
+    fit_prototypes,
     why_not,
 )
 from mirror.evaluation.representations import row_space
@@ -54,40 +54,24 @@ def test_a_rare_class_weighs_as_much_as_a_common_one() -> None:
     np.testing.assert_allclose(p, 0.5, atol=1e-3)
 
 
-@settings(deadline=None, max_examples=50)
-@given(seed=st.integers(0, 10_000), shots=st.integers(1, 5), extra=st.lists(st.integers(0, 2), max_size=30))
-def test_shots_are_drawn_per_class_and_nobody_twice(seed: int, shots: int, extra: list[int]) -> None:
-    codes = np.array([*np.repeat(np.arange(3), 5), *extra])
-    rows = few_shot_rows(codes, keys=np.random.default_rng(seed).random(len(codes)), shots=shots)
-    assert len(set(rows)) == len(rows) == 3 * shots
-    np.testing.assert_array_equal(np.bincount(codes[rows]), [shots] * 3)
+@given(seed=st.integers(0, 10_000), classes=st.integers(2, 4), columns=st.integers(1, 30))
+def test_the_nearest_prototype_is_the_nearest_centroid(seed: int, classes: int, columns: int) -> None:
+    (x, codes), (new, _) = (task(classes=classes, columns=columns + 4, seed=number) for number in (seed, seed + 1))
+    found = fit_prototypes(x, codes).probabilities(new)
+    np.testing.assert_array_equal(found.argmax(axis=1), NearestCentroid().fit(x, codes).predict(new))
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
 
 
-def test_fewer_shots_are_a_part_of_more() -> None:
-    codes, keys = np.arange(60) % 2, np.random.default_rng(0).random(60)
-    assert set(few_shot_rows(codes, keys=keys, shots=4)) < set(few_shot_rows(codes, keys=keys, shots=10))
+def test_chances_of_prototypes_stay_in_order_however_wide_the_representation() -> None:
+    x, codes = task(classes=2, columns=3000)
+    found = fit_prototypes(x, codes).probabilities(task(classes=2, columns=3000, seed=1)[0])
+    assert len(np.unique(found[:, 1])) == len(found)
+    assert np.all((found > 0.0) & (found < 1.0))
 
 
-def test_every_patient_is_drawn_as_often_as_the_next() -> None:
-    codes, rng = np.arange(20) % 2, np.random.default_rng(0)
-    drawn = np.bincount(np.concatenate([few_shot_rows(codes, keys=rng.random(20), shots=3) for _ in range(4000)]))
-    # 4,000 draws of 3 of 10: 1,200 each, standard deviation 29.
-    assert np.abs(drawn - 1200).max() < 130
-
-
-def test_a_few_shot_probe_sees_only_the_drawn_patients() -> None:
-    x, codes = task()
-    keys = np.random.default_rng(0).random(len(x))
-    drawn = few_shot_rows(codes, keys=keys, shots=5)
-    noisy = np.random.default_rng(1).normal(size=x.shape)
-    noisy[drawn] = x[drawn]
-    one, other = (fit_few_shot_probe(values, codes, keys=keys, shots=5) for values in (x, noisy))
-    np.testing.assert_array_equal(one.model.coef_, other.model.coef_)
-
-
-def test_a_class_with_fewer_patients_than_shots_is_refused() -> None:
-    with pytest.raises(DataError, match="4 shots"):
-        few_shot_rows(np.array([0, 0, 0, 0, 1, 1]), keys=np.zeros(6), shots=4)
+def test_patients_who_are_their_prototypes_leave_no_doubt_and_no_nan() -> None:
+    x = np.array([[1.0, 0.0], [0.0, 1.0]])
+    np.testing.assert_array_equal(fit_prototypes(x, np.array([0, 1])).probabilities(x), np.eye(2))
 
 
 def test_a_linear_probe_refuses_a_class_of_one_patient() -> None:

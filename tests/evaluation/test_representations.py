@@ -9,9 +9,18 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 from mirror.errors import DataError
-from mirror.evaluation.representations import PatientTable, fit_representation, recipes, row_space
+from mirror.evaluation.representations import (
+    LEARNED,
+    PatientTable,
+    fit_representation,
+    free_baselines,
+    is_learned,
+    recipes,
+    row_space,
+)
 
-NAMES = tuple(recipes((4, 8), panel=True))
+RECIPES = recipes((4, 8), panel=True, clinical=True)
+NAMES = tuple(RECIPES)
 
 
 def table(*, patients: int = 40, genes: int = 60, seed: int = 0) -> PatientTable:
@@ -21,6 +30,9 @@ def table(*, patients: int = 40, genes: int = 60, seed: int = 0) -> PatientTable
         "expression": rng.normal(size=(patients, 6)),
         "raw_slide": rng.normal(3.0, 5.0, size=(patients, 10)),
         "raw_expression": rng.normal(size=(patients, genes)) * rng.gamma(2.0, size=genes),
+        "align_slide": rng.normal(size=(patients, 3)),
+        "align_expression": rng.normal(size=(patients, 3)),
+        "clinical": np.column_stack([rng.normal(60, 9, size=patients), np.arange(patients) % 3 == 0]),
     }
     views["fused"] = np.hstack([views["slide"], views["expression"]])
     views["panel_expression"] = views["raw_expression"][:, :5].copy()
@@ -34,11 +46,29 @@ def table(*, patients: int = 40, genes: int = 60, seed: int = 0) -> PatientTable
     )
 
 
-def test_there_are_ten_representations_with_the_default_components() -> None:
-    assert list(recipes((8, 16, 32, 64))) == [
-        *("slide", "expression", "fused", "raw_slide", "raw_expression", "raw_fused"),
-        *("pca8_fused", "pca16_fused", "pca32_fused", "pca64_fused"),
+def test_every_kind_of_representation_is_there_of_slides_of_expression_and_of_both() -> None:
+    assert list(recipes((8, 16))) == [
+        *("slide", "expression", "fused", "aligned", "raw_slide", "raw_expression", "raw_fused"),
+        *("pca8_slide", "pca16_slide", "pca8_expression", "pca16_expression", "pca8_fused", "pca16_fused"),
     ]
+
+
+def test_clinical_variables_stand_alone_and_beside_the_others() -> None:
+    assert set(recipes((8,), clinical=True)) - set(recipes((8,))) == {
+        *("clinical", "slide_clinical", "expression_clinical", "fused_clinical", "raw_fused_clinical"),
+    }
+    cohort, rows = table(), np.arange(40)
+    alone, fused, both = (
+        fit_representation(name, cohort, rows).transform(cohort, rows)
+        for name in ("clinical", "fused", "fused_clinical")
+    )
+    np.testing.assert_array_equal(both, np.hstack([fused, alone]))
+
+
+def test_only_what_a_model_gave_is_learned() -> None:
+    learned = [name for name in NAMES if is_learned(name)]
+    assert learned == ["slide", "expression", "fused", "aligned", *(f"{name}_clinical" for name in LEARNED)]
+    assert set(free_baselines((4, 8))) == {name for name in recipes((4, 8)) if not is_learned(name)}
 
 
 def test_rows_of_chosen_genes_are_asked_for_by_name() -> None:
@@ -92,10 +122,10 @@ def test_components_end_at_the_rank() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_patient_without_a_needed_modality_is_a_row_of_nan_and_no_other_is(name: str) -> None:
     cohort = table()
-    for view in ("expression", "fused", "raw_expression", "panel_expression"):
+    for view in ("expression", "fused", "align_expression", "raw_expression", "panel_expression"):
         cohort.views[view][[2, 35]] = np.nan
     x = fit_representation(name, cohort, np.arange(30)).transform(cohort, np.arange(40))
-    needs_expression = any("expression" in view or view == "fused" for view in recipes((4, 8), panel=True)[name].views)
+    needs_expression = any("expression" in view or view == "fused" for view in RECIPES[name].views)
     missing = np.isnan(x).all(axis=1)
     np.testing.assert_array_equal(np.flatnonzero(missing), [2, 35] if needs_expression else [])
     assert np.isfinite(x[~missing]).all()

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import DataError
-from mirror.evaluation.retrieval import held_out_retrieval, retrieval
+from mirror.evaluation import weighted
+from mirror.evaluation.retrieval import held_out_retrieval, rank_rows, retrieval
 
 
 def pairs(seed: int, n: int, *, signal: float = 0.0, d: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -79,3 +80,25 @@ def test_only_held_out_patients_with_both_modalities_are_in_the_gallery() -> Non
     table.obsm["X_align_slide"], table.obsm["X_align_expression"] = queries, gallery
     slides = np.stack([queries[0], (queries[1] + queries[2]) / 2, queries[4]])
     assert held_out_retrieval(table) == retrieval(slides, gallery[[0, 1, 4]])
+
+
+@given(seed=st.integers(0, 10_000), n=st.integers(2, 30))
+def test_drawn_patients_are_repeated_queries_in_the_same_gallery(seed: int, n: int) -> None:
+    ranks = rank_rows(*pairs(seed, n, signal=0.5))
+    frame = pd.DataFrame({"patient": [f"P{row:02d}" for row in range(n)], "closer": ranks.closer, "tied": ranks.tied})
+    (cells,) = weighted.fold_cells(frame.assign(fold=0, seed=0, draw=0))
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=3)
+    for times, *found in zip(
+        counts,
+        *(weighted.STATISTICS[name](cells)(counts.astype(float)) for name in ("recall@5", "median_rank")),
+        strict=True,
+    ):
+        rows = np.repeat(np.arange(n), times)
+        assert found == pytest.approx([ranks.found(5)[rows].mean(), np.median(ranks.rank[rows])])
+
+
+def test_the_patient_found_first_is_the_closest_one() -> None:
+    queries = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    found = rank_rows(queries, np.array([[0.0, 2.0], [3.0, 0.1], [1.0, 1.2]]))
+    assert found.first.tolist() == [1, 0, 2]
+    assert found.rank.tolist() == [3.0, 3.0, 1.0]

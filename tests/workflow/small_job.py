@@ -57,7 +57,7 @@ def write_config(simulated: Path, output: Path, *, form: dict[str, Any] | None =
     content["output"] = str(output)
     content.update({**SMALL, **(form or {})})
     for name, value in changes.items():
-        content[name] = {**content[name], **value} if isinstance(value, dict) else value
+        content[name] = {**content.get(name, {}), **value} if isinstance(value, dict) else value
     output.mkdir(parents=True, exist_ok=True)
     path = output / "job.yaml"
     path.write_text(yaml.safe_dump(content))

@@ -42,6 +42,7 @@ def finished(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_command_leaves_every_artefact(finished: Path) -> None:
     wanted = [
         "cohort/cohort.parquet",
+        "cohort/covariates.parquet",
         "cohort/excluded.csv",
         "cohort/cohort.json",
         "scores.parquet",
@@ -62,13 +63,18 @@ def test_the_scores_have_every_cell_of_the_table(finished: Path) -> None:
     scores = read_scores(finished / "scores.parquet")
     assert tuple(scores.columns) == COLUMNS
     learned = {"slide", "expression", "fused"}
-    assert set(scores["representation"]) == {*learned, *(f"raw_{name}" for name in learned), "pca4_fused"}
-    assert set(scores["protocol"]) == {"linear", "shot3", "cox", "discrete"}
+    free = {f"{kind}_{name}" for kind in ("raw", "pca4") for name in learned}
+    assert set(scores["representation"]) == {*learned, *free, "aligned", "chance"}
+    retrieval = scores[scores["task"] == "retrieval"]
+    assert set(retrieval["protocol"]) == {"slide_to_expression", "expression_to_slide"}
+    assert len(retrieval) == 2 * 2 * 2 * 4
+    scores = scores[scores["task"] != "retrieval"]
+    assert set(scores["protocol"]) == {"linear", "shot3", "prototype", "cox", "discrete"}
     subtyping = scores[scores["task"] == "subtyping"]
     assert set(subtyping["metric"]) == set(CLASSIFICATION_METRICS)
     assert set(scores["metric"]) - set(CLASSIFICATION_METRICS) == set(SURVIVAL_METRICS)
-    assert len(subtyping) == 2 * 7 * 2 * 5
-    assert len(scores) - len(subtyping) == 2 * 7 * 2 * 3
+    assert len(subtyping) == 2 * 9 * 3 * 5
+    assert len(scores) - len(subtyping) == 2 * 9 * 2 * 3
     assert scores["value"].between(0, 1).all()
 
 
@@ -227,6 +233,7 @@ def test_a_cohort_without_a_clinical_table_runs_to_its_report(
     "name",
     [
         "cohort/cohort.parquet",
+        "cohort/covariates.parquet",
         "cohort/expression.h5ad",
         "cohort/cohort.json",
         "runs/seed0/fold0/panel.json",

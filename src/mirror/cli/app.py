@@ -14,8 +14,8 @@ from mirror.cli.audit import audit, audited
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
-from mirror.cli.tables import comparison_tables, score_table
-from mirror.config import Config, load_config
+from mirror.cli.tables import comparison_tables, score_tables
+from mirror.config import Config, SupervisedConfig, load_config
 from mirror.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Train anew where a run of other settings stands.")]
+WithSupervised = Annotated[
+    bool,
+    typer.Option("--supervised", help="With the supervised models, where the configuration has no such section too."),
+]
 OneFold = Annotated[int | None, typer.Option("--fold", help="This fold only (default: all).")]
 OneSeed = Annotated[int | None, typer.Option("--seed", help="This seed only (default: all of the configuration).")]
 
@@ -46,12 +50,13 @@ def main() -> None:
 
 @app.command()
 @plain_errors(console)
-def run(config_file: ConfigFile, overwrite: Overwrite = False) -> None:
+def run(config_file: ConfigFile, overwrite: Overwrite = False, with_supervised: WithSupervised = False) -> None:
     """The whole main job: cohort, pretrain, embed, evaluate, audit, report. Stages that are done are not done again."""
-    config = load_config(config_file)
+    config = _load(config_file, with_supervised=with_supervised)
     _cohort(config)
     _pretrain(config, overwrite=overwrite)
     _embed(config)
+    _supervised(config)
     _evaluate(config)
     _report(config)
 
@@ -92,9 +97,19 @@ def embed(
 
 @app.command()
 @plain_errors(console)
-def evaluate(config_file: ConfigFile) -> None:
+def supervised(config_file: ConfigFile) -> None:
+    """Train supervised models (multiple-instance, elastic net, fine-tuned encoders) on the same folds, to be evaluated.
+
+    The section `supervised` says which and how; all of them where there is none.
+    """
+    _supervised(_load(config_file, with_supervised=True))
+
+
+@app.command()
+@plain_errors(console)
+def evaluate(config_file: ConfigFile, with_supervised: WithSupervised = False) -> None:
     """Score the embeddings beside the free baselines, fold by fold, into scores.parquet."""
-    _evaluate(load_config(config_file))
+    _evaluate(_load(config_file, with_supervised=with_supervised))
 
 
 @app.command()
@@ -253,6 +268,13 @@ def _lone(patients: int) -> str:
     return f", {patients} patients with expression alone" if patients else ""
 
 
+def _load(config_file: Path, *, with_supervised: bool) -> Config:
+    config = load_config(config_file)
+    if with_supervised and config.supervised is None:
+        return config.model_copy(update={"supervised": SupervisedConfig()})
+    return config
+
+
 def _prepared(config: Config) -> Cohort:
     from mirror.workflow.cohort import prepare_cohort
 
@@ -330,6 +352,16 @@ def _embed_new(config: Config, run_path: Path, output: Path) -> None:
         )
 
 
+def _supervised(config: Config) -> None:
+    if config.supervised is None:
+        return
+    from mirror.workflow.supervised import train_supervised
+
+    with progress_bar(console, "supervised") as progress:
+        done = train_supervised(config, progress=progress)
+    console.print(f"[bold]supervised[/] {done} models, a task and fold each", highlight=False)
+
+
 def _evaluate(config: Config) -> None:
     from mirror.evaluation.scores import summarise
     from mirror.workflow.evaluate import evaluate_runs, scores_file
@@ -337,7 +369,8 @@ def _evaluate(config: Config) -> None:
     with progress_bar(console, "evaluate") as progress:
         scores = evaluate_runs(config, progress=progress)
     console.print(f"[bold]evaluate[/]  {len(scores)} numbers in {scores_file(config)}", highlight=False, soft_wrap=True)
-    Console().print(score_table(summarise(scores), title=f"{config.name}, preset {config.preset}"))
+    for table in score_tables(summarise(scores), title=f"{config.name}, preset {config.preset}"):
+        Console().print(table)
 
 
 def _report(config: Config) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LONGEST_TABLE = 200
 """Rows of a table of files; import.jsonl has them all."""
 
-SHOWN = {"auroc": "AUROC", "c_index": "c-index"}
+SHOWN = {"auroc": "AUROC", "c_index": "c-index", "recall@10": "recall@10"}
 """One metric a task; scores.parquet and the report have them all."""
 
 
@@ -33,15 +33,19 @@ def shown_columns(summary: pd.DataFrame) -> dict[tuple[str, str], str]:
     return {pair: f"{_title(pair[0])} {SHOWN[pair[1]]}" for pair in pairs if pair[1] in SHOWN}
 
 
-def score_table(summary: pd.DataFrame, *, title: str) -> Table:
-    """A row a representation, in each cell mean and standard deviation over folds, as `summarise` gives them."""
+def score_tables(summary: pd.DataFrame, *, title: str) -> list[Table]:
+    """A table a task, in it a row a representation, in each cell mean and sd over folds as `summarise` gives them."""
+    return [_score_table(part, title=f"{title}, {task}") for task, part in summary.groupby("task", sort=False)]
+
+
+def _score_table(summary: pd.DataFrame, *, title: str) -> Table:
     keys = zip(summary["representation"], summary["protocol"], summary["metric"], strict=True)
     cells = dict(zip(keys, map(_cell, summary["mean"], summary["sd"]), strict=True))
     table = Table(title=f"{title}: mean ± sd over folds", title_justify="left", padding=(0, 1), pad_edge=False)
     table.add_column("representation", no_wrap=True)
     columns = shown_columns(summary)
     for name in columns.values():
-        table.add_column(name, justify="right", no_wrap=False, min_width=11)
+        table.add_column(name, justify="right", no_wrap=False, min_width=5)
     for representation in dict.fromkeys(summary["representation"]):
         table.add_row(representation, *(cells.get((representation, *key), "") for key in columns))
     return table
@@ -149,4 +153,4 @@ def _cell(mean: float, sd: float) -> str:
 
 def _title(protocol: str) -> str:
     shots = re.fullmatch(r"shot(\d+)", protocol)
-    return f"{shots[1]}-shot" if shots else {"cox": "Cox"}.get(protocol, protocol)
+    return f"{shots[1]}-shot" if shots else {"cox": "Cox"}.get(protocol, protocol.replace("_", " "))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 import pandas as pd
@@ -20,12 +22,14 @@ class ReadClinical(NamedTuple):
     `patients` (index: patient) has `label` (str or None), `class_outside` (a label that is none of the classes, or
     None), `time` (months, NaN where there is no survival endpoint) and `event` (nullable boolean, True = happened).
     `groups`: column -> patient -> group, of the label (whatever class) and of the columns named in `groups`.
+    `covariates` (index: patient): the columns to predict from, float64 with NaN, or str with None for categories.
     """
 
     patients: pd.DataFrame
     excluded: tuple[Excluded, ...]
     rows_given: int
     groups: Mapping[str, Mapping[str, str]]
+    covariates: pd.DataFrame
 
 
 def read_clinical(config: ClinicalConfig) -> ReadClinical:
@@ -36,16 +40,18 @@ def read_clinical(config: ClinicalConfig) -> ReadClinical:
     """
     named = {"patient": config.patient, "label": config.label, "time": config.time, "event": config.event}
     columns = {ours: theirs for ours, theirs in named.items() if theirs is not None}
-    table = read_text_table(config.path, [*columns.values(), *config.grouped_by])
+    covariates = (*config.covariates.numbers, *config.covariates.categories)
+    table = read_text_table(config.path, [*columns.values(), *config.grouped_by, *covariates])
     parts = {ours: table[columns[ours]] if ours in columns else None for ours in named}
     parts |= {f"group {name}": table[name] for name in config.grouped_by}
+    parts |= {f"covariate {name}": table[name] for name in covariates}
     table = pd.DataFrame(parts, index=table.index, dtype=object)
     kept, excluded = _one_row_a_patient(table, str(config.path))
     endpoints = _endpoints(kept, config)
     if config.classes is not None:
         endpoints = _within_classes(endpoints, config, config.classes)
     groups = {name: _told(kept, f"group {name}") for name in config.grouped_by}
-    return ReadClinical(endpoints, tuple(excluded), len(table), groups)
+    return ReadClinical(endpoints, tuple(excluded), len(table), groups, _covariates(kept, config))
 
 
 def _one_row_a_patient(table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, list[Excluded]]:
@@ -88,6 +94,37 @@ def _endpoints(table: pd.DataFrame, config: ClinicalConfig) -> pd.DataFrame:
     frame = pd.DataFrame({"label": table["label"].to_numpy(dtype=object)}, index=index, dtype=object)
     frame["class_outside"] = pd.Series([None] * len(index), index=index, dtype=object)
     return frame.assign(time=times, event=pd.array(events, dtype="boolean"))
+
+
+def _covariates(table: pd.DataFrame, config: ClinicalConfig) -> pd.DataFrame:
+    columns: dict[str, list[float] | list[str | None]] = {}
+    problems: list[str] = []
+    for name in config.covariates.numbers:
+        columns[name] = numbers = []
+        for row, cell in table[f"covariate {name}"].items():
+            number = _number(cell)
+            if number is None:
+                problems.append(f"{row_name(int(str(row)))}, column '{name}': '{cell}' is not a finite number")
+            else:
+                numbers.append(number)
+    raise_together(
+        DataError, f"{config.path} has covariates that are no numbers; mend them, or name `categories`:", problems
+    )
+    for name in config.covariates.categories:
+        columns[name] = [None if cell is None else str(cell) for cell in table[f"covariate {name}"]]
+    index = pd.Index(table["patient"].astype(str), name="patient", dtype=object)
+    frame = pd.DataFrame(columns, index=index)
+    return frame.astype(dict.fromkeys(config.covariates.numbers, "float64"))
+
+
+def _number(cell: object) -> float | None:
+    """NaN for a missing cell, None for one that is no finite number."""
+    if cell is None:
+        return math.nan
+    with suppress(ValueError):
+        number = float(str(cell))
+        return number if math.isfinite(number) else None
+    return None
 
 
 def _within_classes(endpoints: pd.DataFrame, config: ClinicalConfig, classes: tuple[str, ...]) -> pd.DataFrame:

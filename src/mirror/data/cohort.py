@@ -36,8 +36,9 @@ class Cohort:
 
     `slides`: one row a slide, in order of name, with `COLUMNS`; `label` is None, `time` (months) NaN and `event` NA
     where the patient has none. `without_slide`: `OF_PATIENTS` of the patients who have expression alone, by name, the
-    index. `expression`: of all patients who have a profile, in order of name. `excluded`: kind, item, reason, source.
-    `facts`: what was read and counted, as cohort.json has it.
+    index. `expression`: of all patients who have a profile, in order of name. `covariates`: the clinical variables to
+    predict from, one row a patient of the clinical table (the index), float64 or str. `excluded`: kind, item, reason,
+    source. `facts`: what was read and counted, as cohort.json has it.
     """
 
     slides: pd.DataFrame
@@ -49,6 +50,7 @@ class Cohort:
     counts: Mapping[str, Count]
     facts: Mapping[str, Any]
     without_slide: pd.DataFrame = field(default_factory=lambda: _nobody())
+    covariates: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def patients(self) -> pd.DataFrame:
@@ -66,13 +68,16 @@ class Cohort:
         return dict(zip(self.slides["slide"].astype(str), self.slides["patient"].astype(str), strict=True))
 
     def save(self, folder: Path) -> None:
-        """Write cohort.parquet, excluded.csv, expression.h5ad, without_slide.parquet, folds.json, last cohort.json.
+        """Write cohort.parquet, covariates.parquet, excluded.csv, expression.h5ad, without_slide.parquet, folds.json
+        and, last, cohort.json.
 
         The presence of cohort.json says that the others are complete and belong together.
         """
         (folder / "cohort.json").unlink(missing_ok=True)
         with write_aside(folder / "cohort.parquet") as aside:
             self.slides.to_parquet(aside, index=False)
+        with write_aside(folder / "covariates.parquet") as aside:
+            self.covariates.to_parquet(aside)
         with write_aside(folder / "excluded.csv") as aside:
             self.excluded.to_csv(aside, index=False)
         if self.expression is None:
@@ -101,6 +106,7 @@ class Cohort:
         summary = read_json(folder / "cohort.json")
         try:
             slides = pd.read_parquet(folder / "cohort.parquet")
+            covariates = pd.read_parquet(folder / "covariates.parquet")
             excluded = pd.read_csv(folder / "excluded.csv", dtype=object, keep_default_na=False)
             counts = {kind: Count(**count) for kind, count in summary["counts"].items()}
             dim, encoder, facts = int(summary["feature_dim"]), summary["encoder"], summary["facts"]
@@ -112,7 +118,18 @@ class Cohort:
             raise ArtefactError(f"the cohort in {folder} is damaged ({error}); build it again") from error
         expression = ExpressionTable.load(folder / "expression.h5ad") if has_expression else None
         folds = load_folds(folder / "folds.json")
-        return cls(slides, expression, folds, dim, encoder, excluded, counts, facts, without_slide)
+        return cls(
+            slides,
+            expression,
+            folds,
+            dim,
+            encoder,
+            excluded,
+            counts,
+            facts,
+            without_slide=without_slide,
+            covariates=covariates,
+        )
 
 
 def build_cohort(config: CohortConfig, *, with_folds: bool = True, progress: Progress = silent) -> Cohort:
@@ -215,6 +232,7 @@ def _join(config: CohortConfig, tables: _Tables, slides: ReadSlides, *, with_fol
         counts=balance(given, kept, excluded),
         facts=facts,
         without_slide=without_slide,
+        covariates=pd.DataFrame() if clinical is None else clinical.covariates,
     )
 
 

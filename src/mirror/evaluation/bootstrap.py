@@ -111,7 +111,7 @@ def distribution(predictions: pd.DataFrame, drawn: Resamples, *, metric: str) ->
     `predictions` as in predictions.parquet, any number of folds, seeds and draws; `metric` one of
     `mirror.evaluation.weighted.STATISTICS`. Raises `DataError` for another metric and as `fold_cells` does.
     """
-    return _distribution(fold_cells(predictions), drawn, metric=metric)
+    return distribution_of(fold_cells(predictions), drawn, metric=metric)
 
 
 def pooled_interval(
@@ -159,7 +159,7 @@ def paired_distributions(
     sides = fold_cells(first), fold_cells(second)
     _require_paired(*sides)
     drawn = draw_resamples(first, resamples=resamples, rng=rng)
-    return Pair(*(_distribution(side, drawn, metric=metric) for side in sides))
+    return Pair(*(distribution_of(side, drawn, metric=metric) for side in sides))
 
 
 def shared_patients(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -179,7 +179,8 @@ def holm(p: Iterable[float]) -> Floats:
     return corrected
 
 
-def _distribution(folds: Sequence[FoldCells], drawn: Resamples, *, metric: str) -> Distribution:
+def distribution_of(folds: Sequence[FoldCells], drawn: Resamples, *, metric: str) -> Distribution:
+    """`distribution` of predictions that are cut into folds already, as `fold_cells` does it."""
     if metric not in STATISTICS:
         raise DataError(f"no interval is known for the metric '{metric}'; there are {', '.join(STATISTICS)}")
     observed: list[float] = []

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mirror.config import EvaluationConfig
 from mirror.evaluation.metrics import Codes, Flags, Floats
-from mirror.evaluation.representations import PatientTable, fit_representation, recipes, row_space
+from mirror.evaluation.representations import CLINICAL, PatientTable, fit_representation, recipes, row_space
 from mirror.seeding import stream_seed
 from mirror.types import Fold
 
@@ -73,14 +73,30 @@ def fit_on_fold(name: str, table: PatientTable, fold: Fold, config: EvaluationCo
     if basis is not None:
         parts = [x @ basis for x in parts]
     train, test = (Half(half, x, there) for half, x, there in zip(rows, parts, has, strict=True))
-    wanted = recipes(config.components, panel=True)[name].components or 0
+    recipe = recipes(config.components, panel=True, clinical=True)[name]
+    wanted = recipe.components or 0
     found = {block.view: block.axes.shape[1] for block in representation.blocks if block.axes is not None}
     notes = [
         f"{view} has no more than {components} components in its training patients"
         for view, components in found.items()
         if components < wanted
     ]
+    if CLINICAL in recipe.views:
+        notes += _imputed(table, rows)
     return Fitted(name, table, fold, config, seed, train, test, notes, representation.fitted_on)
+
+
+def _imputed(table: PatientTable, halves: list[NDArray[np.intp]]) -> list[str]:
+    """How many patients of either half lack some clinical variables and have others."""
+    gaps = np.isnan(table.views[CLINICAL])
+    some = np.flatnonzero(gaps.any(axis=1) & ~gaps.all(axis=1))
+    train, test = (len(np.intersect1d(some, half)) for half in halves)
+    if not train + test:
+        return []
+    return [
+        f"of {train} training and {test} test patients a clinical variable is missing; it counts as the mean of the "
+        "training patients"
+    ]
 
 
 def count(fitted: Fitted, task: str, known: Flags) -> Count:

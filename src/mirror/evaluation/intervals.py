@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mirror.evaluation.bootstrap import RESAMPLES, Resamples, distribution, draw_resamples
-from mirror.evaluation.metrics import CLASSIFICATION_METRICS, SURVIVAL_METRICS
+from mirror.evaluation.bootstrap import RESAMPLES, Resamples, distribution_of, draw_resamples
+from mirror.evaluation.metrics import CLASSIFICATION_METRICS, RETRIEVAL_METRICS, SURVIVAL_METRICS
+from mirror.evaluation.weighted import fold_cells
 from mirror.seeding import rng_for
 from mirror.types import Progress, silent
 
-TASK_METRICS = {"subtyping": CLASSIFICATION_METRICS, "survival": SURVIVAL_METRICS}
+TASK_METRICS = {
+    "subtyping": CLASSIFICATION_METRICS,
+    "survival": SURVIVAL_METRICS,
+    "retrieval": RETRIEVAL_METRICS,
+}
 KEYS = ("cohort", "preset", "representation", "protocol", "task")
 INTERVAL_COLUMNS = (*KEYS, "metric", "estimate", "low", "high", "undefined", "patients", "seeds", "seed_sd")
 """`estimate` is the mean of the table of scores; `low` and `high` end its 95 % interval; `undefined` counts resamples
@@ -38,8 +43,9 @@ def interval_table(
         who = tuple((int(fold), str(name)) for fold, name in zip(tested["fold"], tested["patient"], strict=True))
         if who not in drawn:
             drawn[who] = draw_resamples(part, resamples=resamples, rng=rng_for(seed, "bootstrap", "intervals"))
+        folds = fold_cells(part)
         for metric in TASK_METRICS[str(key[-1])]:
-            found = distribution(part, drawn[who], metric=metric).interval()
+            found = distribution_of(folds, drawn[who], metric=metric).interval()
             values = (found.estimate, found.low, found.high, found.undefined, part["patient"].nunique())
             rows.append((*key, metric, *values))
     progress(len(cells), len(cells), "intervals")

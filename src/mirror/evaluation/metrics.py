@@ -23,9 +23,12 @@ Flags: TypeAlias = NDArray[np.bool_]
 
 CLASSIFICATION_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "calibration_error")
 SURVIVAL_METRICS = ("c_index", "time_auroc", "integrated_brier")
-LOWER_IS_BETTER = frozenset({"calibration_error", "integrated_brier"})
-VERSION = 2
-"""Raised whenever a metric is added or means something else, so that scores of another version are made again."""
+TOP = (1, 5, 10)
+"""How many of the closest patients retrieval looks at."""
+RETRIEVAL_METRICS = (*(f"recall@{k}" for k in TOP), "median_rank")
+LOWER_IS_BETTER = frozenset({"calibration_error", "integrated_brier", "median_rank"})
+VERSION = 3
+"""Raised whenever a row or a metric is added or means something else: scores of another version are made again."""
 
 CONFIDENCE_BINS = 10
 

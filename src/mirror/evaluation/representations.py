@@ -1,13 +1,15 @@
 """What a patient is described by: learned embeddings and the baselines that cost nothing, fitted on training patients.
 
 The baselines are the mean tile feature, the expression profile, both side by side, and the whitened PCA of each: a
-serious opponent (METHOD section 9). Where a run's genes were chosen, the profile of those genes stands beside that of
-all: it shows what the choice is worth, or its leak, without any network. Every representation leaves here standardised
-by its training patients, so that one penalty means the same for all. N patients, D columns.
+serious opponent (METHOD section 9). Clinical variables, where some are named, stand alone and beside the others.
+Where a run's genes were chosen, the profile of those genes stands beside that of all: it shows what the choice is
+worth, or its leak, without any network. Every representation leaves here standardised by its training patients, so that
+one penalty means the same for all. N patients, D columns.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,10 +20,16 @@ from numpy.typing import NDArray
 from mirror.errors import DataError, raise_together
 from mirror.evaluation.metrics import Flags, Floats
 
-VIEWS = ("slide", "expression", "fused", "raw_slide", "raw_expression", "panel_expression")
 LEARNED = ("slide", "expression", "fused")
-"""Representations that a trained model gives; all others are free baselines, which need none."""
-SINGLE_GAPS = ("raw_expression", "panel_expression")
+"""Representations that a trained model gives."""
+ALIGNED = "aligned"
+"""Both modalities in the space where a trained model compares them: for retrieval alone, nothing is fitted on it."""
+RAW = ("raw_slide", "raw_expression", "panel_expression")
+CLINICAL = "clinical"
+CHANCE = "chance"
+"""No representation: the row of what a random order reaches."""
+VIEWS = (*LEARNED, "align_slide", "align_expression", *RAW, CLINICAL)
+SINGLE_GAPS = ("raw_expression", "panel_expression", CLINICAL)
 """Views in which a patient may lack single cells; they count as the mean of the training patients."""
 
 
@@ -30,7 +38,8 @@ class PatientTable:
     """Everything the evaluation may see of a cohort, row i of every part being `patients[i]`.
 
     `views` name -> float64 (N, D): of `VIEWS`, a row of NaN where the patient lacks the modality; `panel_expression`,
-    the columns of `raw_expression` that were chosen for a run, is absent where none were. `labels` a class, or None or
+    the columns of `raw_expression` that were chosen for a run, is absent where none were, and so is `clinical` (of a
+    category one column a value) where no variables are named. `labels` a class, or None or
     a name outside `classes` where the patient is not in the subtyping task. `time` months (N,), NaN unknown; `event`
     (N,) True = happened. Raises `DataError` when the parts do not fit together.
     """
@@ -94,27 +103,39 @@ class Representation:
         return joined
 
 
-def recipes(components: tuple[int, ...], *, panel: bool = False) -> dict[str, Recipe]:
-    """Name -> recipe of every representation, in the order of the score table; with `panel` those of chosen genes too.
+def recipes(components: tuple[int, ...], *, panel: bool = False, clinical: bool = False) -> dict[str, Recipe]:
+    """Name -> recipe of every representation, in the order of the score table.
 
-    Of all genes are `raw_expression`, `raw_fused` and the PCA, of the run's genes `panel_expression` and `panel_fused`.
+    With `panel` those of chosen genes too, with `clinical` those of clinical variables. Of all genes are
+    `raw_expression`, `raw_fused` and the PCA, of the run's genes `panel_expression` and `panel_fused`.
     """
     raw, chosen = ("raw_slide", "raw_expression"), ("raw_slide", "panel_expression")
-    return {
+    named = {
         "slide": Recipe(("slide",)),
         "expression": Recipe(("expression",)),
         "fused": Recipe(("fused",)),
+        ALIGNED: Recipe(("align_slide", "align_expression")),
         "raw_slide": Recipe(raw[:1]),
         "raw_expression": Recipe(raw[1:]),
         "raw_fused": Recipe(raw),
         **({"panel_expression": Recipe(chosen[1:]), "panel_fused": Recipe(chosen)} if panel else {}),
-        **{f"pca{count}_fused": Recipe(raw, count) for count in components},
     }
+    for modality, views in (("slide", raw[:1]), ("expression", raw[1:]), ("fused", raw)):
+        named |= {f"pca{count}_{modality}": Recipe(views, count) for count in components}
+    if clinical:
+        named[CLINICAL] = Recipe((CLINICAL,))
+        named |= {f"{name}_{CLINICAL}": Recipe((*named[name].views, CLINICAL)) for name in (*LEARNED, "raw_fused")}
+    return named
 
 
-def free_baselines(components: tuple[int, ...]) -> tuple[str, ...]:
+def is_learned(name: str) -> bool:
+    """True for what needs a pretrained model, tuned further or not; False for free and for supervised baselines."""
+    return name.removeprefix("finetuned_").removesuffix(f"_{CLINICAL}") in (*LEARNED, ALIGNED)
+
+
+def free_baselines(components: tuple[int, ...], *, clinical: bool = False) -> tuple[str, ...]:
     """Names of the representations that need no trained model, in the order of the score table."""
-    return tuple(name for name in recipes(components) if name not in LEARNED)
+    return tuple(name for name in recipes(components, clinical=clinical) if not is_learned(name))
 
 
 def fit_representation(name: str, table: PatientTable, train_rows: NDArray[np.intp]) -> Representation:
@@ -122,8 +143,8 @@ def fit_representation(name: str, table: PatientTable, train_rows: NDArray[np.in
 
     Raises `DataError` for a name that does not exist or a view that no training patient has.
     """
-    pca = name.removeprefix("pca").removesuffix("_fused")
-    known = recipes((int(pca),) if pca.isdecimal() and int(pca) > 0 else (), panel=True)
+    pca = re.match(r"pca([1-9]\d*)_", name)
+    known = recipes((int(pca[1]),) if pca else (), panel=True, clinical=True)
     if name not in known:
         raise DataError(f"there is no representation '{name}'; there are {', '.join(known)} and pcaN_fused")
     recipe = known[name]

@@ -11,14 +11,32 @@ from typing import NamedTuple
 import anndata
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mirror.errors import DataError
-from mirror.evaluation.metrics import Floats
+from mirror.evaluation.metrics import TOP, Floats
 
-TOP = (1, 5, 10)
 ALIGNED = ("X_align_slide", "X_align_expression")
 """The views of an embedding in which both modalities are comparable; not every model has them."""
 _ROUNDING = 1e-12
+
+
+class Ranks(NamedTuple):
+    """Of each query, (n,): how many rows are `closer` to it than its own, how many are as close, its own among them
+    (`tied`), and the closest one (`first`; of equally close ones that which comes first)."""
+
+    closer: Floats
+    tied: Floats
+    first: NDArray[np.intp]
+
+    def found(self, k: int) -> Floats:
+        """The chance, in [0, 1], that its own row is among the k closest, equally close ones in random order."""
+        return np.clip((k - self.closer) / self.tied, 0.0, 1.0)
+
+    @property
+    def rank(self) -> Floats:
+        """The place of its own row, from 1; the middle one among equally close rows."""
+        return self.closer + (self.tied + 1) / 2
 
 
 class Retrieval(NamedTuple):
@@ -33,12 +51,11 @@ class Retrieval(NamedTuple):
     gallery: int
 
 
-def retrieval(queries: Floats, gallery: Floats, *, top: tuple[int, ...] = TOP) -> Retrieval:
-    """How well row i of `queries` (n, d) finds row i of `gallery` (n, d).
+def rank_rows(queries: Floats, gallery: Floats) -> Ranks:
+    """Where row i of `gallery` (n, d) stands among all, sorted by closeness to row i of `queries` (n, d).
 
-    Rows that are equally close stand in random order, and recall is its expectation: embeddings that say nothing are
-    at chance, not at the top. A row of zeros is as close to everything. Raises `DataError` when the shapes differ,
-    there is no row, or one is not finite.
+    A row of zeros is as close to everything. Raises `DataError` when the shapes differ, there is no row, or one is not
+    finite.
     """
     if queries.shape != gallery.shape or queries.ndim != 2 or not len(queries):
         raise DataError(f"retrieval compares two (n, d) matrices, n > 0; given are {queries.shape}, {gallery.shape}")
@@ -47,12 +64,21 @@ def retrieval(queries: Floats, gallery: Floats, *, top: tuple[int, ...] = TOP) -
     closeness = _directions(queries) @ _directions(gallery).T
     own = np.diagonal(closeness)[:, None]
     closer = (closeness > own + _ROUNDING).sum(axis=1)
-    tied = (np.abs(closeness - own) <= _ROUNDING).sum(axis=1)  # its own row is one of them
-    n = len(queries)
+    tied = (np.abs(closeness - own) <= _ROUNDING).sum(axis=1)
+    return Ranks(closer.astype(np.float64), tied.astype(np.float64), closeness.argmax(axis=1))
+
+
+def retrieval(queries: Floats, gallery: Floats, *, top: tuple[int, ...] = TOP) -> Retrieval:
+    """How well row i of `queries` (n, d) finds row i of `gallery` (n, d).
+
+    Rows that are equally close stand in random order, and recall is its expectation: embeddings that say nothing are
+    at chance, not at the top. Raises `DataError` as `rank_rows` does.
+    """
+    ranks, n = rank_rows(queries, gallery), len(queries)
     return Retrieval(
-        recall={k: float(np.clip((k - closer) / tied, 0.0, 1.0).mean()) for k in top},
+        recall={k: float(ranks.found(k).mean()) for k in top},
         chance={k: min(k, n) / n for k in top},
-        median_rank=float(np.median(closer + (tied + 1) / 2)),
+        median_rank=float(np.median(ranks.rank)),
         gallery=n,
     )
 

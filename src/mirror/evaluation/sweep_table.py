@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from mirror.evaluation.judgements import BEST, FUSED, MODALITIES, ROWS, Line
-from mirror.evaluation.retrieval import TOP
+from mirror.evaluation.metrics import TOP
 
 NONE = "-"
 RETRIEVAL_COLUMNS = (*(f"recall@{k}" for k in TOP), "median rank")

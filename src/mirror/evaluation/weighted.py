@@ -9,6 +9,7 @@ the mean matrix: twenty draws cost what one does. B weightings, C cells (a seed 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from mirror.errors import DataError, raise_together
 from mirror.evaluation import horizons
 from mirror.evaluation.horizons import Watched
-from mirror.evaluation.metrics import CONFIDENCE_BINS, Flags, Floats, confidence_bins
+from mirror.evaluation.metrics import CONFIDENCE_BINS, TOP, Flags, Floats, confidence_bins
+from mirror.evaluation.retrieval import Ranks
 
 Statistic: TypeAlias = Callable[[Floats], Floats]
 """Weights (B, n) -> values (B,), NaN where a weighting leaves the metric undefined."""
@@ -181,6 +183,35 @@ def integrated_brier(fold: FoldCells) -> Statistic:
     return lambda weights: _ratio(weights @ mean, weights.sum(axis=1))
 
 
+def recall(fold: FoldCells, *, k: int) -> Statistic:
+    """Weighted share of patients who were found among the `k` closest; the gallery stays as it is."""
+    found = fold.shares @ _ranks_of(fold).found(k)
+    return lambda weights: _ratio(weights @ found, weights.sum(axis=1))
+
+
+def median_rank(fold: FoldCells) -> Statistic:
+    """Weighted median of the ranks, mean over cells; of an even number of patients the mean of the middle two."""
+    ranks = _ranks_of(fold).rank
+
+    def median(weights: Floats) -> Floats:
+        return fold.shares @ np.stack([_medians(cell, weights) for cell in ranks])
+
+    return median
+
+
+def _ranks_of(fold: FoldCells) -> Ranks:
+    return Ranks(fold.floats("closer"), fold.floats("tied"), np.empty(0, dtype=np.intp))
+
+
+def _medians(values: Floats, weights: Floats) -> Floats:
+    """The median of `values` (n,) repeated as often as `weights` (B, n) say, (B,)."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[:, order], axis=1)
+    whole = reached[:, -1:]
+    low, high = ((reached < place).sum(axis=1) for place in (np.floor((whole + 1) / 2), np.ceil((whole + 1) / 2)))
+    return np.where(whole[:, 0] > 0, (values[order][low % len(values)] + values[order][high % len(values)]) / 2, np.nan)
+
+
 def watched_of(fold: FoldCells) -> Watched:
     """The fold's patients at the horizons for which its predictions have a survival."""
     named = [str(name) for name in fold.frame.columns if str(name).startswith(UNCENSORED)]
@@ -200,6 +231,8 @@ STATISTICS: Mapping[str, Callable[[FoldCells], Statistic]] = {
     "c_index": c_index,
     "time_auroc": time_auroc,
     "integrated_brier": integrated_brier,
+    **{f"recall@{k}": partial(recall, k=k) for k in TOP},
+    "median_rank": median_rank,
 }
 """Metric -> its weighted form."""
 

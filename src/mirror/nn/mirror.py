@@ -133,10 +133,18 @@ class Mirror(nn.Module):
         """What a patient is described by: either embedding (N, E) and both side by side (N, 2 E).
 
         A row of NaN in one modality is one in the fused view: half a representation would be read as a whole one.
+        `X_align_slide` and `X_align_expression` (N, E) are the projections of the alignment, compared by their cosine.
         """
         fused = torch.cat([slide_NE, expression_NE], dim=1)
         fused = fused.masked_fill(fused.isnan().any(dim=1, keepdim=True), float("nan"))
-        return {"X_slide": slide_NE, "X_expression": expression_NE, "X_fused": fused}
+        aligned = self.alignment(slide_NE, expression_NE)
+        return {
+            "X_slide": slide_NE,
+            "X_expression": expression_NE,
+            "X_fused": fused,
+            "X_align_slide": aligned.slide_BE,
+            "X_align_expression": aligned.expression_BE,
+        }
 
     def draw(self, batch: int, tiles: int, *, generator: torch.Generator, device: torch.device | str) -> Draws:
         """Masks and style noise for one forward, drawn on the generator's device and handed over on `device`."""

@@ -88,7 +88,7 @@ def train(
     written = time.monotonic()
     total_steps = schedule.epochs * len(batches)
     for epoch in range(done, schedule.epochs):
-        history.append({"epoch": epoch, **_train_epoch(task, batches, optimiser, epoch, schedule, progress)})
+        history.append({"epoch": epoch, **train_epoch(task, batches, optimiser, epoch, schedule, progress)})
         last = epoch + 1 == schedule.epochs
         # A metric file longer than the state is cut back on resuming, so the metrics are always written first.
         write_text(records.metrics, "".join(json.dumps(line) + "\n" for line in history))
@@ -102,7 +102,7 @@ def train(
     return history
 
 
-def _train_epoch(
+def train_epoch(
     task: Task[Any],
     batches: Batches,
     optimiser: torch.optim.Optimizer,
@@ -110,6 +110,7 @@ def _train_epoch(
     schedule: Schedule,
     progress: Progress,
 ) -> dict[str, float]:
+    """One pass over the batches of `epoch`; the mean of each term. Raises `MirrorError` when one is not finite."""
     device = schedule.device
     generator = generator_for(schedule.seed, "draws", epoch, device=device)
     sums: dict[str, Tensor] = {}

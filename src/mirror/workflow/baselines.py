@@ -29,12 +29,13 @@ def evaluate_baselines(config: Config, *, jobs: int = 1, progress: Progress = si
     """
     cohort = prepare_cohort(config, progress=progress)
     runs = wanted_runs(config, cohort, fold=None, seed=None)
-    names = free_baselines(config.evaluation.components)
+    names = free_baselines(config.evaluation.components, clinical=bool(len(cohort.covariates.columns)))
     expression = cohort.expression
     mark = fingerprint(
         (config.name, "free baselines", metrics.VERSION),
         config.evaluation.model_dump(mode="json"),
         (config.seeds, names),
+        cohort.covariates.astype(str).reset_index().to_numpy().tolist(),
         cohort.slides[["slide", "patient", "feature_hash"]].to_numpy().tolist(),
         expression.content_hash() if expression is not None else None,
         cohort.patients.astype(str).reset_index().to_numpy().tolist(),

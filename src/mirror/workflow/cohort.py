@@ -12,7 +12,7 @@ from mirror.data.cohort import Cohort, build_cohort
 from mirror.errors import ArtefactError, ConfigError
 from mirror.types import Progress, silent
 
-_TABLES = ("cohort.parquet", "excluded.csv", "expression.h5ad", "without_slide.parquet")
+_TABLES = ("cohort.parquet", "covariates.parquet", "excluded.csv", "expression.h5ad", "without_slide.parquet")
 COHORT_FILES = (*_TABLES, "folds.json", "cohort.json")
 """What `Cohort.save` writes; `expression.h5ad` and `without_slide.parquet` where there is something to write."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import anndata
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from mirror.artefacts import fingerprint, read_json, write_json
@@ -21,7 +23,7 @@ from mirror.evaluation import metrics
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.intervals import interval_table
 from mirror.evaluation.protocols import FoldResult, evaluate_fold
-from mirror.evaluation.representations import PatientTable
+from mirror.evaluation.representations import CLINICAL, LEARNED, PatientTable
 from mirror.evaluation.scores import (
     RunOrigin,
     read_intervals,
@@ -34,10 +36,14 @@ from mirror.evaluation.scores import (
     write_predictions,
     write_scores,
 )
+from mirror.evaluation.supervised import SupervisedFold
 from mirror.training.runs import RunFolder, run_folder
 from mirror.types import Fold, Progress, silent
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.pretrain import wanted_runs
+from mirror.workflow.supervised import load_fold
+
+MANY_PATIENTS = 300
 
 
 def scores_file(config: Config) -> Path:
@@ -64,12 +70,13 @@ def evaluate_runs(
     config: Config,
     *,
     representations: Sequence[str] | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     progress: Progress = silent,
 ) -> pd.DataFrame:
     """Score every run of the configuration and write scores, intervals, predictions and the account.
 
-    All representations, or only `representations`. Scores that are there already and were made from these embeddings
+    All representations, or only `representations`; `jobs` processes judge them, one a core for cohorts that take longer
+    than processes take to start when not given. Scores that are there already and were made from these embeddings
     with these settings are left as they are. Returns the scores. Raises `ArtefactError` when a run has not been
     embedded.
     """
@@ -82,19 +89,33 @@ def evaluate_runs(
     mark = fingerprint(
         (config.name, config.preset, metrics.VERSION),
         config.evaluation.model_dump(mode="json"),
+        cohort.covariates.astype(str).reset_index().to_numpy().tolist(),
         [(str(table.uns["run"]), str(table.uns["cohort"])) for table in embedded],
         cohort.patients.astype(str).reset_index().to_numpy().tolist(),
         [list(fold) for fold in cohort.folds],
     )
     if any(panels):
         mark = fingerprint(mark, panels)
+    trained = [load_fold(config, cohort, fold, seed) for seed, fold in runs]
+    if any(part.models for part in trained):
+        said = [[(one.name, one.task, one.logits.tolist()) for one in part.models] for part in trained]
+        mark = fingerprint(mark, said)
     if representations is not None:
         mark = fingerprint(mark, list(representations))
     current = current_scores(config, mark)
     if current is not None:
         return current
     tables = (patient_table(cohort, table, genes=genes) for table, genes in zip(embedded, panels, strict=True))
-    return score_tables(config, mark, runs, tables, representations=representations, jobs=jobs, progress=progress)
+    return score_tables(
+        config,
+        mark,
+        runs,
+        tables,
+        representations=representations,
+        supervised=trained,
+        jobs=jobs or (cpu_count() if len(cohort.patients) >= MANY_PATIENTS else 1),
+        progress=progress,
+    )
 
 
 def score_tables(
@@ -104,10 +125,13 @@ def score_tables(
     tables: Iterable[PatientTable],
     *,
     representations: Sequence[str] | None = None,
+    supervised: Iterable[SupervisedFold] = itertools.repeat(SupervisedFold()),
     jobs: int = 1,
     progress: Progress = silent,
 ) -> pd.DataFrame:
     """Judge the patients as each of `tables` describes them on the (seed, fold) of `runs`, and write the four files.
+
+    `supervised` has, of each run, what supervised models left of it.
 
     `mark` is the fingerprint of everything that went in. Returns the scores.
     """
@@ -116,7 +140,7 @@ def score_tables(
     predictions: list[pd.DataFrame] = []
     account: list[dict[str, Any]] = []
     people: dict[str, list[str]] = {}
-    for number, ((seed, fold), table) in enumerate(zip(runs, tables, strict=True)):
+    for number, ((seed, fold), table, trained) in enumerate(zip(runs, tables, supervised, strict=False)):
 
         def report(done: float, total: int, note: str = "", *, before: int = number) -> None:
             progress(before * total + done, len(runs) * total, note)
@@ -129,6 +153,7 @@ def score_tables(
             progress=report,
             n_jobs=jobs,
             representations=representations,
+            supervised=trained,
         )
         origin = RunOrigin(config.name, fold.number, seed, config.preset)
         scores.append(score_table(result.scores, origin))
@@ -176,9 +201,10 @@ def patient_table(cohort: Cohort, embeddings: anndata.AnnData, *, genes: Sequenc
     names = tuple(str(name) for name in patients.index)
     owner = pd.Series(embeddings.obs["patient"].to_numpy(), dtype=object)
     views: dict[str, NDArray[np.float64]] = {}
-    for name in ("slide", "expression", "fused", "raw_slide"):
+    of_slides = ("slide", "raw_slide")
+    for name in (*LEARNED, "align_slide", "align_expression", "raw_slide"):
         view = f"X_{name}"
-        if view in embeddings.obsm and (name in ("slide", "raw_slide") or cohort.expression is not None):
+        if view in embeddings.obsm and (name in of_slides or cohort.expression is not None):
             rows = pd.DataFrame(np.asarray(embeddings.obsm[view], dtype=np.float64))
             views[name] = rows.groupby(owner.to_numpy()).mean().reindex(list(names)).to_numpy()
     if cohort.expression is not None:
@@ -188,6 +214,8 @@ def patient_table(cohort: Cohort, embeddings: anndata.AnnData, *, genes: Sequenc
         views["raw_expression"] = raw
         if genes is not None:
             views["panel_expression"] = raw[:, cohort.expression.columns(genes)]
+    if len(cohort.covariates.columns):
+        views[CLINICAL] = clinical_view(cohort.covariates.reindex(list(names)))
     labels = patients["label"].astype(object)
     classes = tuple(sorted(set(labels.dropna().astype(str))))
     event = patients["event"].to_numpy(dtype=bool, na_value=False)  # unknown only where the time is
@@ -199,6 +227,27 @@ def patient_table(cohort: Cohort, embeddings: anndata.AnnData, *, genes: Sequenc
         time=patients["time"].to_numpy(dtype=np.float64),
         event=event,
     )
+
+
+def clinical_view(covariates: pd.DataFrame) -> NDArray[np.float64]:
+    """(N, D) of `covariates`, a row a patient: a number as it is, of a category 1 in the column of its value, else 0.
+
+    NaN where a cell is missing. Nothing is fitted here: a value that no training patient of a fold has is a column
+    without variance there, to which no coefficient can be given.
+    """
+    parts = [
+        covariates[[name]].to_numpy(np.float64)
+        if pd.api.types.is_numeric_dtype(covariates[name])
+        else _indicators(covariates[name])
+        for name in covariates
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def _indicators(categories: pd.Series) -> NDArray[np.float64]:
+    table = pd.get_dummies(categories, dtype=np.float64).to_numpy(np.float64)
+    table[categories.isna().to_numpy()] = np.nan
+    return table
 
 
 def _account(result: FoldResult, people: dict[str, list[str]]) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from mirror.errors import ArtefactError
 from mirror.evaluation.bootstrap import RESAMPLES
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.judgements import Judgement, compare
+from mirror.evaluation.metrics import TOP
 from mirror.evaluation.representations import LEARNED
-from mirror.evaluation.retrieval import TOP, held_out_retrieval
+from mirror.evaluation.retrieval import held_out_retrieval
 from mirror.evaluation.scores import read_predictions, read_provenance, read_scores
 from mirror.evaluation.sweep_table import Block, blocks, markdown
 from mirror.sweep import BASELINES, SweepCohort, SweepConfig
@@ -92,7 +93,7 @@ def sweep_table(
                 continue
             finished = [row for row in rows.values() if row is not None]
             evaluation = cohort.baselines.evaluation
-            measures = (("linear", "auroc"), (f"shot{evaluation.shots}", "auroc"), ("cox", "c_index"))
+            measures = (("linear", "auroc"), (f"shot{evaluation.foremost_shots}", "auroc"), ("cox", "c_index"))
             parts.append(
                 compare(
                     cohort.name, baselines, finished, measures=measures, compared=sweep.compared, resamples=resamples

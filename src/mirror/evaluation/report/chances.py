@@ -9,9 +9,10 @@ import numpy as np
 
 from mirror.evaluation.calibration import Calibrated, nearest_horizon, reliability, survival_reliability
 from mirror.evaluation.report import pictures
-from mirror.evaluation.report.findings import is_learned, protocol_label, representation_label
+from mirror.evaluation.report.findings import protocol_label, representation_label
 from mirror.evaluation.report.inputs import ReportInputs
 from mirror.evaluation.report.sides import shown_sides
+from mirror.evaluation.representations import is_learned
 
 
 def calibration(inputs: ReportInputs) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from mirror.data.selection import Selection
 from mirror.evaluation.bootstrap import RESAMPLES, Interval, paired_difference, shared_patients
 from mirror.evaluation.metrics import LOWER_IS_BETTER
 from mirror.evaluation.report.pictures import Survivors, signed
+from mirror.evaluation.representations import ALIGNED, CHANCE, CLINICAL, is_learned
 from mirror.seeding import rng_for
 
 METRICS = {
@@ -31,15 +32,40 @@ METRICS = {
     "time_auroc": "Time-dependent AUROC",
     "integrated_brier": "Integrated Brier score",
     "calibration_error": "Calibration error",
+    "recall@10": "Recall@10",
+    "recall@5": "Recall@5",
+    "recall@1": "Recall@1",
+    "median_rank": "Median rank",
 }
 """In the order in which a metric is preferred where only one can be spoken of."""
 
-PROTOCOLS = {"linear": "linear probe", "cox": "Cox model", "discrete": "discrete-time hazards"}
-TASKS = {"subtyping": "subtype", "survival": "survival"}
+PROTOCOLS = {
+    "linear": "linear probe",
+    "cox": "Cox model",
+    "discrete": "discrete-time hazards",
+    "prototype": "nearest prototype",
+    "supervised": "supervised training",
+    "supervised_survival": "supervised training",
+    "slide_to_expression": "slide to expression",
+    "expression_to_slide": "expression to slide",
+}
+TASKS = {"subtyping": "subtype", "survival": "survival", "retrieval": "retrieval"}
 MODALITIES = {"slide": "Slide", "expression": "Expression", "fused": "Both"}
+OTHERS = {
+    ALIGNED: "Aligned modalities",
+    CHANCE: "Random order",
+    CLINICAL: "Clinical variables",
+    "mean_pool": "Mean tile, trained",
+    "abmil": "ABMIL",
+    "transmil": "TransMIL",
+    "mlp": "Expression, MLP",
+    "elastic_net": "Expression, elastic net",
+}
 
-
-READING_CHOSEN_GENES = ("expression", "fused", "panel_expression", "panel_fused")
+READING_CHOSEN_GENES = (
+    *("expression", "fused", ALIGNED, "panel_expression", "panel_fused"),
+    *(f"{name}_{CLINICAL}" for name in ("expression", "fused")),
+)
 """Representations that read the genes of a run's panel; the others read all genes of the table, or slides alone."""
 
 
@@ -105,21 +131,20 @@ class RiskSplit(NamedTuple):
     """Patients of folds whose predicted risks are all equal; they are in neither group."""
 
 
-def is_learned(representation: str) -> bool:
-    """True for representations of a trained model, False for the baselines that cost no training."""
-    return not representation.startswith(("raw_", "panel_", "pca"))
-
-
 def representation_label(name: str) -> str:
     """A short name for people: `pca32_fused` -> `PCA 32, both`."""
+    if name.endswith(f"_{CLINICAL}"):
+        return f"{representation_label(name.removesuffix(f'_{CLINICAL}'))}, with clinical variables"
     kind, _, modality = name.rpartition("_")
     if kind == "raw":
         return {"slide": "Mean tile", "expression": "Expression as given"}.get(modality, "Both as given")
+    if kind == "finetuned":
+        return f"{MODALITIES.get(modality, modality)}, fine-tuned"
     if kind == "panel":
         return f"{MODALITIES.get(modality, modality)}, chosen genes"
     if kind.startswith("pca"):
         return f"PCA {kind[3:]}, {MODALITIES.get(modality, modality).lower()}"
-    return MODALITIES.get(name, name)
+    return {**MODALITIES, **OTHERS}.get(name, name)
 
 
 def rows_by_choice(representations: Sequence[str], selection: Selection) -> str:
@@ -199,7 +224,7 @@ def verdicts(scores: pd.DataFrame) -> list[Verdict]:
         table = part.pivot(index="fold", columns="representation", values="value").sort_index()
         means = table.mean()
         learned = [name for name in map(str, table) if is_learned(name)]
-        baselines = [name for name in map(str, table) if not is_learned(name)]
+        baselines = [name for name in map(str, table) if not is_learned(name) and name != CHANCE]
         if not learned or not baselines:
             continue
         sign = direction(str(metric))

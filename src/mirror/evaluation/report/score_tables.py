@@ -15,7 +15,6 @@ from mirror.evaluation.report.findings import (
     chance,
     direction,
     fold_means,
-    is_learned,
     metric_label,
     protocol_label,
     protocol_order,
@@ -25,6 +24,7 @@ from mirror.evaluation.report.findings import (
 )
 from mirror.evaluation.report.inputs import ReportInputs
 from mirror.evaluation.report.pictures import Dots
+from mirror.evaluation.representations import is_learned
 from mirror.evaluation.scores import summarise
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mirror.evaluation.report.findings import fold_means, is_learned
+from mirror.evaluation.report.findings import fold_means
+from mirror.evaluation.representations import is_learned
 
 BASELINES_SHOWN = 3
 """Beside the learned ones; the table has all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mirror.evaluation.report.findings import is_learned
+from mirror.evaluation.representations import is_learned
 from mirror.evaluation.scores import summarise
 
 

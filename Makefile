@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUTPUT ?= demo
 
-.PHONY: install demo test test-slow check cohorts table benchmarks clean
+.PHONY: install demo test test-slow test-cluster check cohorts table benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -12,7 +12,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "mirror needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,slides]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,slides,workflow,data]"
 	@touch $@
 
 demo: install  ## simulate a cohort, run the main job on it, say where the report is
@@ -25,7 +25,10 @@ test: install  ## fast tests, style and import contract
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest
 
 test-slow: install  ## the tests that take minutes
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m slow --timeout 3600
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "slow and not cluster" --timeout 3600
+
+test-cluster: install  ## a study through a real Slurm on this host (as root; skips where it cannot be started)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster --timeout 3600
 
 check: install  ## static types (fetches pyright through npm on its first run)
 	$(BIN)/pyright

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from mirror.acquire.settings import RecipeConfig
 from mirror.artefacts import write_text
 from mirror.config import Config, PublishedModelConfig, Section, read_preset
 from mirror.slides.settings import ExtractionConfig
@@ -41,6 +42,13 @@ A file of its own as well, because several cohorts may share the features of a s
 [slides.md](slides.md).
 """
 
+RECIPE_HEAD = """
+# Every key of a recipe
+
+`mirror data` takes a recipe of the package (`mirror data list`), or a file of your own; `--settings FILE` puts some of
+these keys before a recipe's. How to use it: [data.md](data.md).
+"""
+
 
 def page() -> str:
     """The page as Markdown, a table a section."""
@@ -50,7 +58,10 @@ def page() -> str:
     _describe(SweepConfig, "", None, sweep, root="A sweep's root")
     slides: list[str] = []
     _describe(ExtractionConfig, "", None, slides, root="The settings")
-    return HEAD + "".join(sections) + SWEEP_HEAD + "".join(sweep) + SLIDES_HEAD + "".join(slides)
+    recipes: list[str] = []
+    _describe(RecipeConfig, "", None, recipes, root="A recipe's root")
+    parts = (HEAD, sections, SWEEP_HEAD, sweep, SLIDES_HEAD, slides, RECIPE_HEAD, recipes)
+    return "".join(text for part in parts for text in part)
 
 
 def _describe(section: type[Section], above: str, preset: Any, sections: list[str], *, root: str = "The root") -> None:
@@ -109,6 +120,8 @@ def _values(field: FieldInfo) -> str:
 
 
 def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return f"`{field.get_default(call_default_factory=True, validated_data={})}`"
     if field.default is PydanticUndefined:
         return "**required**"
     return "none" if field.default is None else f"`{field.default}`"

@@ -8,6 +8,7 @@ stand in.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from importlib import resources
 from itertools import pairwise
@@ -33,7 +34,9 @@ class Section(BaseModel):
 
 
 class FeaturesConfig(Section):
-    """Tile features: a folder with one `.pt` or `.h5` file a slide, named `<slide>.<ending>`."""
+    """Tile features: a folder with one `.pt` or `.h5` file a slide, named `<slide>.<ending>`.
+
+    This path, and those of all tables of the cohort, may be URLs that fsspec reads (`s3://...`)."""
 
     path: Path
     encoder: str | None = None
@@ -571,13 +574,24 @@ def _rebase(section: S, folder: Path) -> S:
     changed: dict[str, Any] = {}
     for name in type(section).model_fields:
         value = getattr(section, name)
-        if isinstance(value, Path):
+        if isinstance(value, Path) and not is_remote(value):
             changed[name] = Path(folder, value.expanduser()).resolve()
         elif isinstance(value, Section):
             changed[name] = _rebase(value, folder)
         elif isinstance(value, tuple) and any(isinstance(item, Section) for item in value):
             changed[name] = tuple(_rebase(item, folder) for item in value)
     return section.model_copy(update=changed)
+
+
+def is_remote(path: Path) -> bool:
+    """True for what was written as a URL, such as `s3://bucket/features`; as a path it reads `s3:/bucket/features`."""
+    return re.fullmatch(r"[a-z][a-z0-9+.-]+:", next(iter(path.parts), "")) is not None
+
+
+def url_of(path: Path) -> str:
+    """The URL that a remote path stands for."""
+    scheme, *names = path.parts
+    return f"{scheme}//{'/' if scheme in ('file:', 'local:') else ''}{'/'.join(names)}"
 
 
 def nearest(word: str, known: tuple[str, ...]) -> str:

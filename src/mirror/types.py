@@ -16,11 +16,28 @@ class Fold(NamedTuple):
     test: tuple[str, ...]
 
 
+class Share(NamedTuple):
+    """The rows of every batch that one of `world` processes computes, `rank` counted from 0; of one process all."""
+
+    rank: int = 0
+    world: int = 1
+
+    def rows(self, batch: int) -> range:
+        """Its rows of a batch of that many, a run; the shares are disjoint, and together they are all rows."""
+        return range(self.rank * batch // self.world, (self.rank + 1) * batch // self.world)
+
+    def computed(self, batch: int) -> slice:
+        """Its rows, or one row all the same where it has none: every process must take part in every step."""
+        rows = self.rows(batch)
+        return slice(rows.start, max(rows.stop, rows.start + 1))
+
+
 class PairedBatch(NamedTuple):
     """Slides and the expression profiles of the same patients.
 
-    `tiles_BTD` float32 (B, T, D); `expression_BG` float32 (B, G), as the panel gives it; row i of both is one patient,
-    of NaN in the modality that this patient lacks, whose slide is then called ''.
+    `slides` and `patients` name the whole batch. `tiles_BTD` float32 (B, T, D) and `expression_BG` float32 (B, G), as
+    the panel gives it, are of the same rows: all of them, or (`Share.computed`) those of one of several processes. A
+    row is of NaN in the modality that its patient lacks; the slide of a patient without one is called ''.
     """
 
     slides: tuple[str, ...]

@@ -23,6 +23,8 @@ from mirror.data.feature_store import Bag
 from mirror.errors import ConfigError, DataError
 from mirror.seeding import rng_for
 from mirror.simulate.scans import MPP, STROMA, draw_scan, write_scan
+from mirror.slides.account import SlideAccount
+from mirror.slides.quality import write_contact_page
 from mirror.slides.settings import ExtractionConfig
 from mirror.slides.shards import Shard
 from mirror.workflow.slides import SlidesReport, extract_slides
@@ -67,6 +69,14 @@ def test_a_cohort_with_bad_slides_ends_with_all_good_ones_and_each_bad_one_expla
     page = (config.output / "contact.html").read_text()
     assert "4 of 8 slides" in page
     assert page.index("glass") < page.index("<b>a</b>")
+
+
+def test_the_contact_page_shows_the_picture_of_a_slide_of_any_name(tmp_path: Path) -> None:
+    (tmp_path / "quality").mkdir()
+    (tmp_path / "quality" / "a #1 50%20.jpg").touch()
+    account = SlideAccount(slide="a #1 50%20", state="failed", path="")
+    write_contact_page(tmp_path / "contact.html", [account], tmp_path / "quality")
+    assert 'src="quality/a%20%231%2050%2520.jpg"' in (tmp_path / "contact.html").read_text()
 
 
 def test_the_file_says_where_its_features_come_from(config: ExtractionConfig) -> None:

@@ -146,9 +146,43 @@ def test_a_file_that_was_not_imported_is_never_written_over(tmp_path):
     theirs, ours = tmp_path / "theirs", tmp_path / "ours"
     theirs.mkdir()
     np.save(theirs / "S1.npy", layouts.FEATURES)
-    write_bag(ours / "S1.h5", layouts.FEATURES[:9], facts=BagFacts(source="mirror slides"))
+    # As `mirror slides` writes them.
+    facts = BagFacts(source="mirror slides 0.1.0", source_stamp="0123abcd")
+    write_bag(ours / "S1.h5", layouts.FEATURES[:9], facts=facts)
     assert "was not imported" in import_folder(theirs, ours).files[0].remarks[0]
-    assert read_facts(ours / "S1.h5").source == "mirror slides"
+    assert read_facts(ours / "S1.h5").source == "mirror slides 0.1.0"
+
+
+def test_whole_numbers_beside_features_fail_alone_and_do_not_refuse_the_folder(tmp_path):
+    np.save(tmp_path / "S1.npy", layouts.FEATURES)
+    np.save(tmp_path / "S1_positions.npy", layouts.COORDS)
+    account = import_folder(tmp_path, tmp_path / "ours")
+    assert account.refusal is None
+    assert states(account) == {"S1.npy": "imported", "S1_positions.npy": "failed"}
+
+
+def test_what_is_laid_beside_a_file_later_has_it_imported_again(tmp_path):
+    layouts.clam(tmp_path / "theirs", "C1")
+    patches = tmp_path / "theirs" / "patches"
+    patches.rename(tmp_path / "elsewhere")
+    import_folder(tmp_path / "theirs", tmp_path / "ours")
+    assert read_facts(tmp_path / "ours" / "C1.h5").tile_level0_px is None
+    (tmp_path / "elsewhere").rename(patches)
+    assert import_folder(tmp_path / "theirs", tmp_path / "ours").count("imported") == 1
+    assert read_facts(tmp_path / "ours" / "C1.h5").tile_level0_px == 1024
+    assert import_folder(tmp_path / "theirs", tmp_path / "ours").count("already") == 1
+
+
+def test_links_in_a_circle_are_passed_by_and_an_archive_is_to_be_unpacked(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    np.save(theirs / "S1.npy", layouts.FEATURES)
+    (theirs / "back").symlink_to(theirs)
+    (theirs / "itself").symlink_to(theirs / "itself")
+    (theirs / "TCGA-BRCA.tar.gz").touch()
+    account = import_folder(theirs, tmp_path / "ours")
+    assert states(account) == {"S1.npy": "imported", "TCGA-BRCA.tar.gz": "skipped", "itself": "skipped"}
+    assert "unpack it" in account.files[1].remarks[0]
 
 
 def test_the_originals_are_left_as_they_are(mixed, tmp_path):

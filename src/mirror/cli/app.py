@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -9,28 +10,33 @@ import typer
 from rich.console import Console
 
 import mirror
-from mirror.cli import expression, sweep
+from mirror.cli import data, expression, sweep
 from mirror.cli.audit import audit, audited
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
 from mirror.cli.tables import comparison_tables, score_tables
+from mirror.cli.workflow import workflow
 from mirror.config import Config, SupervisedConfig, load_config
 from mirror.errors import ConfigError, DataError
+from mirror.types import silent
 
 if TYPE_CHECKING:
     from mirror.data.cohort import Cohort
+    from mirror.training.distributed import Ranks
+    from mirror.types import Fold
 
 app = typer.Typer(
-    help="One representation of histopathology slides and gene expression, evaluated honestly.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
 )
 app.add_typer(expression.app, name="expression")
+app.add_typer(data.app, name="data")
 app.command()(sweep.sweep)
 app.command()(slides)
 app.command()(audit)
+app.command()(workflow)
 console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
@@ -46,6 +52,17 @@ OneSeed = Annotated[int | None, typer.Option("--seed", help="This seed only (def
 def main() -> None:
     """Run the command line."""
     app()
+
+
+@app.callback()
+@plain_errors(console)
+def only_what_can_be_shared(context: typer.Context) -> None:
+    """One representation of histopathology slides and gene expression, evaluated honestly."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and context.invoked_subcommand != "pretrain":
+        raise ConfigError(
+            f"torchrun starts `mirror pretrain`, not `mirror {context.invoked_subcommand}`: training alone is shared "
+            "among processes; give this command without torchrun"
+        )
 
 
 @app.command()
@@ -302,16 +319,28 @@ def _cohort(config: Config) -> None:
 
 
 def _pretrain(config: Config, *, fold: int | None = None, seed: int | None = None, overwrite: bool = False) -> None:
-    from mirror.workflow.pretrain import pretrain_fold, wanted_runs
+    from mirror.training.distributed import joined_ranks
+    from mirror.workflow.pretrain import wanted_runs
 
-    made = _prepared(config)
-    for number, one_fold in wanted_runs(config, made, fold=fold, seed=seed):
-        title = f"seed {number} fold {one_fold.number}"
-        with progress_bar(console, f"pretrain  {title}") as progress:
-            folder = pretrain_fold(config, made, one_fold, number, overwrite=overwrite, progress=progress)
+    with joined_ranks() as ranks:
+        with ranks.first_goes_ahead():
+            made = _prepared(config)
+        for number, one_fold in wanted_runs(config, made, fold=fold, seed=seed):
+            _pretrain_one(config, made, one_fold, number, overwrite=overwrite, ranks=ranks)
+
+
+def _pretrain_one(config: Config, made: Cohort, fold: Fold, seed: int, *, overwrite: bool, ranks: Ranks) -> None:
+    from mirror.workflow.pretrain import pretrain_fold
+
+    title = f"seed {seed} fold {fold.number}"
+    with progress_bar(console, f"pretrain  {title}") as bar:
+        progress = bar if ranks.first else silent
+        folder = pretrain_fold(config, made, fold, seed, overwrite=overwrite, ranks=ranks, progress=progress)
+    if ranks.first:
         facts = folder.read_record()
+        loss = f"loss {facts['last_epoch']['total']:.4f}" if facts["last_epoch"] else "no epochs"
         console.print(
-            f"[bold]pretrain[/]  {title}: {facts['pairs']} pairs, loss {facts['last_epoch']['total']:.4f}, "
+            f"[bold]pretrain[/]  {title}: {facts['pairs']} pairs, {loss}, "
             f"{facts['seconds']:.0f} s on {facts['device']}",
             highlight=False,
         )

@@ -18,6 +18,7 @@ from mirror.data.cohort_facts import describe, describe_folds
 from mirror.data.expression import ExpressionTable, ReadExpression, read_expression
 from mirror.data.floors import describe_floors
 from mirror.data.ledger import Count, Excluded, Kind, as_frame, balance
+from mirror.data.remote import fetched
 from mirror.data.slide_table import ReadOwners, ReadSlides, SlideRow, read_owners, read_slides
 from mirror.data.splits import load_folds, make_folds, read_folds, save_folds
 from mirror.errors import ArtefactError, DataError, raise_together
@@ -137,6 +138,7 @@ def build_cohort(config: CohortConfig, *, with_folds: bool = True, progress: Pro
 
     Raises one `DataError` with all problems of all tables and feature files, or one `LeakError` with all of the folds.
     """
+    config = fetched(config, progress=progress)
     problems: list[str] = []
     owners = _attempt(problems, partial(read_owners, config.slides))
     named = None if owners is None or _keeps_without_slide(config) else set(owners.patients.values())

@@ -18,15 +18,19 @@ from mirror.data.mapped import draw_blocks
 from mirror.data.panel import AppliedPanel
 from mirror.errors import DataError
 from mirror.seeding import generator_for
-from mirror.types import PairedBatch
+from mirror.types import PairedBatch, Share
 
 
 class BatchKey(NamedTuple):
-    """Names a batch completely: the pairs at `positions` of the cohort `part`, as the epoch `epoch` sees them."""
+    """Names a batch completely: the pairs at `positions` of the cohort `part`, as the epoch `epoch` sees them.
+
+    The tiles and profiles of its `share` are read.
+    """
 
     epoch: int
     positions: tuple[int, ...]
     part: int = 0
+    share: Share = Share()
 
 
 def draw_tiles(available: int, wanted: int, *, generator: torch.Generator, block: int = 1) -> NDArray[np.intp]:
@@ -106,10 +110,10 @@ class PairedSlides(Dataset[PairedBatch]):
         return len(self.slides)
 
     def __getitem__(self, key: BatchKey) -> PairedBatch:
-        slides = tuple(self.slides[position] for position in key.positions)
+        computed = key.positions[key.share.computed(len(key.positions))]
         width = self._store.bag(self.slides[0]).width
-        tiles_BTD = torch.full((len(slides), self._tiles, width), torch.nan)
-        for place, slide in enumerate(slides):
+        tiles_BTD = torch.full((len(computed), self._tiles, width), torch.nan)
+        for place, slide in enumerate(self.slides[position] for position in computed):
             if not slide:
                 continue
             bag = self._store.bag(slide)
@@ -118,10 +122,10 @@ class PairedSlides(Dataset[PairedBatch]):
             tiles_BTD[place] = torch.from_numpy(bag.read(rows))
         if self._tile_units is not None:
             tiles_BTD = tiles_BTD * torch.from_numpy(self._tile_units.scale) + torch.from_numpy(self._tile_units.shift)
-        expression_BG = torch.from_numpy(self._values_PG[self._profile[list(key.positions)]])
-        return PairedBatch(
-            slides, tuple(self.patients[position] for position in key.positions), tiles_BTD, expression_BG
-        )
+        expression_BG = torch.from_numpy(self._values_PG[self._profile[list(computed)]])
+        slides = tuple(self.slides[position] for position in key.positions)
+        patients = tuple(self.patients[position] for position in key.positions)
+        return PairedBatch(slides, patients, tiles_BTD, expression_BG)
 
 
 class PooledSlides(Dataset[PairedBatch]):
@@ -138,10 +142,21 @@ class PooledSlides(Dataset[PairedBatch]):
 
 
 class PairLoader:
-    """Reads the batches of one epoch after another, in `workers` processes that stay alive between them."""
+    """Reads the batches of one epoch after another, in `workers` processes that stay alive between them.
 
-    def __init__(self, *parts: PairedSlides, batch: int, seed: int, workers: int = 0, pin_memory: bool = False) -> None:
-        self._order = _EpochOrder(tuple(map(len, parts)), batch, seed)
+    `batch` is the size of the whole batch, of which only the rows of `share` are read.
+    """
+
+    def __init__(
+        self,
+        *parts: PairedSlides,
+        batch: int,
+        seed: int,
+        workers: int = 0,
+        pin_memory: bool = False,
+        share: Share = Share(),  # noqa: B008 - immutable
+    ) -> None:
+        self._order = _EpochOrder(tuple(map(len, parts)), batch, seed, share)
         self._loader = DataLoader(
             PooledSlides(parts),
             batch_size=None,  # the sampler names whole batches
@@ -166,16 +181,16 @@ class PairLoader:
 
 
 class _EpochOrder(Sampler[BatchKey]):
-    def __init__(self, parts: tuple[int, ...], batch: int, seed: int) -> None:
+    def __init__(self, parts: tuple[int, ...], batch: int, seed: int, share: Share) -> None:
         self.epoch = 0
-        self._parts, self._batch, self._seed = parts, batch, seed
+        self._parts, self._batch, self._seed, self._share = parts, batch, seed, share
 
     def __len__(self) -> int:
         return sum(len(batches_of_epoch(pairs, self._batch, seed=self._seed, epoch=0)) for pairs in self._parts)
 
     def __iter__(self) -> Iterator[BatchKey]:
         keys = [
-            key._replace(part=part)
+            key._replace(part=part, share=self._share)
             for part, pairs in enumerate(self._parts)
             for key in batches_of_epoch(pairs, self._batch, seed=self._seed, epoch=self.epoch)
         ]

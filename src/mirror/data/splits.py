@@ -60,6 +60,11 @@ def read_halves(path: Path) -> dict[int, tuple[set[str], set[str]]]:
     return {number: _halves(part, f"{path}, fold {number}") for number, part in _parts(path).items()}
 
 
+def fold_numbers(path: Path) -> tuple[int, ...]:
+    """The numbers of the folds in a file that `read_folds` reads. Raises `DataError` as it does."""
+    return tuple(_parts(path))
+
+
 def make_folds(
     labels: Mapping[str, str | None], events: Mapping[str, bool | None], *, count: int, seed: int
 ) -> tuple[Fold, ...]:

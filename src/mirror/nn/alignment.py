@@ -19,12 +19,16 @@ MAX_LOG_SCALE = math.log(100)
 
 
 class AlignmentOutput(NamedTuple):
-    """Projections of both modalities, the scale (the exponential of its parameter), and the scaled products."""
+    """Projections of both modalities, and the scale (the exponential of its parameter) of their products."""
 
     slide_BE: Tensor
     expression_BE: Tensor
     scale: Tensor
-    logits_BB: Tensor
+
+    @property
+    def logits_BB(self) -> Tensor:
+        """The scaled products of every pair, slides in rows."""
+        return self.scale * self.slide_BE @ self.expression_BE.mT
 
 
 class Alignment(nn.Module):
@@ -51,5 +55,4 @@ class Alignment(nn.Module):
     def forward(self, class_BE: Tensor, expression_BE: Tensor) -> AlignmentOutput:
         slide_BE = self.slide(F.normalize(class_BE, dim=1))
         expression_BE = self.expression(F.normalize(expression_BE, dim=1))
-        scale = self.log_scale.exp()
-        return AlignmentOutput(slide_BE, expression_BE, scale, scale * slide_BE @ expression_BE.mT)
+        return AlignmentOutput(slide_BE, expression_BE, self.log_scale.exp())

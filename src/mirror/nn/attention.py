@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mirror.errors import ConfigError
+from mirror.nn.batch_maximum import batch_maximum
 
 AUTO_TOKENS = 4096
 """`auto` is exact up to this many tokens and Nystrom above: about where their costs cross at width 768."""
@@ -130,6 +131,8 @@ def iterative_pinv(a_BHMM: Tensor, *, scaling: Literal["batch", "slide"]) -> Ten
     dims = (0, 1, 2) if scaling == "batch" else (2,)
     rows = a_BHMM.sum(dim=3).amax(dim=dims, keepdim=True)
     columns = a_BHMM.sum(dim=2).amax(dim=dims, keepdim=True)
+    if scaling == "batch":
+        rows, columns = batch_maximum(rows), batch_maximum(columns)
     z = a_BHMM.mT / (rows * columns).unsqueeze(3)
     for _ in range(PINV_STEPS):
         az = a_BHMM @ z

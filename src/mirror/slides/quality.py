@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -64,9 +65,9 @@ def write_contact_page(path: Path, accounts: Iterable[SlideAccount], sheets: Pat
 
 def _card(account: SlideAccount, beside: Path, sheets: Path) -> str:
     sheet = sheets / f"{account.slide}.jpg"
+    address = quote(sheet.relative_to(beside).as_posix())
     picture = (
-        f'<a href="{escape(sheet.relative_to(beside).as_posix())}">'
-        f'<img loading="lazy" alt="" src="{escape(sheet.relative_to(beside).as_posix())}"></a>'
+        f'<a href="{address}"><img loading="lazy" alt="" src="{address}"></a>'
         if sheet.exists()
         else "<p>no picture</p>"
     )

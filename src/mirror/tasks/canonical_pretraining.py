@@ -12,14 +12,17 @@ from mirror.config import CanonicalModelConfig, ObjectiveWeights
 from mirror.losses.alignment import patient_alignment_loss
 from mirror.losses.retention import retention_loss
 from mirror.losses.style import balanced_agreement
-from mirror.nn.canonical import CanonicalMirror, CanonicalOutput, CanonicalSizes
+from mirror.nn.canonical import CanonicalDraws, CanonicalMirror, CanonicalOutput, CanonicalSizes, Rebuilt
 from mirror.nn.readout import fit_readout
+from mirror.training.distributed import Joint, Ranks
 from mirror.types import PairedBatch
 
 
-class Rows(NamedTuple):
-    """Of each row of a batch, all (B,): whether a slide and a profile are there, and its patient as a number."""
+class JointRows(NamedTuple):
+    """The joint batch: how its rows are gathered, and of each row, all (B,), whether a slide and a profile are there,
+    and its patient as a number."""
 
+    joint: Joint
     has_slide_B: Tensor
     has_expression_B: Tensor
     patient_B: Tensor
@@ -29,34 +32,55 @@ class Rows(NamedTuple):
         """Rows with both modalities."""
         return self.has_slide_B & self.has_expression_B
 
+    def own(self, rows_B: Tensor, wanted_B: Tensor) -> Tensor:
+        """Those of the rows that this rank computed which are `wanted_B` of the joint batch."""
+        count = self.joint.own
+        return rows_B[:count][wanted_B[self.joint.computed][:count]]
 
-Objective = Callable[[CanonicalOutput, Rows], Tensor]
-"""One term, of the rows that have what it needs."""
+    def retention(self, rebuilt: Rebuilt, wanted_B: Tensor) -> Tensor:
+        """The mean over what is hidden of all wanted rows of the joint batch."""
+        prediction, target, mask = (self.own(part, wanted_B) for part in rebuilt)
+        return self.joint.mean(retention_loss(prediction, target, mask), mask.sum())
 
-OBJECTIVES: Mapping[str, Objective] = {
-    "alignment": lambda out, rows: patient_alignment_loss(
-        out.logits_BB[rows.pair_B][:, rows.pair_B], rows.patient_B[rows.pair_B]
-    ),
-    "slide_retention": lambda out, rows: retention_loss(*(part[rows.has_slide_B] for part in out.slide_retention)),
-    "expression_retention": lambda out, rows: retention_loss(
-        *(part[rows.has_expression_B] for part in out.expression_retention)
-    ),
-    "cluster": lambda out, rows: balanced_agreement(
-        out.slide_scores_BP,
-        out.expression_scores_BP,
+
+Objective = Callable[[CanonicalOutput, JointRows], Tensor]
+"""One term: a scalar of the rows of the joint batch that have what it needs, from the output for those of one rank."""
+
+
+def joint_alignment(out: CanonicalOutput, rows: JointRows) -> Tensor:
+    """The alignment of every pair of the joint batch with those of other patients."""
+    joint, pair_B = rows.joint, rows.pair_B
+    every = out._replace(slide_BK=joint.rows(out.slide_BK), expression_BK=joint.rows(out.expression_BK))
+    return patient_alignment_loss(every.logits_BB[pair_B][:, pair_B], rows.patient_B[pair_B])
+
+
+def joint_cluster(out: CanonicalOutput, rows: JointRows) -> Tensor:
+    """Agreement with assignments that are balanced over the joint batch."""
+    return balanced_agreement(
+        rows.joint.rows(out.slide_scores_BP),
+        rows.joint.rows(out.expression_scores_BP),
         has_slide_B=rows.has_slide_B,
         has_expression_B=rows.has_expression_B,
-    ),
+    )
+
+
+OBJECTIVES: Mapping[str, Objective] = {
+    "alignment": joint_alignment,
+    "slide_retention": lambda out, rows: rows.retention(out.slide_retention, rows.has_slide_B),
+    "expression_retention": lambda out, rows: rows.retention(out.expression_retention, rows.has_expression_B),
+    "cluster": joint_cluster,
 }
 """`ObjectiveWeights` has a weight of the same name for each; its `style` has no term here: there is no prior."""
 
 
 class CanonicalPretraining:
-    """The task that the loop trains."""
+    """The task that the loop trains, shared among `ranks`."""
 
-    def __init__(self, model: CanonicalMirror, weights: ObjectiveWeights) -> None:
+    def __init__(self, model: CanonicalMirror, weights: ObjectiveWeights, *, ranks: Ranks | None = None) -> None:
         self.model = model
         self._weights: dict[str, float] = weights.model_dump()
+        self._ranks = ranks or Ranks()
+        self._encode = self._ranks.wrap(model)
 
     def terms(self, batch: PairedBatch, *, generator: torch.Generator) -> dict[str, Tensor]:
         """The unweighted terms of one batch and their weighted `total`, scalars on the model's device.
@@ -66,12 +90,15 @@ class CanonicalPretraining:
         device = generator.device
         tiles_BTD = batch.tiles_BTD.to(device, non_blocking=True)
         expression_BG = batch.expression_BG.to(device, non_blocking=True)
+        joint = self._ranks.joint(len(batch.patients))
         number = {patient: place for place, patient in enumerate(dict.fromkeys(batch.patients))}
         patient_B = torch.tensor([number[patient] for patient in batch.patients], device=device)
-        rows = Rows(~tiles_BTD.isnan().any(dim=(1, 2)), ~expression_BG.isnan().any(dim=1), patient_B)
+        there = (~tiles_BTD.isnan().any(dim=(1, 2)), ~expression_BG.isnan().any(dim=1))
+        rows = JointRows(joint, *map(joint.rows, there), patient_B)
         self.model.before_forward()
-        draws = self.model.draw(tiles_BTD.shape[0], tiles_BTD.shape[1], generator=generator, device=device)
-        output = self.model(tiles_BTD.nan_to_num(nan=0.0), expression_BG.nan_to_num(nan=0.0), draws)
+        draws = self.model.draw(len(batch.patients), tiles_BTD.shape[1], generator=generator, device=device)
+        own = CanonicalDraws(*(drawn[joint.computed] for drawn in draws))
+        output = self._encode(tiles_BTD.nan_to_num(nan=0.0), expression_BG.nan_to_num(nan=0.0), own)
         terms = {name: objective(output, rows) for name, objective in OBJECTIVES.items()}
         return {**terms, "total": torch.stack([self._weights[name] * term for name, term in terms.items()]).sum()}
 

@@ -156,7 +156,7 @@ def fit_and_stop(
     losses: list[float] = []
     best: dict[str, Tensor] = {}
     for epoch in range(settings.epochs):
-        train_epoch(task, batches, optimiser, epoch, schedule, progress)
+        train_epoch(task, batches, optimiser, epoch, schedule, progress=progress)
         with torch.no_grad():
             losses.append(
                 float(task.loss(predict_logits(model, inputs, watched.patients, device=device), target, event))

@@ -16,7 +16,7 @@ from mirror.errors import ArtefactError, MirrorError
 from mirror.seeding import generator_for, stream_seed
 from mirror.training.checkpoint import TrainingState, load_state, save_state
 from mirror.training.device import autocast
-from mirror.types import Progress, silent
+from mirror.types import Progress, Share, silent
 
 Batch = TypeVar("Batch", contravariant=True)
 
@@ -67,12 +67,14 @@ def train(
     *,
     schedule: Schedule,
     records: Records,
+    share: Share = Share(),  # noqa: B008 - immutable
     progress: Progress = silent,
 ) -> list[dict[str, float]]:
     """Train `task` to the last epoch, from the state left behind if there is one, and return each epoch's mean terms.
 
     An interrupted run ends with the numbers of one that was not: states are written between epochs, and every random
-    stream, dropout's included, is seeded by the epoch's number. Raises `MirrorError` when the loss is not finite.
+    stream, dropout's included, is seeded by the epoch's number. Of several processes the first one writes them, for
+    any number of processes to go on from. Raises `MirrorError` when the loss is not finite.
     """
     state = load_state(records.state, fingerprint=records.fingerprint)
     done = 0
@@ -88,15 +90,18 @@ def train(
     written = time.monotonic()
     total_steps = schedule.epochs * len(batches)
     for epoch in range(done, schedule.epochs):
-        history.append({"epoch": epoch, **train_epoch(task, batches, optimiser, epoch, schedule, progress)})
+        means = train_epoch(task, batches, optimiser, epoch, schedule, share=share, progress=progress)
+        history.append({"epoch": epoch, **means})
         last = epoch + 1 == schedule.epochs
+        if share.rank != 0:
+            continue
         # A metric file longer than the state is cut back on resuming, so the metrics are always written first.
         write_text(records.metrics, "".join(json.dumps(line) + "\n" for line in history))
         if last or time.monotonic() - written >= schedule.checkpoint_seconds:
             state = TrainingState(epoch + 1, task.model.state_dict(), optimiser.state_dict())
             save_state(records.state, state, fingerprint=records.fingerprint)
             written = time.monotonic()
-    if not schedule.epochs:
+    if not schedule.epochs and share.rank == 0:
         write_text(records.metrics, "")
     progress(total_steps, total_steps)
     return history
@@ -108,16 +113,19 @@ def train_epoch(
     optimiser: torch.optim.Optimizer,
     epoch: int,
     schedule: Schedule,
-    progress: Progress,
+    *,
+    share: Share = Share(),  # noqa: B008 - immutable
+    progress: Progress = silent,
 ) -> dict[str, float]:
     """One pass over the batches of `epoch`; the mean of each term. Raises `MirrorError` when one is not finite."""
     device = schedule.device
     generator = generator_for(schedule.seed, "draws", epoch, device=device)
     sums: dict[str, Tensor] = {}
     task.model.train()
-    # Dropout draws from torch's own generator: it is seeded here by the epoch and given back afterwards.
+    # Dropout draws from torch's own generator: it is seeded here by the epoch and given back afterwards. Each rank has
+    # a stream of its own: with one of all, rows at the same place of every rank's part would drop the same units.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(stream_seed(schedule.seed, "dropout", epoch))
+        torch.manual_seed(stream_seed(schedule.seed, "dropout", epoch, *([share.rank] if share.rank else [])))
         for step, batch in enumerate(batches.epoch(epoch)):
             progress(epoch * len(batches) + step, schedule.epochs * len(batches), f"epoch {epoch + 1}")
             with autocast(device, schedule.precision):  # pyright: ignore[reportArgumentType]

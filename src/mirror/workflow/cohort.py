@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from mirror.artefacts import SCHEMA, fingerprint, hash_file, read_json, write_json
-from mirror.config import CohortConfig, Config, Section
+from mirror.artefacts import SCHEMA, hash_file, read_json, write_json
+from mirror.config import Config
 from mirror.data.cohort import Cohort, build_cohort
+from mirror.data.remote import fetched
 from mirror.errors import ArtefactError, ConfigError
 from mirror.types import Progress, silent
+from mirror.workflow.inputs import inputs_stamp
 
 _TABLES = ("cohort.parquet", "covariates.parquet", "excluded.csv", "expression.h5ad", "without_slide.parquet")
 COHORT_FILES = (*_TABLES, "folds.json", "cohort.json")
@@ -36,6 +37,7 @@ def prepare_cohort(config: Config, *, progress: Progress = silent) -> Cohort:
     stamped = folder / "inputs.json"
     with suppress(ArtefactError):  # missing, damaged or of another version: it is built (again)
         if read_json(stamped) == {"schema": SCHEMA, "stamp": stamp, "files": _hashes(folder)}:
+            fetched(config.cohort, progress=progress)  # on another machine, copies may not be there yet
             return Cohort.load(folder)
     cohort = build_cohort(config.cohort, progress=progress)
     stamped.unlink(missing_ok=True)
@@ -46,21 +48,3 @@ def prepare_cohort(config: Config, *, progress: Progress = silent) -> Cohort:
 
 def _hashes(folder: Path) -> dict[str, str]:
     return {file: hash_file(folder / file) for file in COHORT_FILES if (folder / file).exists()}
-
-
-def inputs_stamp(config: CohortConfig) -> str:
-    """A hash of the cohort's settings and of name, size and time of every input file, without reading any."""
-    files = sorted(file for path in _paths(config) for file in (path.rglob("*") if path.is_dir() else [path]))
-    states = [(file, file.stat()) for file in files if file.is_file()]
-    return fingerprint(
-        config.model_dump(mode="json"), [(str(file), state.st_size, state.st_mtime_ns) for file, state in states]
-    )
-
-
-def _paths(section: Section) -> Iterable[Path]:
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        if isinstance(value, Path):
-            yield value
-        elif isinstance(value, Section):
-            yield from _paths(value)

@@ -196,7 +196,9 @@ def _import(
     there = facts_if_ours(target) if target.exists() else None
     if there is not None and there.source_stamp == stamp:
         return entry._replace(state="already")
-    if target.exists() and (there is None or there.source_stamp is None):
+    # `mirror slides` stamps its files too.
+    foreign = there is None or there.source_stamp is None or (there.source or "").startswith("mirror slides")
+    if target.exists() and foreign:
         return entry._replace(
             state="failed", remarks=(f"{target} is there and was not imported; name another --output",)
         )

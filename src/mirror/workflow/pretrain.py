@@ -32,6 +32,7 @@ from mirror.tasks.canonical_pretraining import CanonicalPretraining
 from mirror.tasks.pretraining import Pretraining, mirror_sizes
 from mirror.training.checkpoint import load_state, save_weights
 from mirror.training.device import choose_device
+from mirror.training.distributed import Ranks
 from mirror.training.loop import Records, Schedule, train
 from mirror.training.runs import RunFolder, run_folder
 from mirror.types import Fold, Progress, silent
@@ -45,16 +46,22 @@ from mirror.workflow.canonical import (
     training_cohort,
 )
 from mirror.workflow.refine import fold_panel, refinement_mark, refuse_other_scope
-
-# What changes how fast a run is, but not what it is.
-_INDIFFERENT = {"workers", "checkpoint_seconds"}
+from mirror.workflow.study import INDIFFERENT
 
 
 def pretrain_fold(
-    config: Config, cohort: Cohort, fold: Fold, seed: int, *, overwrite: bool = False, progress: Progress = silent
+    config: Config,
+    cohort: Cohort,
+    fold: Fold,
+    seed: int,
+    *,
+    overwrite: bool = False,
+    ranks: Ranks | None = None,
+    progress: Progress = silent,
 ) -> RunFolder:
     """Train one run, go on with an interrupted one, or leave a finished one as it is.
 
+    Every one of several `ranks` calls this; the first one writes what there is to write.
     A run of other settings or data in the folder is removed when `overwrite` says so, else `ArtefactError` is raised.
     Raises `DataError` when the fold has fewer than two training slides with expression, `ConfigError` when genes were
     chosen for this output under another scope.
@@ -65,6 +72,8 @@ def pretrain_fold(
     mark = run_fingerprint(config, cohort, fold, seed)
     refined = refinement_mark(config, cohort, fold)
     mark = mark if refined is None else fingerprint(mark, refined)
+    ranks = ranks or Ranks()
+    stale = False
     try:
         if run.is_complete(mark):
             return run
@@ -72,16 +81,23 @@ def pretrain_fold(
     except ArtefactError:
         if not overwrite:
             raise
-        run.clear()
+        stale = True
+    ranks.wait()  # until all have looked: what is there is changed from here on
     began = time.monotonic()
     panel = fold_panel(config, cohort, fold)
     pool = pooled_cohorts(config)
     if pool:
         panel = panel_of(panel, common_genes(panel, pool))
-    write_text(run.config, dump_config(config))
-    panel.save(run.panel)
+    if ranks.first:
+        if stale:
+            run.clear()
+        write_text(run.config, dump_config(config))
+        panel.save(run.panel)
+    ranks.wait()
     train_run = _train_canonical if isinstance(config.model, CanonicalModelConfig) else _train_published
-    facts = train_run(config, cohort, fold, seed, _Work(run, mark, slides, panel, pool), progress)
+    facts = train_run(config, cohort, fold, seed, _Work(run, mark, slides, panel, pool, ranks), progress)
+    if not ranks.first:
+        return run
     train_slides = cohort.slides["patient"].isin(fold.train)
     without_slide = training_patients_without_slide(config, cohort, fold)
     run.finish(
@@ -105,13 +121,15 @@ def pretrain_fold(
 
 
 class _Work(NamedTuple):
-    """A run to be trained: where, under which fingerprint, on which slides and genes, with which pooled cohorts."""
+    """A run to be trained: where, under which fingerprint, on which slides and genes, with which pooled cohorts, by
+    which processes."""
 
     run: RunFolder
     mark: str
     slides: pd.DataFrame
     panel: GenePanel
     pool: tuple[Cohort, ...]
+    ranks: Ranks
 
 
 def _train_published(
@@ -129,8 +147,10 @@ def _train_published(
     )
     device = choose_device(config.device)
     model = first_model(config, cohort, genes=len(panel.genes), seed=seed).to(device)
-    history = _train(config, Pretraining(model, config.pretraining.weights), [part], work, seed, progress)
-    save_weights(work.run.weights, model.state_dict(), sizes=asdict(model.sizes))
+    task = Pretraining(model, config.pretraining.weights, ranks=work.ranks)
+    history = _train(config, task, [part], work, seed, progress)
+    if work.ranks.first:
+        save_weights(work.run.weights, model.state_dict(), sizes=asdict(model.sizes))
     return {"device": str(device), "last_epoch": history[-1]}
 
 
@@ -148,10 +168,11 @@ def _train_canonical(
     device = choose_device(config.device)
     model = started_model(config, parts, seed=seed).to(device)
     loaded = [paired_slides(part, config, seed, like=None if part is own else own) for part in parts]
-    task = CanonicalPretraining(model, config.pretraining.weights)
+    task = CanonicalPretraining(model, config.pretraining.weights, ranks=work.ranks)
     history = _train(config, task, loaded, work, seed, progress)
-    finish(model, own, device=device)
-    save_weights(work.run.weights, model.state_dict(), sizes=sizes_record(model))
+    if work.ranks.first:
+        finish(model, own, device=device)
+        save_weights(work.run.weights, model.state_dict(), sizes=sizes_record(model))
     pooled = [
         {"patients": len(part.patients), "pairs": part.pairs, "fitted_on": list(part.patients)} for part in parts[1:]
     ]
@@ -174,8 +195,14 @@ def _train(
 ) -> list[dict[str, float]]:
     """The loop on the batches of `parts`, from the state left behind if there is one; each epoch's mean terms."""
     settings, device = config.pretraining, choose_device(config.device)
+    share = work.ranks.share
     batches = PairLoader(
-        *parts, batch=settings.batch, seed=seed, workers=settings.workers, pin_memory=device.type == "cuda"
+        *parts,
+        batch=settings.batch,
+        seed=seed,
+        workers=settings.workers,
+        pin_memory=device.type == "cuda",
+        share=share,
     )
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimiser]
     optimiser = kind(task.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
@@ -185,6 +212,7 @@ def _train(
         optimiser,
         schedule=Schedule(settings.epochs, seed, device, settings.precision, settings.checkpoint_seconds),
         records=Records(work.run.metrics, work.run.state, work.mark),
+        share=share,
         progress=progress,
     )
 
@@ -238,7 +266,7 @@ def run_fingerprint(config: Config, cohort: Cohort, fold: Fold, seed: int) -> st
     mark = fingerprint(
         config.model.model_dump(mode="json", exclude_defaults=True),
         # A switch at its published setting is no part of the mark: runs from before there was one stay what they are.
-        config.pretraining.model_dump(mode="json", exclude=_INDIFFERENT, exclude_defaults=True),
+        config.pretraining.model_dump(mode="json", exclude=INDIFFERENT, exclude_defaults=True),
         seed,
         slides[["slide", "patient", "feature_hash"]].to_numpy().tolist(),
         values.content_hash(),

@@ -320,5 +320,5 @@ def _elastic_net(
     return net.logits(job.bags.profile(judged).double().numpy()), {"genes": genes, "strength": net.strength}
 
 
-def _nested(progress: Progress, before: int, runs: int, done: int, total: int, note: str = "") -> None:
+def _nested(progress: Progress, before: int, runs: int, done: float, total: int, note: str = "") -> None:
     progress(before * total + done, runs * total, note)

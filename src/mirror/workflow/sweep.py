@@ -29,9 +29,10 @@ from mirror.evaluation.sweep_table import Block, blocks, markdown
 from mirror.sweep import BASELINES, SweepCohort, SweepConfig
 from mirror.types import Progress
 from mirror.workflow.baselines import evaluate_baselines
-from mirror.workflow.cohort import inputs_stamp, prepare_cohort
+from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
 from mirror.workflow.evaluate import evaluate_runs, predictions_file, scores_file
+from mirror.workflow.inputs import inputs_stamp
 from mirror.workflow.pretrain import pretrain_fold, wanted_runs
 
 Stage: TypeAlias = Callable[[str], AbstractContextManager[Progress]]

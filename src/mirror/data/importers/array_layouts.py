@@ -41,6 +41,8 @@ def recognise_array(path: Path, asked: Asked) -> FoundBag | NoBag:
         features = features[0]
     if features.ndim != 2:
         raise DataError(f"{path}: features of shape {tuple(features.shape)} are no bag of tiles")
+    if isinstance(features, np.ndarray):
+        as_bag(features, path)  # whole numbers are positions or labels, and must not count as a second width
     tiles, width = map(int, features.shape)
     encoder = encoder_of_folder(path)
     meta, index = _beside(path, ".meta.json"), next(filter(None, (_beside(path, name) for name in _INDEX)), None)

@@ -72,8 +72,8 @@ def in_level0_pixels(content: Content, slide_mpp: float | None) -> Content:
 
 
 def stamp_of(path: Path, found: FoundBag, *, asked: Asked, slide_mpp: float | None) -> str:
-    """A hash of what an import depends on: size and time of the source, what it is, and what the user said."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    """A hash of what an import depends on: size and time of the source and of what lies beside, what the user said."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path, *_beside(path)]
     states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
     return fingerprint(_VERSION, states, found.layout, found.encoder, found.has_coords, asked._asdict(), slide_mpp)
 
@@ -84,6 +84,15 @@ def facts_if_ours(path: Path) -> BagFacts | None:
         return read_facts(path)
     except DataError:
         return None
+
+
+def _beside(path: Path) -> list[Path]:
+    """Where tools lay what is read along with an array or an HDF5 file, there or not."""
+    named = [f"{path.stem}{ending}" for ending in (".meta.json", ".index.npz", ".index.npy")]
+    beside = [path.with_name(name) for name in (*named, "bags_config.json", "metadata.json")]
+    for folder in path.parents[:3]:
+        beside += [folder / "patches" / path.name, folder / "tiles" / f"{path.stem}.coordinates.npz"]
+    return beside
 
 
 def _with_unit(content: Content, asked: Asked) -> Content:

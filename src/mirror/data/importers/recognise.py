@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -22,6 +23,9 @@ _READERS: dict[str, Callable[[Path, Asked], FoundBag | NoBag]] = {
     ".npy": recognise_array,
     ".npz": recognise_array,
 }
+
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+"""UNI2-h's features come as one archive a cohort, LazySlide's stores as zip files too."""
 
 
 class Sighting(NamedTuple):
@@ -45,7 +49,9 @@ def look_through(folder: Path, asked: Asked, *, but: Path) -> Iterator[Sighting]
 def files_of(folder: Path, *, but: Path) -> Iterator[Path]:
     """Files under `folder` and its subfolders in order of name, a `.zarr` folder being one."""
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.resolve() == but.resolve():
+        # A link may lead back to a folder above it, or to itself, which `resolve` raises an error for.
+        real = Path(os.path.realpath(path))
+        if path.name.startswith(".") or real == but.resolve() or folder.resolve().is_relative_to(real):
             continue
         if path.is_dir() and path.suffix != ".zarr":
             yield from files_of(path, but=but)
@@ -56,6 +62,8 @@ def files_of(folder: Path, *, but: Path) -> Iterator[Path]:
 def recognise(path: Path, asked: Asked) -> FoundBag | NoBag | DataError:
     """What one file is. Whatever goes wrong with it is given back and not raised."""
     reader = _READERS.get(path.suffix)
+    if reader is None and path.name.endswith(_ARCHIVES):
+        return NoBag("", "an archive; unpack it and import what was in it")
     if reader is None:
         return NoBag("", "no feature file by its ending")
     return attempt(path, lambda: reader(path, asked))

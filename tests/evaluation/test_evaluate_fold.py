@@ -219,10 +219,13 @@ def test_everybody_is_counted_and_the_incomplete_are_told_apart() -> None:
     for count in result.counts:
         assert count.train + count.train_without_endpoint + count.train_without_modality == 80
         assert count.test + count.test_without_endpoint + count.test_without_modality == 40
+        # Everything that was fitted remembers on whom, and those are training patients.
+        assert len(count.fitted_on) == count.train
+        assert {*count.scaled_on, *count.fitted_on} <= set(halves(table).train)
     of = {(count.representation, count.task): count for count in result.counts}
-    assert of["fused", "subtyping"][2:] == (77, 38, 2, 1, 1, 1)
-    assert of["slide", "subtyping"][2:] == (78, 39, 2, 1, 0, 0)
-    assert of["pca4_fused", "survival"][2:] == (77, 39, 1, 1, 2, 0)
+    assert of["fused", "subtyping"][2:8] == (77, 38, 2, 1, 1, 1)
+    assert of["slide", "subtyping"][2:8] == (78, 39, 2, 1, 0, 0)
+    assert of["pca4_fused", "survival"][2:8] == (77, 39, 1, 1, 2, 0)
     predicted = result.predictions.query("representation == 'fused' and protocol == 'linear'")["patient"]
     assert set(predicted) == {f"P{row:03d}" for row in range(80, 120)} - {"P090", "P091"}
 

@@ -31,6 +31,8 @@ class Supervised(NamedTuple):
     edges: Floats
     end: float
     strength: float
+    trained_on: tuple[str, ...] = ()
+    """The training patients it saw, scalers and watched patients included."""
 
     def survival_fit(self) -> SurvivalFit:
         """The hazards as a head whose columns are the logits themselves."""
@@ -54,7 +56,7 @@ class Supervised(NamedTuple):
             has: Flags = ~np.isnan(all_logits[rows, 0])
             return Half(rows, all_logits[rows], has)
 
-        return Fitted(self.name, table, fold, config, seed, half(fold.train), half(fold.test), [])
+        return Fitted(self.name, table, fold, config, seed, half(fold.train), half(fold.test), [], self.trained_on)
 
 
 class SupervisedFold(NamedTuple):

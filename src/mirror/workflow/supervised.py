@@ -138,6 +138,7 @@ def read_supervised(path: Path) -> Supervised:
             name=content["model"],
             task=content["task"],
             patients=tuple(content["patients"]),
+            trained_on=tuple(content["trained_on"]),
             logits=np.array(content["logits"], dtype=np.float64),
             edges=np.array(content["edges"], dtype=np.float64),
             end=float(content["end"]),

@@ -130,3 +130,17 @@ def test_a_gram_matrix_of_float32_is_summed_in_float64_whatever_the_blocks(monke
     chosen = np.arange(0, 300, 3)
     exact = columns[chosen].astype(np.float64)
     assert_allclose(gram_of(columns, chosen), exact.T @ exact, rtol=1e-13)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_values_that_leave_float64_few_digits_do_not_run_without_end(seed: int) -> None:
+    """Steps went to and fro for ever in two of these, as with raw counts; which are refused depends on the BLAS."""
+    rng = np.random.default_rng(seed)
+    matrix = np.c_[np.abs(rng.standard_normal((60, 3))) * 1e7, rng.standard_normal((60, 200))]
+    signs = np.where(np.arange(60)[:, None] % 3 == np.arange(3), 1.0, -1.0)
+    try:
+        weights = solve_squared_hinge(matrix @ matrix.T + 1, signs)
+    except DataError as error:
+        assert "take raw values to a log scale" in str(error)
+    else:
+        assert np.isfinite(weights).all()

@@ -18,6 +18,7 @@ Mask = NDArray[np.bool_]
 (_posv,) = get_lapack_funcs(("posv",), dtype=np.float64)
 _SUFFICIENT = 1e-4  # share of the promised decrease that a step must deliver (Armijo)
 _ROUNDING = 1e-14  # relative decrease of the objective below which rounding speaks, not the problem
+_LEAST_STEP, _NO_SLOPE = 1e-9, 1e-6  # a step that is shorter is none; with a slope of this share no harm is done
 
 
 def solve_squared_hinge(gram: Array, signs: Array, *, cost: float = 1.0, start: Array | None = None) -> Array:
@@ -49,6 +50,8 @@ def _solve_one(gram: Array, y: Array, inside: Mask, cost: float) -> Array:
         target = _minimise_inside(gram, y, inside, cost)
         step, change = target - weights, gram @ target - outputs
         rate = _step_length(y, weights, outputs, step, change, cost)
+        if np.isnan(rate):
+            raise _singular(gram.max(), cost)
         if rate == 0:
             break
         weights, outputs = weights + rate * step, outputs + rate * change
@@ -63,17 +66,25 @@ def _minimise_inside(gram: Array, y: Array, inside: Mask, cost: float) -> Array:
     # Cholesky in place, on the transpose because LAPACK counts by columns: half the time of numpy's LU at any size
     _, solution, failed = _posv(system.T, y[members], overwrite_a=True)
     if failed:
-        raise DataError(
-            f"the support vector machine is singular in float64: squared lengths of samples reach {system.max():.1e} "
-            f"beside 1 / (2 * cost) = {0.5 / cost:g}; take raw values to a log scale, or lower the cost"
-        )
+        raise _singular(system.max(), cost)
     weights = np.zeros_like(y)
     weights[members] = solution
     return weights
 
 
+def _singular(largest: float, cost: float) -> DataError:
+    return DataError(
+        f"the support vector machine is singular in float64: squared lengths of samples reach {largest:.1e} "
+        f"beside 1 / (2 * cost) = {0.5 / cost:g}; take raw values to a log scale, or lower the cost"
+    )
+
+
 def _step_length(y: Array, weights: Array, outputs: Array, step: Array, change: Array, cost: float) -> float:
-    """The first of 1, 1/2, 1/4, ... that decreases the objective enough; 0 where nothing is left to gain."""
+    """The first of 1, 1/2, 1/4, ... that decreases the objective enough; 0 where nothing is left to gain.
+
+    Values on a linear scale leave few digits for the margins: then steps may go to and fro without end, and one that
+    gains nothing is the last. NaN where the slope says that it should have gained much: the direction is rounding.
+    """
 
     def objective(rate: float) -> float:
         slack = np.maximum(0, 1 - y * (outputs + rate * change))
@@ -86,4 +97,8 @@ def _step_length(y: Array, weights: Array, outputs: Array, step: Array, change: 
     rate = 1.0
     while objective(rate) > now + _SUFFICIENT * rate * slope + _ROUNDING * now:
         rate /= 2
-    return rate
+        if rate < _LEAST_STEP:
+            break
+    if rate >= _LEAST_STEP and objective(rate) < now:
+        return rate
+    return 0.0 if -slope <= _NO_SLOPE * now else float("nan")

@@ -2,8 +2,8 @@
 
 A row says how a model is made and trained, a cohort's configuration file where its data lies. So a row replaces the
 sections `preset`, `model` and `pretraining` of that file, and what it says of `cohort` and `refinement` goes over them.
-What is measured (`evaluation`) is no row's affair, because numbers of one table are to be comparable: it is the cohorts',
-with what the sweep says over it.
+What is measured (`evaluation`) is no row's affair, because numbers of one table are to be comparable: it is the
+cohorts', with what the sweep says over it.
 """
 
 from __future__ import annotations

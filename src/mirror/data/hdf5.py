@@ -9,7 +9,7 @@ import io
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from mirror.artefacts import SCHEMA, write_aside
 from mirror.data.mapped import MappedRows
 from mirror.errors import DataError, first_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager
@@ -48,7 +51,7 @@ class OpenedFeatures(NamedTuple):
     """Features (T, D) or (1, T, D) not read yet; tile encoder, its revision and the tiles' scale where they are
     told."""
 
-    features: NDArray[Any] | MappedRows | h5py.Dataset
+    features: NDArray[Any] | MappedRows | h5py.Dataset | Tensor
     encoder: str | None = None
     revision: str | None = None
     scale: TileScale = UNTOLD

@@ -93,8 +93,9 @@ class CanonicalPretraining:
         joint = self._ranks.joint(len(batch.patients))
         number = {patient: place for place, patient in enumerate(dict.fromkeys(batch.patients))}
         patient_B = torch.tensor([number[patient] for patient in batch.patients], device=device)
-        there = (~tiles_BTD.isnan().any(dim=(1, 2)), ~expression_BG.isnan().any(dim=1))
-        rows = JointRows(joint, *map(joint.rows, there), patient_B)
+        has_slide_B = joint.rows(~tiles_BTD.isnan().any(dim=(1, 2)))
+        has_expression_B = joint.rows(~expression_BG.isnan().any(dim=1))
+        rows = JointRows(joint, has_slide_B, has_expression_B, patient_B)
         self.model.before_forward()
         draws = self.model.draw(len(batch.patients), tiles_BTD.shape[1], generator=generator, device=device)
         own = CanonicalDraws(*(drawn[joint.computed] for drawn in draws))

@@ -29,6 +29,7 @@ from mirror.tasks.model_folder import PACKAGE
 from mirror.tasks.trained import built
 from mirror.training.checkpoint import load_weights, save_weights
 from mirror.training.device import choose_device
+from mirror.workflow.canonical import sizes_record
 
 State = Literal["good", "note", "problem"]
 
@@ -200,13 +201,24 @@ def _computed_wrong(folder: Path, device: torch.device) -> str | None:
     read = Bag(folder / "slide.h5").read()
     if not np.array_equal(np.sort(read, axis=0), np.sort(tiles, axis=0)):
         return "features that were written are read back as others"
-    sizes = {"tile_dim": 64, "genes": 200, "components": 16, "hidden": 32, "dropout": 0.0, "prototypes": 8}
-    switches = {"mask_ratio": 0.5, "temperature": 0.2, "style_temperature": 0.1, "private": 0.3, "start": "none"}
-    model = build_canonical(CanonicalSizes(**sizes, **switches), generator=generator_for(0, "self-test")).eval()
+    sizes = CanonicalSizes(
+        tile_dim=64,
+        genes=200,
+        components=16,
+        hidden=32,
+        dropout=0.0,
+        prototypes=8,
+        mask_ratio=0.5,
+        temperature=0.2,
+        style_temperature=0.1,
+        private=0.3,
+        start="none",
+    )
+    model = build_canonical(sizes, generator=generator_for(0, "self-test")).eval()
     batch = torch.from_numpy(read)[None]
     with torch.inference_mode():
         expected = model.embed_slide(batch)
-        save_weights(folder / "model.safetensors", model.state_dict(), sizes={"kind": "canonical", **sizes, **switches})
+        save_weights(folder / "model.safetensors", model.state_dict(), sizes=sizes_record(model))
         again = built(load_weights(folder / "model.safetensors"), folder / "model.safetensors").embed_slide(batch)
         there = model.to(device).embed_slide(batch.to(device)).cpu()
     if not torch.equal(expected, again):

@@ -26,6 +26,7 @@ from mirror.data.datasets import PairedSlides, PairLoader
 from mirror.data.feature_store import FeatureStore
 from mirror.data.panel import GenePanel, apply, fit_panel, panel_of
 from mirror.errors import ArtefactError, ConfigError, DataError
+from mirror.nn.layers import recompute_residuals
 from mirror.nn.mirror import Mirror, build_mirror
 from mirror.seeding import generator_for
 from mirror.tasks.canonical_pretraining import CanonicalPretraining
@@ -47,7 +48,9 @@ from mirror.workflow.canonical import (
 from mirror.workflow.refine import fold_panel, refinement_mark, refuse_other_scope
 
 # What changes how fast a run is, but not what it is.
-_INDIFFERENT = {"workers", "checkpoint_seconds"}
+_INDIFFERENT = {"workers", "checkpoint_seconds", "recompute"}
+RECOMPUTE_TILES = 8192
+"""`recompute: auto` is on for bags of more tiles than this: their layers hold gigabytes a slide (docs/speed.md)."""
 
 
 def pretrain_fold(
@@ -127,6 +130,8 @@ def _train_published(
     )
     device = choose_device(config.device)
     model = first_model(config, cohort, genes=len(panel.genes), seed=seed).to(device)
+    wanted = config.pretraining.recompute
+    recompute_residuals(model, wanted == "on" or (wanted == "auto" and config.pretraining.tiles > RECOMPUTE_TILES))
     history = _train(config, Pretraining(model, config.pretraining.weights), [part], work, seed, progress)
     save_weights(work.run.weights, model.state_dict(), sizes=asdict(model.sizes))
     return {"device": str(device), "last_epoch": history[-1]}

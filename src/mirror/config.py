@@ -318,6 +318,9 @@ class PretrainingConfig(Section):
     precision: Literal["auto", "fp32", "bf16"]
     """`auto`: bf16 on GPUs that have it, fp32 elsewhere."""
     workers: Annotated[int, Field(ge=0)]
+    recompute: Literal["auto", "on", "off"] = "auto"
+    """What the layers over tiles hold for the backward pass: `off` all of it, `on` each layer's input alone, computing
+    the rest again (the same numbers, a third more time, a fraction of the memory). `auto`: on above 8,192 tiles."""
     optimiser: Literal["adam", "adamw"] = "adam"
     """`adamw` keeps weight decay apart from the gradient's moments."""
     one_modality: Literal["leave_out", "train"] = "leave_out"

@@ -11,6 +11,7 @@ from torch import Tensor
 from mirror.losses.alignment import alignment_loss
 from mirror.losses.retention import retention_loss
 from mirror.losses.style import cluster_divergence, prior_divergence
+from mirror.nn.layers import recompute_residuals
 from mirror.nn.mirror import Mirror, MirrorOutput, MirrorSizes, build_mirror
 
 SIZES = MirrorSizes(
@@ -155,3 +156,25 @@ def test_before_forward_and_after_update_do_what_they_say() -> None:
     module.after_update()
     torch.testing.assert_close(module.style.prototypes.weight.norm(dim=1), torch.ones(30))
     assert float(module.alignment.log_scale.detach().exp()) == pytest.approx(100)
+
+
+@pytest.mark.parametrize("attention", ["nystrom", "exact"])
+def test_recomputing_gives_the_same_gradients_and_holds_less(attention: str) -> None:
+    module = build_mirror(replace(SIZES, attention=attention), generator=seeded()).train()  # dropout on
+    held: dict[bool, int] = {}
+    gradients: dict[bool, list[Tensor]] = {}
+    for wanted in (False, True):
+        recompute_residuals(module, wanted)
+        seen: dict[int, int] = {}
+
+        def note(tensor: Tensor, seen: dict[int, int] = seen) -> Tensor:
+            seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            torch.manual_seed(5)
+            loss = total(forward(module))
+            held[wanted] = sum(seen.values())
+            gradients[wanted] = list(torch.autograd.grad(loss, list(module.parameters())))
+    assert all(torch.equal(a, b) for a, b in zip(gradients[False], gradients[True], strict=True))
+    assert held[True] < 0.8 * held[False]

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mirror.data.ahead import ahead
 from mirror.data.feature_store import FeatureStore
 from mirror.data.mapped import draw_blocks
 from mirror.data.panel import AppliedPanel
@@ -142,7 +143,9 @@ class PooledSlides(Dataset[PairedBatch]):
 
 
 class PairLoader:
-    """Reads the batches of one epoch after another, in `workers` processes that stay alive between them.
+    """Reads the batches of one epoch after another, ahead of what is computed on them.
+
+    In `workers` processes that stay alive between epochs, or, with none, one batch ahead in a thread.
 
     `batch` is the size of the whole batch, of which only the rows of `share` are read.
     """
@@ -175,7 +178,7 @@ class PairLoader:
     def epoch(self, number: int) -> Iterator[PairedBatch]:
         """The batches of epoch `number`, which depend on nothing but the seed and that number."""
         self._order.epoch = number
-        for batch in self._loader:
+        for batch in ahead(self._loader) if self._loader.num_workers == 0 else self._loader:
             # Pinning turns the tuples of names into lists.
             yield batch._replace(slides=tuple(batch.slides), patients=tuple(batch.patients))
 

@@ -26,6 +26,7 @@ from mirror.data.datasets import PairedSlides, PairLoader
 from mirror.data.feature_store import FeatureStore
 from mirror.data.panel import GenePanel, apply, fit_panel, panel_of
 from mirror.errors import ArtefactError, ConfigError, DataError, LeakError, raise_together
+from mirror.nn.layers import recompute_residuals
 from mirror.nn.mirror import Mirror, build_mirror
 from mirror.seeding import generator_for
 from mirror.tasks.canonical_pretraining import CanonicalPretraining
@@ -47,6 +48,9 @@ from mirror.workflow.canonical import (
 )
 from mirror.workflow.refine import fold_panel, refinement_mark, refuse_other_scope
 from mirror.workflow.study import INDIFFERENT
+
+RECOMPUTE_TILES = 8192
+"""`recompute: auto` is on for bags of more tiles than this: their layers hold gigabytes a slide."""
 
 
 def pretrain_fold(
@@ -149,6 +153,8 @@ def _train_published(
     device = choose_device(config.device)
     model = first_model(config, cohort, genes=len(panel.genes), seed=seed).to(device)
     task = Pretraining(model, config.pretraining.weights, ranks=work.ranks)
+    wanted = config.pretraining.recompute
+    recompute_residuals(model, wanted == "on" or (wanted == "auto" and config.pretraining.tiles > RECOMPUTE_TILES))
     history = _train(config, task, [part], work, seed, progress)
     if work.ranks.first:
         save_weights(work.run.weights, model.state_dict(), sizes=asdict(model.sizes))

@@ -20,7 +20,7 @@ from mirror.workflow.inputs import inputs_stamp
 if TYPE_CHECKING:
     from mirror.slides.manifest import SlideEntry
 
-INDIFFERENT = {"workers", "checkpoint_seconds"}
+INDIFFERENT = {"workers", "checkpoint_seconds", "recompute"}
 """Keys of `pretraining` that change how fast a run is, but not what it is."""
 
 # What each stage leaves, the file that it writes last at the end.

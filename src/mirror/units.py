@@ -18,6 +18,7 @@ QUANTITIES = ("counts", "expected_count", "TPM", "FPKM", "FPKM-UQ", "RPKM", "RSE
 """`counts` are whole numbers of reads, `expected_count` is what RSEM, salmon and kallisto estimate in their place;
 `norm_count` and `RSEM` are scaled to a common size."""
 
+_OTHER_NAMES = {"rpm": "CPM"}  # of small RNA: reads per million are counts per million
 _BASES = {"log2": 2.0, "log10": 10.0, "ln": math.e}
 _NAME = r"(?P<quantity>[a-z_-]+)"
 _LINEAR = re.compile(_NAME)
@@ -58,7 +59,7 @@ def parse_units(text: str) -> Units:
         return Units("z-score")
     plain = plain.split(",", 1)[0].strip()
     match = _LINEAR.fullmatch(plain) or _LOGARITHM.fullmatch(plain)
-    known = {quantity.casefold(): quantity for quantity in QUANTITIES}
+    known = {quantity.casefold(): quantity for quantity in QUANTITIES} | _OTHER_NAMES
     if match is None or match["quantity"] not in known:
         raise ConfigError(
             f"'{text}' is no known form of units{_nearest(plain)}; known are {', '.join(QUANTITIES)}, log2(...), "

@@ -152,6 +152,7 @@ def test_of_a_tcga_patients_samples_the_first_primary_tumour_stands_and_normals_
         ("id,A\nP1,1\n,2\n", "row 2 has no name"),
         ("id,A,B\nP1,1,2\nP2,1\n", "more or fewer cells"),
         ("id,A,B\nP1,NA,\n", "is a patient's expression; check `orientation`"),
+        ("id,A,B\n", r"has no sample: .*; check `orientation`"),
         ("", "has 0 columns"),
         ("id;A;B\n1;2;3\n", "delimited by something else"),
     ],

@@ -30,6 +30,8 @@ def table(values: np.ndarray, units: str = "log2(TPM + 1)") -> ExpressionTable:
         (LINEAR, "FPKM, RSEM or part of a TPM table", "sums differ"),
         (np.log2(LINEAR + 1), "log2(x + 1)", "the lowest value 0 stands in 10"),
         (np.log2(LINEAR + 0.001), "log2(x + 0.001)", "the lowest value -9.966"),
+        (np.log2(LINEAR + 1).clip(1.5), "log2(x + 1)", "no zeros that would tell what was added"),
+        (np.log2(LINEAR + 1) + 0.1 * RNG.random((30, 400)) + 2, "log2(x + 1)", "no zeros that would tell"),
         (RNG.normal(size=(30, 400)), "z-score", "around zero"),
         (RNG.normal(size=(10, 30)), "z-score", "around zero"),
         (np.full((2, 2), np.nan), "unknown", "no value"),

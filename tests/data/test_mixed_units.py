@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mirror.config import ExpressionConfig
-from mirror.data.expression import read_expression
+from mirror.data.expression import ExpressionTable, read_expression
 from mirror.data.unit_checks import check_units
 from mirror.errors import DataError
 
@@ -87,12 +91,49 @@ def test_libraries_of_very_different_depth_are_one_unit():
     check(values * 0.9, "expected_count")
 
 
-@pytest.mark.parametrize("name", ["coadread", "blca"])
-def test_real_cohorts_are_in_one_unit_and_mixed_ones_are_found(name, shared):
+def real_amounts(name: str, shared: Path) -> ExpressionTable:
     config = ExpressionConfig(
         path=shared / "cohorts" / name / "expression.csv.gz", orientation="patients_in_rows", units="log2(TPM + 0.001)"
     )
-    linear = np.maximum(np.exp2(read_expression(config).table.values) - 0.001, 0)
+    table = read_expression(config).table
+    return replace(table, values=np.maximum(np.exp2(table.values) - 0.001, 0))
+
+
+@pytest.mark.parametrize("name", ["coadread", "blca"])
+def test_genes_that_most_samples_hardly_express_are_of_one_unit(name, shared):
+    table = real_amounts(name, shared)
+    medians = np.median(table.values, axis=0)
+    levels = [(0.05, 0.5), (0.2, 2), (0.5, 3), (1, 5), (2, 8), (5, 15), (10, 30)]
+    sets = [np.flatnonzero((medians > low) & (medians < high))[:200] for low, high in levels]
+    families = [r"HOX[A-D]\d", r"KRT\d", r"IL\d", r"CYP\d", r"SLC\d"]
+    sets += [np.flatnonzero([re.match(family, gene) is not None for gene in table.genes]) for family in families]
+    for genes in sets:
+        for count in {50, 100, len(genes)}:
+            values = table.values[:, genes[:count]]
+            check(values, "TPM")
+            check(np.log2(values + 1), "log2(TPM + 1)")
+
+
+@pytest.mark.parametrize("name", ["coadread", "blca"])
+def test_logarithms_among_genes_of_a_level_are_found_where_the_level_tells(name, shared):
+    values = real_amounts(name, shared).values
+    medians = np.median(values, axis=0)
+    mixed = values[:, np.flatnonzero((medians > 30) & (medians < 100))[:100]].copy()
+    mixed[[4, 40]] = np.log2(mixed[[4, 40]] + 1)
+    with pytest.raises(DataError, match=r"mixes units.*2 stay low as 'S4'.*`units: other, \.\.\.` is not checked"):
+        check(mixed, "TPM")
+
+
+def test_a_whole_tissue_in_which_genes_are_off_is_no_other_scale():
+    values = amounts(40, 60)
+    values[:12, ::2] *= 0.02
+    check(values, "FPKM")
+    check(np.log2(values + 1), "log2(FPKM + 1)")
+
+
+@pytest.mark.parametrize("name", ["coadread", "blca"])
+def test_real_cohorts_are_in_one_unit_and_mixed_ones_are_found(name, shared):
+    linear = real_amounts(name, shared).values
     check(np.log2(linear + 1), "log2(TPM + 1)")
     mixed = np.log2(linear + 1)
     mixed[::9] *= np.log(2)
@@ -154,3 +195,24 @@ def test_zeros_where_another_offset_or_base_has_them_are_refused(units, other, s
         check(logged, units)
     with pytest.raises(DataError, match=rf"(?s)5 of 5 samples are not.*{said}"):
         check(other(values), units)
+
+
+@pytest.mark.parametrize("said", ["log2", "log10", "ln"])
+@pytest.mark.parametrize("is_in", ["log2", "log10", "ln"])
+def test_a_whole_transcriptome_in_tpm_tells_the_base_of_its_logarithm(said, is_in):
+    values = amounts(6, 1200).astype(np.float64)
+    tpm = values / values.sum(axis=1, keepdims=True) * 1e6
+    logs = np.log(tpm + 1) / {"log2": np.log(2), "log10": np.log(10), "ln": 1}[is_in]
+    if said == is_in:
+        check(logs, f"{said}(TPM + 1)")
+        return
+    with pytest.raises(DataError) as raised:
+        check(logs, f"{said}(TPM + 1)")
+    lower = np.log([2, 10, np.e][["log2", "log10", "ln"].index(said)]) < np.log(
+        [2, 10, np.e][["log2", "log10", "ln"].index(is_in)]
+    )
+    if lower:  # the other way the sum is far above a million
+        assert f"read as {is_in}(TPM + 1) each sample adds up to a million" in str(raised.value)
+    check(logs[:, :900], f"other, {said}(TPM + 1)")
+    if lower:
+        check(logs[:, :900], f"{said}(TPM + 1)")  # genes left out: no sum tells

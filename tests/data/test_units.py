@@ -82,6 +82,8 @@ def test_units_say_themselves_in_the_form_in_which_they_are_known(quantity, base
         ("log2(TPM + 1), Toil", "LOG2(tpm + 1.0)", True),
         ("log2(TPM + 1)", "log2(TPM + 0.001)", False),
         ("log2(TPM + 1)", "ln(TPM + 1)", False),
+        ("log2(RPM + 1)", "log2(CPM + 1)", True),
+        ("RPM", "RPKM", False),
         ("z-score of one study", "Z-score  of one study", True),
         ("z-score of one study", "z-score of another", False),
         ("other, A", "other, B", False),
@@ -150,7 +152,9 @@ def test_values_too_large_for_a_logarithm_are_named():
 def test_a_table_of_mixed_units_names_a_sample_of_each_kind(units):
     values = LINEAR.copy()
     values[3] = np.log2(values[3] + 1)
-    with pytest.raises(DataError, match=r"mixes units: 3 samples reach values as 'S0'.*1 stay low as 'S3'"):
+    with pytest.raises(
+        DataError, match=r"mixes units: 3 samples reach values as 'S0'.*1 stay low as 'S3'.*`units: other,"
+    ):
         check(values, units)
 
 
@@ -211,7 +215,8 @@ def test_one_logarithm_more_than_the_units_say_is_refused_from_fifty_genes_of_tw
     values = np.log2(LINEAR.reshape(24, 200) + 1)[:samples, :genes]
     values = values if units == "TPM" else np.log2(values + 1)
     with pytest.raises(
-        DataError, match=r"no value is above .* a log of a log means nothing; correct `units`.* look like"
+        DataError,
+        match=r"no value is above .* a log of a log means nothing; correct `units`.*`units: other, .* look like",
     ):
         check(values, units)
     check(values[:, :-1], units)

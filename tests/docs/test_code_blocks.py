@@ -25,6 +25,7 @@ from typer.main import get_command
 
 import feature_layouts as layouts
 from mirror.cli.app import app
+from mirror.config import Config, changes_from_preset, checked
 from mirror.workflow.schema import json_schema
 from project_scripts import load_script
 
@@ -117,6 +118,16 @@ def test_every_configuration_fits_the_schema(block: Block) -> None:
         rest = {"name": "x", "output": "x", "cohort": {"features": {"path": "f"}, "slides": {"path": "s"}}}
         content = {**rest, **content}
     jsonschema.Draft202012Validator(json_schema(kind)).validate(content)
+
+
+def test_the_complete_example_of_a_configuration_is_the_default_preset(tmp_path: Path) -> None:
+    block = next(block for block in CODE if block.page == "docs/data-formats.md" and "\nmodel:" in block.body)
+    content = yaml.safe_load(block.body)
+    assert content["preset"] == Config.model_fields["preset"].default
+    config = checked(content, Config, where=tmp_path / "brca.yaml")
+    assert changes_from_preset(config) == {}
+    for section in ("model", "pretraining"):
+        assert set(content[section]) == set(getattr(config, section).model_dump())
 
 
 @pytest.mark.parametrize("block", cases(lambda block: block.language == "python"))

@@ -15,7 +15,7 @@ HIGHEST_LOG = 64.0
 """No measurement is 2 to this power: larger values, in logarithms of base 2, are no logarithms."""
 # Signs of a logarithm on what should be a linear scale; `looks_logged` says where they come from.
 LOWEST_PEAK, _LEAST_SKEW = 30.0, 2.0
-_ENOUGH_GENES, _ENOUGH_SAMPLES, ENOUGH_GENES_OF_ONE = 50, 20, 200
+_ENOUGH_GENES, _ENOUGH_SAMPLES, _ENOUGH_GENES_OF_ONE = 50, 20, 200
 
 
 def convert(values: NDArray[np.float32], given: str, wanted: str, *, source: str) -> NDArray[np.float32]:
@@ -70,14 +70,14 @@ def looks_logged(values: NDArray[np.float32], units: Units | None = None) -> boo
     genes and 20 samples no linear one met all three and every logarithm did; of 4,000 draws each of 200 genes and one
     sample no linear one did.
     """
-    genes = _ENOUGH_GENES if len(values) >= _ENOUGH_SAMPLES else ENOUGH_GENES_OF_ONE
+    genes = _ENOUGH_GENES if len(values) >= _ENOUGH_SAMPLES else _ENOUGH_GENES_OF_ONE
     return values.shape[1] >= genes and low_and_even(values, units)
 
 
 LOG_OF_A_LOG = (
     "{source} is in '{text}' by the configuration, but no value is above {peak:.3g} and they are spread as logarithms "
     "are: this looks like a logarithm already (or once more), and a log of a log means nothing; correct `units`, or "
-    "start from the values before"
+    "start from the values before; if they are as they should be, `units: other, ...` is neither checked nor converted"
 )
 """Formatted with `source`, `text` (the units that the configuration gives) and `peak` (the greatest value)."""
 

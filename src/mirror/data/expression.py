@@ -154,6 +154,8 @@ def read_expression(config: ExpressionConfig, *, patients: Collection[str] | Non
         matrix = matrix._replace(values=convert(matrix.values, config.units, config.convert_to, source=source))
     matrix, genes_out = one_column_a_gene(matrix, config.model_copy(update={"units": units}))
     keep, rows_out = one_row_a_patient(matrix, config, strict=patients is None)
+    if not matrix.rows:
+        raise DataError(f"{config.path} has no sample: nothing stands below or beside its names; check `orientation`")
     if not keep:
         raise DataError(
             f"no row of {config.path} is a patient's expression; check `orientation` and `identifiers` (the rows are "

@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 _CELLS_LOOKED_AT = 4_000_000
 _FLOOR_CELLS, _FLOOR_SHARE = 5, 0.05
 _MILLION, _ROUNDED = 1e6, 0.02
+_SUMS_LOOKED_AT, _TRANSCRIPTOME = 20, 1_000
 # Counts up to here come back from a logarithm of two decimals to a tenth.
 _LARGEST_TELLING = 30.0
 _OFFSETS = (1.0, 0.5, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6)
@@ -43,9 +44,10 @@ def check_units(
     Refused in a table of any size: what no measurement gives, which is a negative value on a linear scale, a logarithm
     below that of its offset (log2(0.001) under `log2(TPM + 0.001)`, rounded to whatever decimals), and one above
     `HIGHEST_LOG` in base 2; `counts` that are no whole numbers; TPM of a sample that add up to more than a million, or
-    to less where those of most samples do; and zeros that stand where another offset or base has them. Refused by the
-    look of it: samples in other units than the rest (`refuse_mixed`), and a table that is a logarithm once more than
-    `text` says (`looks_logged`, from 50 genes of 20 samples or 200 genes on). Z-scores and `other` are not checked.
+    to less where those of most samples do; and zeros that stand where another offset or base has them. From 1,000 genes
+    on: logarithms of TPM that add up to a million in another base, in every sample. Refused by the look of it: samples
+    in other units than the rest (`refuse_mixed`), and a table that is a logarithm once more than `text` says
+    (`looks_logged`, from 50 genes of 20 samples or 200 genes on). Z-scores and `other` are not checked.
     """
     units = parse_units(text)
     if not units.measured or not values.size:
@@ -59,8 +61,13 @@ def check_units(
         raise_together(
             DataError,
             f"{source} is in '{text}', but {len(problems)} of {len(values)} samples are not. {_looks(values)}; correct "
-            "`units`, or these samples:",
+            "`units` (`other, ...` is not checked), or these samples:",
             [f"sample '{rows[row]}': {problem}" for row, problem in problems.items()],
+        )
+    if units.quantity == "TPM" and (base := _base_of_a_million(values, units)):
+        raise DataError(
+            f"{source} is in '{text}', but read as {base} each sample adds up to a million, as a whole transcriptome "
+            f"in TPM must, and read as {units} none does; correct `units` (`other, ...` is not checked)"
         )
     if looks_logged(values) if units.base is None else looks_logged(values, units):
         logs = LOG_OF_A_LOG.format(source=source, text=text, peak=peak_of(values))
@@ -150,6 +157,22 @@ def _short_of_a_million(values: NDArray[np.float32], units: Units) -> dict[int, 
     return {int(row): f"adds up to {totals[row]:.4g}, where {int(full.sum())} others make a million" for row in short}
 
 
+def _base_of_a_million(values: NDArray[np.float32], units: Units) -> Units | None:
+    """The units of another base in which every sample adds up to a million, where none does in `units`."""
+    some = values[np.linspace(0, len(values) - 1, min(len(values), _SUMS_LOOKED_AT)).round().astype(np.intp)]
+    some = some[~np.isnan(some).any(axis=1)]
+    # A few genes of a million together, in either base, are no transcriptome.
+    if units.base is None or not len(some) or values.shape[1] < _TRANSCRIPTOME or _whole(some, units).any():
+        return None
+    others = (Units(units.quantity, base, units.offset) for base in (2.0, 10.0, float(np.e)) if base != units.base)
+    return next((other for other in others if _whole(some, other).all()), None)
+
+
+def _whole(values: NDArray[np.float32], units: Units) -> NDArray[np.bool_]:
+    """Whether each sample (N,) adds up to a million."""
+    return np.array([abs(_total(row, units) / _MILLION - 1) < _ROUNDED for row in values])
+
+
 def _range(units: Units) -> tuple[float, float]:
     """Least and most that a value in `units` may be."""
     if units.base is None:
@@ -181,7 +204,8 @@ def guess_units(values: NDArray[np.float32]) -> Guess:
         return _guess_linear(values, present, high)
     floor = f"the lowest value {low:.4g} stands in {at_low:.1%} of the cells"
     if low >= 0:
-        return Guess("log2(x + 1)", f"nothing is negative or above {high:.4g}, and {floor}: zeros, if 1 was added")
+        zeros = "zeros, if 1 was added" if has_floor and low < _PRINTED else "no zeros that would tell what was added"
+        return Guess("log2(x + 1)", f"nothing is negative or above {high:.4g}, and {floor}: {zeros}")
     deviations = np.nanstd(values, axis=0, dtype=np.float64)
     centred = float((np.abs(np.nanmean(values, axis=0, dtype=np.float64)) < 0.5 * deviations).mean())
     if has_floor and high <= HIGHEST_LOG:

@@ -2,7 +2,8 @@
 
 A row says how a model is made and trained, a cohort's configuration file where its data lies. So a row replaces the
 sections `preset`, `model` and `pretraining` of that file, and what it says of `cohort` and `refinement` goes over them.
-What is measured (`evaluation`) is the cohort's, because numbers of one table are to be comparable.
+What is measured (`evaluation`) is no row's affair, because numbers of one table are to be comparable: it is the
+cohorts', with what the sweep says over it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class SweepConfig(Section):
     """Configuration files, one a cohort."""
     rows: Annotated[Mapping[str, SweepRow], Field(min_length=1)]
     """A section a row, by name."""
+    evaluation: Mapping[str, Any] = {}
+    """Keys of the section `evaluation`, over those of each cohort's file, for every row and the baselines."""
     compared: str | None = None
     """The row that is compared with every other one, besides the free baselines."""
 
@@ -114,6 +117,7 @@ def resolve_sweep(sweep: SweepConfig) -> tuple[SweepCohort, ...]:
 def _resolve_row(sweep: SweepConfig, row: str, content: Mapping[str, Any], file: Path) -> Config:
     """`content` of the cohort's `file` with the row's settings; the baselines have none and need none."""
     content = {key: value for key, value in content.items() if key not in _OF_THE_ROW}
+    content = merge(content, {"evaluation": sweep.evaluation})
     if row != BASELINES:
         content = merge(content, sweep.rows[row].model_dump(exclude_unset=True))
         content["pool"] = [one for one in content.get("pool") or () if not _is_file(one, file)]

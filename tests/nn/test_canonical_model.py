@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mirror.nn.canonical import CanonicalMirror, CanonicalSizes, build_canonical
+from mirror.nn.supervised import Modality, Pretrained
 
 SIZES = CanonicalSizes(
     tile_dim=7,
@@ -177,3 +178,13 @@ def test_probes_get_the_share_of_the_correction_and_the_aligned_views_all_of_it(
     if share == 0.0:
         for name in ("X_slide", "X_expression", "X_fused"):
             torch.testing.assert_close(views[name], none.views(*embedded[2])[name])
+
+
+@pytest.mark.parametrize("modality", ["slide", "expression", "fused"])
+def test_what_is_fine_tuned_reaches_the_networks_though_probes_were_given_the_closed_form(modality: Modality) -> None:
+    tuned = Pretrained(model(replace(SIZES, tail=3, correction=0.0), trained=True), modality)
+    tuned(*pairs()).square().sum().backward()
+    read = {"slide": ("slide",), "expression": ("expression",), "fused": ("slide", "expression")}[modality]
+    for name in read:
+        network = getattr(tuned.model, f"{name}_network")
+        assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in network.parameters())

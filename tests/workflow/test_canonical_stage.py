@@ -12,7 +12,7 @@ from small_job import CANONICAL, same_weights, write_config
 from mirror.artefacts import read_json
 from mirror.config import Config, load_config
 from mirror.data.cohort import Cohort
-from mirror.errors import ConfigError
+from mirror.errors import ConfigError, LeakError
 from mirror.evaluation.embed import NO_SLIDE, load_embeddings
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.tasks.trained import load_trained
@@ -148,6 +148,15 @@ def test_a_pooled_cohort_helps_with_its_training_patients_alone(job: Config, tmp
     assert set(pooled.read_record()["patients"]) == set(alone.read_record()["patients"])
 
 
+def test_a_pooled_cohort_that_would_train_on_test_patients_is_refused(job: Config, tmp_path: Path) -> None:
+    cohort = prepare_cohort(job)
+    first, second = cohort.folds[:2]
+    pooled = moved(job, tmp_path / "leaking").model_copy(update={"pool": (job.cohort,)})
+    # The pooled cohort's fold of this number trains on whom this fold tests.
+    with pytest.raises(LeakError, match=second.test[0]):
+        pretrain_fold(pooled, cohort, Fold(first.number, second.train, second.test), 0)
+
+
 def test_pooling_with_the_published_model_is_refused(simulated: Path, tmp_path: Path) -> None:
     job = load_config(write_config(simulated, tmp_path / "out"))
     cohort = prepare_cohort(job)
@@ -202,7 +211,7 @@ def test_expression_without_a_slide_trains_too_and_only_where_wanted(some_withou
     for term in ("alignment", "slide_retention", "expression_retention", "cluster"):
         assert np.isfinite(one.read_record()["last_epoch"][term])
     trained = load_trained(one)
-    profiles, panel = trained.profiles(cohort), trained.panel
+    profiles, panel = trained.profiles(cohort.expression), trained.panel
     assert profiles is not None and panel is not None and lone <= set(panel.fitted_on)
     known = np.isin(profiles.patients, [*fold.train])
     np.testing.assert_allclose(trained.model.gene_mean, profiles.values[known].mean(axis=0), atol=1e-5)

@@ -317,3 +317,11 @@ def test_the_sweeps_of_one_modality_and_of_pooling_differ_in_what_they_ask_about
         assert not cohort.rows["own"].pool
         assert len(pooled.pool) == 2 and pooled.cohort.slides.path not in {one.slides.path for one in pooled.pool}
         assert changes_from_preset(pooled) == {"pretraining.pool_weight": 0.1}
+
+
+def test_what_the_sweep_says_of_the_evaluation_holds_for_every_row_and_the_baselines(simulated, tmp_path):
+    sweep = load_sweep(write_sweep(simulated, tmp_path, evaluation={"shots": 3, "draws": 2}))
+    (cohort,) = resolve_sweep(sweep)
+    for config in (cohort.baselines, *cohort.rows.values()):
+        assert (config.evaluation.shots, config.evaluation.draws) == ((3,), 2)
+        assert config.evaluation.components == cohort.baselines.evaluation.components

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 
@@ -22,15 +23,20 @@ console = Console(stderr=True)
 @plain_errors(console)
 def audit(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A configuration, or its output folder.")],
+    as_json: AsJson = False,
 ) -> None:
     """Look for leaks: in folds, fitted things, slides, expression and sites. Exit code 1 when there is one."""
+    from mirror.artefacts import read_json
     from mirror.cli.tables import audit_table
     from mirror.workflow.audit import audit_file, configuration_of
 
     config = configuration_of(run)
     found = audited(config)
-    Console().print(audit_table(found))
-    for number, finding in enumerate(found.findings, start=1):
+    if as_json:
+        print_json(read_json(audit_file(config)))
+    else:
+        Console().print(audit_table(found))
+    for number, finding in enumerate(() if as_json else found.findings, start=1):
         Console().print(f"{number}. {finding.sentence}.", markup=False, highlight=False, soft_wrap=True)
         Console().print(f"   What to do: {finding.remedy}.", markup=False, highlight=False, soft_wrap=True)
     console.print(f"[bold]audit[/]     written to {escape(str(audit_file(config)))}", highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.config import nearest
@@ -52,6 +53,7 @@ def list_recipes(
         str | None, typer.Option("--show", help="Print this recipe's file, to make one of your own from it.")
     ] = None,
     settings: Settings = None,
+    as_json: AsJson = False,
 ) -> None:
     """The recipes that come with the package, and the parts that they or your own may have."""
     from mirror.acquire.settings import ABOUT, load_recipe, recipe_names, recipe_text
@@ -60,13 +62,20 @@ def list_recipes(
         typer.echo(recipe_text(show), nl=False)
         return
     if projects:
-        _list_projects(settings)
+        _list_projects(settings, as_json=as_json)
+        return
+    known = {name: load_recipe(name) for name in recipe_names()}
+    classes = {name: list(recipe.studies.classes) if recipe.studies else [] for name, recipe in known.items()}
+    if as_json:
+        listed = [
+            {"recipe": name, "projects": recipe.projects, "parts": recipe.parts, "classes": classes[name]}
+            for name, recipe in known.items()
+        ]
+        print_json({"recipes": listed, "parts": dict(ABOUT)})
         return
     recipes = _table("recipe", "projects", "parts", "classes")
-    for name in recipe_names():
-        recipe = load_recipe(name)
-        classes = " ".join(recipe.studies.classes) if recipe.studies else ""
-        recipes.add_row(name, " ".join(recipe.projects), " ".join(recipe.parts), classes)
+    for name, recipe in known.items():
+        recipes.add_row(name, " ".join(recipe.projects), " ".join(recipe.parts), " ".join(classes[name]))
     parts = _table("part", "what it is")
     for part, about in ABOUT.items():
         parts.add_row(part, about)
@@ -258,15 +267,19 @@ def _say_plan(config: RecipeConfig, lock: Lock, client: Client, output: Path) ->
         console.print(f"[bold]plan[/]      {line}", highlight=False, soft_wrap=True)
 
 
-def _list_projects(settings: Path | None) -> None:
+def _list_projects(settings: Path | None, *, as_json: bool) -> None:
     require_extra()
     from mirror.acquire.client import Client
     from mirror.acquire.settings import load_recipe, recipe_names
     from mirror.acquire.sources.gdc import Gdc
 
     config = load_recipe(recipe_names()[0], settings=settings)
+    found = Gdc(Client(config.transfer), config.hosts.gdc, ()).projects()
+    if as_json:
+        print_json(found)
+        return
     table = _table("project", "name", "cases", "files", right=("cases", "files"))
-    for project in Gdc(Client(config.transfer), config.hosts.gdc, ()).projects():
+    for project in found:
         table.add_row(project.project, project.name, str(project.cases), str(project.files))
     Console().print(table)
 

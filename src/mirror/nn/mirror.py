@@ -125,6 +125,11 @@ class Mirror(nn.Module):
         return self.encode_expression(expression_BG)
 
     @property
+    def slide_width(self) -> int:
+        """Columns of what `embed_slide` gives."""
+        return self.sizes.width
+
+    @property
     def expression_width(self) -> int:
         """Columns of what `embed_expression` gives."""
         return self.sizes.width

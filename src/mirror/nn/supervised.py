@@ -9,13 +9,14 @@ Legend: B patients, T tiles, D tile-feature width, G genes, E width, C outputs.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from mirror.nn.attention import AttentionForm
-from mirror.nn.canonical import TilePooling
+from mirror.nn.canonical import CanonicalMirror, TilePooling
 from mirror.nn.initialise import initialise_layers
 from mirror.nn.layers import Mlp
 from mirror.nn.slide_encoder import SlideEncoder
@@ -27,6 +28,10 @@ HEADS = 4
 class Embedder(Protocol):
     """What either kind of pretrained model offers."""
 
+    @property
+    def slide_width(self) -> int: ...
+    @property
+    def expression_width(self) -> int: ...
     def embed_slide(self, tiles_BTD: Tensor, /) -> Tensor: ...
     def embed_expression(self, expression_BG: Tensor, /) -> Tensor: ...
     def views(self, slide_NE: Tensor, expression_NE: Tensor, /) -> dict[str, Tensor]: ...
@@ -90,10 +95,16 @@ class ExpressionMlp(nn.Module):
 
 
 class Pretrained(nn.Module):
-    """A pretrained model and the view of it that is tuned on: of slides, of expression, or of both."""
+    """A pretrained model and the view of it that is tuned on: of slides, of expression, or of both.
+
+    Of a canonical model that view takes its networks whole, whatever share of them (`correction`) probes were given:
+    where that is none, there would be nothing to tune. The model is changed in place.
+    """
 
     def __init__(self, model: nn.Module, modality: Modality) -> None:
         super().__init__()
+        if isinstance(model, CanonicalMirror):
+            model.sizes = replace(model.sizes, correction=1.0)
         self.model, self.modality = model, modality
 
     def forward(self, tiles_BTD: Tensor, expression_BG: Tensor) -> Tensor:
@@ -102,10 +113,10 @@ class Pretrained(nn.Module):
             parts = model.embed_slide(tiles_BTD), model.embed_expression(expression_BG)
         elif self.modality == "slide":
             slide = model.embed_slide(tiles_BTD)
-            parts = slide, torch.full_like(slide, torch.nan)
+            parts = slide, slide.new_full((len(slide), model.expression_width), torch.nan)
         else:
             expression = model.embed_expression(expression_BG)
-            parts = torch.full_like(expression, torch.nan), expression
+            parts = expression.new_full((len(expression), model.slide_width), torch.nan), expression
         return model.views(*parts)[f"X_{self.modality}"]
 
 

@@ -25,7 +25,7 @@ from mirror.data.cohort import Cohort, build_cohort
 from mirror.data.datasets import PairedSlides, PairLoader
 from mirror.data.feature_store import FeatureStore
 from mirror.data.panel import GenePanel, apply, fit_panel, panel_of
-from mirror.errors import ArtefactError, ConfigError, DataError
+from mirror.errors import ArtefactError, ConfigError, DataError, LeakError, raise_together
 from mirror.nn.mirror import Mirror, build_mirror
 from mirror.seeding import generator_for
 from mirror.tasks.canonical_pretraining import CanonicalPretraining
@@ -63,8 +63,8 @@ def pretrain_fold(
 
     Every one of several `ranks` calls this; the first one writes what there is to write.
     A run of other settings or data in the folder is removed when `overwrite` says so, else `ArtefactError` is raised.
-    Raises `DataError` when the fold has fewer than two training slides with expression, `ConfigError` when genes were
-    chosen for this output under another scope.
+    Raises `DataError` when the fold has fewer than two training slides with expression, `LeakError` when a pooled
+    cohort would train on its test patients, `ConfigError` when genes were chosen for this output under another scope.
     """
     refuse_other_scope(config)
     run = run_folder(config.output, seed=seed, fold=fold.number)
@@ -152,7 +152,7 @@ def _train_published(
     history = _train(config, task, [part], work, seed, progress)
     if work.ranks.first:
         save_weights(work.run.weights, model.state_dict(), sizes=asdict(model.sizes))
-    return {"device": str(device), "last_epoch": history[-1]}
+    return {"device": str(device), "last_epoch": history[-1] if history else {}}
 
 
 def _train_canonical(
@@ -163,6 +163,13 @@ def _train_canonical(
     for other in work.pool:
         assert other.expression is not None  # `common_genes` has seen to it
         there = same_fold(other, fold)
+        tested = sorted(set(there.train) & set(fold.test))
+        raise_together(
+            LeakError,
+            f"a pooled cohort would train on test patients of fold {fold.number}; give both cohorts the same folds of "
+            "the patients they share, or pool another:",
+            tested,
+        )
         train = {*training_pairs(other, there)["patient"], *training_patients_without_slide(config, other, there)}
         panel = fit_panel(other.expression, train, transform=work.panel.transform, genes=work.panel.genes)
         parts.append(training_cohort(other, training_slides(config, other, there), panel, progress=progress))

@@ -289,7 +289,7 @@ def _tuned(job: _Job, outcome: Outcome, name: SupervisedName) -> tuple[Supervise
     trained = load_trained(run_folder(job.config.output, seed=job.seed, fold=job.fold.number))
     modality = name.removeprefix("finetuned_")
     assert modality in ("slide", "expression", "fused")
-    profiles = trained.profiles(job.cohort)
+    profiles = trained.profiles(job.cohort.expression)
     values = {} if profiles is None else dict(zip(profiles.patients, profiles.values, strict=True))
     dim, reads_slides, reads_expression = job.cohort.feature_dim, modality != "expression", modality != "slide"
     bags = job.bags.with_profiles(values)

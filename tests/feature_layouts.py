@@ -51,7 +51,7 @@ def trident(job: Path, slide: str = "S1", *, encoder: str | None = "uni_v1", fol
     return features
 
 
-def clam(job: Path, slide: str = "S1", *, patches: bool = True) -> Path:
+def clam(job: Path, slide: str = "S1", *, patches: bool = True, patch_px: int = 256) -> Path:
     """h5_files and pt_files of a slide, and its patches file."""
     for place in ("patches", "h5_files", "pt_files"):
         (job / place).mkdir(parents=True, exist_ok=True)
@@ -59,9 +59,9 @@ def clam(job: Path, slide: str = "S1", *, patches: bool = True) -> Path:
         with h5py.File(job / "patches" / f"{slide}.h5", "w") as file:
             file.create_dataset("coords", data=COORDS).attrs.update(
                 {
-                    "patch_size": 256,
+                    "patch_size": patch_px,
                     "patch_level": 1,
-                    "downsample": np.array([4.0, 4.0]),
+                    "downsample": np.full(2, 1024.0 / patch_px),
                     "downsampled_level_dim": np.array([12_500, 10_000]),
                     "level_dim": np.array([12_500, 10_000]),
                     "name": slide,

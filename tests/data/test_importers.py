@@ -19,7 +19,7 @@ import feature_layouts as layouts
 from feature_layouts import COORDS, FEATURES, GRID
 from mirror.data.feature_file import BagFacts, read_facts
 from mirror.data.feature_store import Bag
-from mirror.data.importers.convert import Converted, convert
+from mirror.data.importers.convert import Converted, Origin, convert
 from mirror.data.importers.found import Asked, FoundBag, NoBag
 from mirror.data.importers.recognise import recognise
 from mirror.errors import DataError
@@ -43,7 +43,7 @@ def imported(path: Path, *, slide_mpp: float | None = None, asked: Asked | None 
     found = recognise(path, asked)
     assert isinstance(found, FoundBag), found
     target = path.parents[0] / f"ours-{found.slide}.h5"
-    converted = convert(found, target, asked=asked, slide_mpp=slide_mpp, stamp="stamp")
+    converted = convert(found, target, asked=asked, slide_mpp=slide_mpp, made_of=Origin("S1", "stamp"))
     with h5py.File(target) as file:
         back = np.argsort(file["source_row"][()])
         as_given = file["coords_as_given"][()][back] if "coords_as_given" in file else None
@@ -220,6 +220,15 @@ def test_what_slide2vec_makes_of_regions_and_slides_is_not_taken_for_tiles(tmp_p
     assert isinstance(recognise(tmp_path / "tile_embeddings" / "S1.pt", Asked()), FoundBag)
 
 
+def test_a_damaged_description_is_named_and_not_the_features_beside_it(tmp_path):
+    path = layouts.slide2vec(tmp_path)
+    for damaged in (b'{"encoder_name": "virch', b"\xff\xfe\x00"):
+        path.with_name("S1.meta.json").write_bytes(damaged)
+        found = recognise(path, Asked())
+        assert isinstance(found, DataError)
+        assert str(found).startswith(f"{path.with_name('S1.meta.json')} is damaged") and "S1.pt" not in str(found)
+
+
 def test_a_file_with_the_marks_of_several_tools_is_the_first_in_the_order_of_the_questions(tmp_path):
     path = tmp_path / "S1.h5"
     with h5py.File(path, "w") as file:
@@ -392,5 +401,5 @@ def test_a_file_cut_anywhere_is_an_error_and_never_half_a_bag(case, tmp_path):
         found = recognise(path, Asked())
         if isinstance(found, FoundBag):
             with pytest.raises(Exception, match=""):
-                convert(found, tmp_path / "ours.h5", asked=Asked(), slide_mpp=None, stamp="")
+                convert(found, tmp_path / "ours.h5", asked=Asked(), slide_mpp=None, made_of=Origin("", ""))
         assert not (tmp_path / "ours.h5").exists()

@@ -304,6 +304,7 @@ def test_a_kill_at_any_moment_loses_no_finished_slide_and_leaves_no_half_file(co
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # 21 starts of the command, each importing all of torch and LazySlide
 def test_the_command_killed_twenty_times_loses_nothing(config: ExtractionConfig, tmp_path: Path) -> None:
     from mirror.config import dump_config
 

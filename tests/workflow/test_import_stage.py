@@ -42,7 +42,7 @@ def mixed(tmp_path) -> Path:
     with h5py.File(layouts.trident(folder / "trident", "T3"), "a") as file:
         del file["features"]
         file["features"] = np.zeros((0, 8))
-    layouts.clam(folder / "clam", "C1")
+    layouts.clam(folder / "clam", "C1", patch_px=512)  # one cohort has tiles of one size
     torch.save(torch.from_numpy(layouts.FEATURES), folder / "P1.pt")
     torch.save(torch.from_numpy(layouts.FEATURES) * 1e6, folder / "P2.pt")
     np.save(folder / "N1.npy", layouts.FEATURES)
@@ -101,6 +101,81 @@ def test_a_second_call_makes_nothing_again_but_what_has_changed(mixed, tmp_path)
     assert states(again) == {**EXPECTED, **unchanged, **changed}
     after = {path.name: path.stat().st_mtime_ns for path in ours.glob("*.h5")}
     assert {name for name in after if after[name] != before.get(name)} == {"P1.h5", "P2.h5"}
+
+
+def lines_of(output: Path) -> list[dict]:
+    return [json.loads(line) for line in (output / "import.jsonl").read_text().splitlines()]
+
+
+def test_what_was_said_of_a_file_is_said_again_of_one_that_is_there_already(tmp_path):
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    layouts.trident(theirs, "T1", encoder="uni2", folder="features_uni2")
+    layouts.stamp(theirs, "M1")
+    with h5py.File(theirs / "C1.h5", "w") as file:
+        file["features"], file["coords"] = layouts.FEATURES, layouts.COORDS
+    np.save(theirs / "N1.npy", layouts.FEATURES)
+    import_folder(theirs, ours, asked=Asked("uni2"))
+    first = lines_of(ours)
+    units = {line["slide"]: line["coords_unit"] for line in first if line["state"] == "imported"}
+    assert units == {"T1": "level0_px", "M1": "um", "C1": "unknown", "N1": None}
+    assert "the unit of positions is not said" in str(first) and "positions are kept in um" in str(first)
+    (ours / "import.jsonl").unlink()  # as after a stop before it was written
+    import_folder(theirs, ours, asked=Asked("uni2"))
+    assert lines_of(ours) == [{**line, "state": line["state"].replace("imported", "already")} for line in first]
+
+
+def test_that_no_encoder_is_named_is_said_at_every_call(tmp_path):
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    np.save(theirs / "S1.npy", layouts.FEATURES)
+    said = [import_folder(theirs, ours).files for _ in range(3)]
+    assert [file.state for (file,) in said] == ["imported", "already", "already"]
+    assert {file.remarks for (file,) in said} == {("no encoder is named; name it with --encoder",)}
+
+
+@pytest.mark.parametrize("damage", ["NaN", "truncated"])
+def test_what_was_made_of_a_file_that_is_bad_now_is_set_aside_and_comes_back_with_it(tmp_path, damage):
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    bad = layouts.trident(theirs, "T1")
+    layouts.trident(theirs, "T2")
+    call = ["import", str(theirs), "--output", str(ours)]
+    assert CliRunner().invoke(app, call).exit_code == 0
+    good, made = bad.read_bytes(), (ours / "T1.h5").read_bytes()
+    if damage == "NaN":
+        spoil(bad, 0, np.nan)
+    else:
+        bad.write_bytes(good[: len(good) // 2])
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, call)
+    assert done.exit_code == 1
+    assert "1 files failed, and what was made of 1 of them before is set aside" in " ".join(done.output.split())
+    (failed,) = [line for line in lines_of(ours) if line["state"] == "failed"]
+    assert "set aside as" in failed["remarks"][-1] and "T1.h5.stale" in failed["remarks"][-1]
+    assert list(find_bags(ours)) == ["T2"] and (ours / "T1.h5.stale").read_bytes() == made
+    assert CliRunner().invoke(app, call).exit_code == 1  # nothing is left to set aside, and it still fails
+    bad.write_bytes(good)
+    assert CliRunner().invoke(app, call).exit_code == 0
+    assert list(find_bags(ours)) == ["T1", "T2"] and not list(ours.glob("*.stale"))
+
+
+def test_a_slide_of_another_folder_is_replaced_only_when_that_is_said(tmp_path):
+    ours = tmp_path / "ours"
+    for number, place in enumerate(("one", "two", "one/below")):
+        (tmp_path / place).mkdir()
+        np.save(tmp_path / place / "S1.npy", layouts.FEATURES + number)
+    (tmp_path / "one" / "below").rename(tmp_path / "below")
+    assert import_folder(tmp_path / "one", ours).count("imported") == 1
+    before = (ours / "S1.h5").read_bytes()
+    (refused,) = import_folder(tmp_path / "two", ours).files
+    assert refused.state == "failed" and "--overwrite" in refused.remarks[0]
+    assert str(tmp_path / "one" / "S1.npy") in refused.remarks[0]
+    assert (ours / "S1.h5").read_bytes() == before and not list(ours.glob("*.stale"))
+    call = ["import", str(tmp_path / "two"), "--output", str(ours), "--overwrite"]
+    assert CliRunner().invoke(app, call).exit_code == 0
+    assert (ours / "S1.h5").read_bytes() != before and read_facts(ours / "S1.h5").source_path == "../two/S1.npy"
+    # A file that moved within the folder that is imported is no other folder's.
+    (tmp_path / "below").rename(tmp_path / "two" / "below")
+    (tmp_path / "two" / "S1.npy").unlink()
+    assert states(import_folder(tmp_path / "two", ours)) == {"below/S1.npy": "imported"}
 
 
 def test_a_run_stopped_half_way_goes_on_where_it_was(mixed, tmp_path):

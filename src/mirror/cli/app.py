@@ -279,6 +279,9 @@ def import_command(
     coords_unit: Annotated[
         Literal["level0_px", "um"] | None, typer.Option("--coords-unit", help="Where files do not say their unit.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace slides that were imported from another folder.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Convert tile features of other tools (TRIDENT, CLAM, STAMP, LazySlide, ...) into ours; say what each file is."""
@@ -289,9 +292,9 @@ def import_command(
     mpp = None if slide_mpp is None else read_slide_mpp(slide_mpp)
     asked = Asked(encoder, coords_unit or "unknown")
     with progress_bar(console, "import") as progress:
-        account = import_folder(folder, output, asked=asked, slide_mpp=mpp, progress=progress)
+        account = import_folder(folder, output, asked=asked, slide_mpp=mpp, overwrite=overwrite, progress=progress)
     if as_json:
-        print_json({"files": account.files, "refusal": account.refusal})
+        print_json({"files": account.files, "refusal": account.refusal, "set_aside": account.set_aside})
     else:
         Console().print(import_table(account.files))
         for remark in import_remarks(account.files):
@@ -304,10 +307,14 @@ def import_command(
     )
     if account.refusal is not None:
         raise DataError(account.refusal)
+    aside = len(account.set_aside)
+    stale = f", and what was made of {aside} of them before is set aside as .h5.stale" if aside else ""
     if not account.count("imported") + account.count("already"):
-        raise DataError(f"{folder} has no tile features that could be imported; the table says why, file by file")
+        raise DataError(
+            f"{folder} has no tile features that could be imported{stale}; the table says why, file by file"
+        )
     if account.count("failed"):
-        raise DataError(f"{account.count('failed')} files failed; mend them and give the same command again")
+        raise DataError(f"{account.count('failed')} files failed{stale}; mend them and give the same command again")
 
 
 @app.command("import-weights")

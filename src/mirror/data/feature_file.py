@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -46,6 +46,10 @@ class BagFacts:
     """Which tool made the features, with its version where that is known."""
     source_stamp: str | None = None
     """What an import was made from, and how: the same stamp need not be imported again."""
+    source_path: str | None = None
+    """The file an import was made from, as seen from the folder it was written to."""
+    source_remarks: str | None = None
+    """What was to be said of the import, a line a remark."""
 
 
 def write_bag(
@@ -106,6 +110,14 @@ def read_facts(path: Path) -> BagFacts:
     if found.get("mirror_schema") != SCHEMA:
         raise DataError(f"{path} is no feature file of this version; import or extract it again")
     return BagFacts(**{field.name: found.get(field.name) for field in fields(BagFacts)})
+
+
+def read_coords_unit(path: Path) -> CoordsUnit | None:
+    """The unit of the positions in a file that `write_bag` wrote; None where it has none. Raises `DataError`."""
+    unit = read_attributes(path, "coords_as_given").get("unit")
+    if unit in get_args(CoordsUnit):
+        return unit
+    return "level0_px" if read_attributes(path, "coords") else None
 
 
 def stored_order(tiles: int, seed: int) -> NDArray[np.intp]:

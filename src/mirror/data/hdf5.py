@@ -99,12 +99,18 @@ def read_coords(path: Path, tiles: int) -> NDArray[Any] | None:
     return coords.reshape(tiles, -1)[:, :2]
 
 
-def read_attributes(path: Path) -> dict[str, Any]:
-    """The file's own attributes as plain Python values. Raises `DataError` when the file is unreadable."""
+def read_attributes(path: Path, dataset: str | None = None) -> dict[str, Any]:
+    """Attributes of the file, or of one of its datasets (none where that is not there), as plain Python values.
+
+    Raises `DataError` when the file is unreadable.
+    """
     try:
         with h5py.File(path, "r") as file:
+            if dataset is not None and dataset not in file:
+                return {}
+            attributes = (file if dataset is None else file[dataset]).attrs
             return {
-                name: value.item() if isinstance(value, np.generic) else value for name, value in file.attrs.items()
+                name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items()
             }
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"{path} is unreadable or truncated ({first_line(error)}); copy or extract it again") from error

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mirror.artefacts import write_text
+from mirror.data.feature_file import BagFacts
 from mirror.data.feature_store import Bag
-from mirror.data.importers.convert import Converted, convert, facts_if_ours, stamp_of
+from mirror.data.importers.convert import Converted, Origin, convert, converted_before, facts_if_ours, stamp_of
 from mirror.data.importers.found import Asked, FoundBag, NoBag
 from mirror.data.importers.recognise import Sighting, attempt, look_through
 from mirror.data.tables import read_text_table, row_name
@@ -40,9 +42,13 @@ class FileAccount(NamedTuple):
 
 @dataclass(slots=True)
 class ImportAccount:
-    """One entry a file, in order of name; `refusal` says why nothing was written where the folder is no one cohort."""
+    """One entry a file, in order of name; `refusal` says why nothing was written where the folder is no one cohort.
+
+    `set_aside`: our files of sources that were imported once and failed now.
+    """
 
     files: list[FileAccount] = field(default_factory=list)
+    set_aside: list[Path] = field(default_factory=list)
     refusal: str | None = None
 
     def count(self, state: State) -> int:
@@ -56,12 +62,15 @@ def import_folder(
     *,
     asked: Asked | None = None,
     slide_mpp: Mapping[str, float] | float | None = None,
+    overwrite: bool = False,
     progress: Progress = silent,
 ) -> ImportAccount:
     """Write `<slide>.h5` into `output` for every bag of tiles under `folder`, and import.jsonl with every file.
 
-    What is there already, made from the same file in the same way, is not made again. Features of two encoders or two
-    widths, in the folder or beside what `output` has, are refused as a whole. Raises `DataError` without a folder.
+    What is there already, made from the same file in the same way, is not made again. What an earlier call made of a
+    file that fails now is set aside as `<slide>.h5.stale`, which no cohort reads. A slide that was imported from
+    outside `folder` fails, unless `overwrite` has it replaced. Features of two encoders or two widths, in the folder or
+    beside what `output` has, are refused as a whole. Raises `DataError` without a folder.
     """
     asked = asked or Asked()
     if folder.resolve() == output.resolve():
@@ -73,18 +82,29 @@ def import_folder(
     account = ImportAccount()
     chosen, passed = _choose(sightings, asked)
     account.refusal = _refusal(chosen, output, asked)
+    made_before = {facts.source_path: path for path, facts in _ours(output) if facts.source_path is not None}
     try:
         for done, (path, found) in enumerate(sightings):
             progress(done, len(sightings), path.name)
             name = str(path.relative_to(folder))
+            entry: FileAccount | None = None
             if path in passed:
-                account.files.append(passed[path]._replace(path=name))
+                entry = passed[path]._replace(path=name)
             elif isinstance(found, FoundBag):
                 entry = _entry(name, found, asked)
                 if account.refusal is None:
                     mpp = slide_mpp.get(found.slide) if isinstance(slide_mpp, Mapping) else slide_mpp
-                    entry = _import(entry, Sighting(path, found), found, output, asked=asked, slide_mpp=mpp)
-                account.files.append(entry)
+                    inside = None if overwrite else folder
+                    entry = _import(entry, path, found, output, asked=asked, slide_mpp=mpp, inside=inside)
+            if entry is None:
+                continue
+            stale = made_before.get(_seen_from(output, path)) if account.refusal is None else None
+            if entry.state == "failed" and stale is not None:
+                aside = stale.replace(stale.with_name(f"{stale.name}.stale"))
+                account.set_aside.append(aside)
+                remark = f"what an earlier import made of it is set aside as {aside}"
+                entry = entry._replace(remarks=(*entry.remarks, remark))
+            account.files.append(entry)
         progress(len(sightings), len(sightings))
     finally:
         lines = (json.dumps(file._asdict(), ensure_ascii=False) for file in account.files)
@@ -158,6 +178,18 @@ def _choose(sightings: Iterable[Sighting], asked: Asked) -> tuple[list[Sighting]
     return chosen, passed
 
 
+def _ours(output: Path) -> Iterator[tuple[Path, BagFacts]]:
+    """Our files in `output`, each with what it says of itself."""
+    for path in sorted(output.glob("[!.]*.h5")):
+        if (facts := facts_if_ours(path)) is not None:
+            yield path, facts
+
+
+def _seen_from(output: Path, path: Path) -> str:
+    """The way from `output` to `path`, which stays true when both are moved together."""
+    return os.path.relpath(os.path.realpath(path), os.path.realpath(output))
+
+
 def _refusal(chosen: Iterable[Sighting], output: Path, asked: Asked) -> str | None:
     encoders: dict[str, list[str]] = defaultdict(list)
     widths: dict[int, list[str]] = defaultdict(list)
@@ -166,10 +198,9 @@ def _refusal(chosen: Iterable[Sighting], output: Path, asked: Asked) -> str | No
         widths[found.width].append(str(path))
         if (encoder := asked.encoder or found.encoder) is not None:
             encoders[encoder].append(str(path))
-    for path in sorted(output.glob("[!.]*.h5")):
-        facts = facts_if_ours(path)
+    for path, facts in _ours(output):
         bag = attempt(path, lambda path=path: Bag(path))
-        if facts is None or isinstance(bag, DataError):
+        if isinstance(bag, DataError):
             continue
         widths[bag.width].append(str(path))
         if facts.encoder is not None:
@@ -189,20 +220,39 @@ def _of_each(kinds: Mapping[Any, list[str]]) -> str:
 
 
 def _import(
-    entry: FileAccount, sighting: Sighting, found: FoundBag, output: Path, *, asked: Asked, slide_mpp: float | None
+    entry: FileAccount,
+    path: Path,
+    found: FoundBag,
+    output: Path,
+    *,
+    asked: Asked,
+    slide_mpp: float | None,
+    inside: Path | None,
 ) -> FileAccount:
+    """Import one file. What was imported from outside `inside` (None: from anywhere) is not replaced."""
     target = output / f"{found.slide}.h5"
-    stamp = stamp_of(sighting.path, found, asked=asked, slide_mpp=slide_mpp)
+    made_of = Origin(_seen_from(output, path), stamp_of(path, found, asked=asked, slide_mpp=slide_mpp))
     there = facts_if_ours(target) if target.exists() else None
-    if there is not None and there.source_stamp == stamp:
-        return entry._replace(state="already")
+    if there is not None and there.source_stamp == made_of.stamp:
+        before = attempt(target, lambda: converted_before(target, there))
+        if isinstance(before, Converted):
+            return entry._replace(state="already", coords_unit=before.coords_unit, remarks=before.notes)
     # `mirror slides` stamps its files too.
     foreign = there is None or there.source_stamp is None or (there.source or "").startswith("mirror slides")
     if target.exists() and foreign:
         return entry._replace(
             state="failed", remarks=(f"{target} is there and was not imported; name another --output",)
         )
-    done = attempt(sighting.path, lambda: convert(found, target, asked=asked, slide_mpp=slide_mpp, stamp=stamp))
+    if there is not None and inside is not None:
+        source = None if there.source_path is None else Path(os.path.normpath(output.resolve() / there.source_path))
+        if source is None or not source.is_relative_to(inside.resolve()):
+            remark = (
+                f"{target} was imported from {source or 'another folder'}; --overwrite replaces it by this one, "
+                "another --output keeps both"
+            )
+            return entry._replace(state="failed", remarks=(remark,))
+    done = attempt(path, lambda: convert(found, target, asked=asked, slide_mpp=slide_mpp, made_of=made_of))
     if isinstance(done, Converted):
+        target.with_name(f"{target.name}.stale").unlink(missing_ok=True)
         return entry._replace(state="imported", coords_unit=done.coords_unit, remarks=done.notes)
     return entry._replace(state="failed", remarks=(str(done),))

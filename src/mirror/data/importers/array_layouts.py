@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mirror.data.feature_file import BagFacts, CoordsUnit
 from mirror.data.feature_store import open_tensor
 from mirror.data.importers.found import Asked, Content, FoundBag, NoBag, as_bag, as_positions, encoder_of_folder, named
-from mirror.errors import DataError
+from mirror.errors import DataError, first_line
 
 _INDEX = (".index.npz", ".index.npy")
 _DEEPEST_ZOOM = 30
@@ -197,7 +197,10 @@ def _beside(path: Path, ending: str) -> Path | None:
 def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged or no JSON ({first_line(error)}); copy it again") from error
     return content if isinstance(content, dict) else {}
 
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from mirror.artefacts import fingerprint
-from mirror.data.feature_file import BagFacts, CoordsUnit, read_facts, write_bag
+from mirror.data.feature_file import BagFacts, CoordsUnit, read_coords_unit, read_facts, write_bag
 from mirror.data.importers.found import Asked, Content, FoundBag, smallest_step
 from mirror.errors import DataError
 
-_VERSION = 2
+_VERSION = 3
 """Of what is taken from a file: another number has everything imported again."""
 
 
@@ -24,7 +24,14 @@ class Converted(NamedTuple):
     notes: tuple[str, ...]
 
 
-def convert(found: FoundBag, target: Path, *, asked: Asked, slide_mpp: float | None, stamp: str) -> Converted:
+class Origin(NamedTuple):
+    """What a file of ours is made of: the source as seen from the output's folder, and `stamp_of` it."""
+
+    path: str
+    stamp: str
+
+
+def convert(found: FoundBag, target: Path, *, asked: Asked, slide_mpp: float | None, made_of: Origin) -> Converted:
     """Read a file and write it as ours, its rows in random order.
 
     `slide_mpp` (um/px of level 0) makes pixels of micrometres. Raises `DataError` for an empty bag, NaN, values beyond
@@ -39,15 +46,17 @@ def convert(found: FoundBag, target: Path, *, asked: Asked, slide_mpp: float | N
         side = smallest_step(content.coords)
         if side is not None:
             notes.append(f"tile side taken from the smallest step between tiles: {side:g} px at level 0")
+    if asked.encoder is None and found.encoder is None:
+        notes.append("no encoder is named; name it with --encoder")
     facts = replace(
         content.facts,
         encoder=asked.encoder or found.encoder,
         tile_level0_px=side,
         source=content.facts.source or found.layout,
-        source_stamp=stamp,
+        source_stamp=made_of.stamp,
+        source_path=made_of.path,
+        source_remarks="\n".join(notes) or None,
     )
-    if facts.encoder is None:
-        notes.append("no encoder is named; name it with --encoder")
     write_bag(
         target, content.features, coords=content.coords, coords_unit=content.coords_unit, facts=facts, order_seed=0
     )
@@ -76,6 +85,11 @@ def stamp_of(path: Path, found: FoundBag, *, asked: Asked, slide_mpp: float | No
     files = sorted(path.rglob("*")) if path.is_dir() else [path, *_beside(path)]
     states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
     return fingerprint(_VERSION, states, found.layout, found.encoder, found.has_coords, asked._asdict(), slide_mpp)
+
+
+def converted_before(path: Path, facts: BagFacts) -> Converted:
+    """What `convert` gave when it wrote `path`."""
+    return Converted(read_coords_unit(path), tuple((facts.source_remarks or "").splitlines()))
 
 
 def facts_if_ours(path: Path) -> BagFacts | None:

@@ -27,6 +27,7 @@ ROOMS = {
     "workflow": "the stages of `mirror run`, one file each",
     "evaluation": "representations, probes, survival, report",
     "slides": "from scanner files to tile features, on LazySlide (extra)",
+    "acquire": "public data by recipe, over the network (extra); no torch",
     "simulate": "a cohort with known truth",
     "tasks": "networks and losses wired together",
     "compat": "checkpoints of the authors' code",
@@ -37,6 +38,12 @@ ROOMS = {
     "presets": "complete settings by name",
 }
 """From the top down: a room imports from those below it."""
+FOLDERS = {
+    "profiles": "where its jobs run: this machine, Slurm, Kubernetes",
+    "recipes": "recipes that come with the package",
+    "templates": "the page, a file a section, and its style",
+}
+"""Folders inside of a room that hold no code."""
 BESIDE = {
     "tests": "by room, and stories from the command line",
     "configs": "the real cohorts beside the project",
@@ -90,7 +97,9 @@ def _files(folder: Path, indent: str) -> list[str]:
     width = 30 - len(indent)
     lines = [f"{indent}{path.name:<{width}}{_note(path)}".rstrip() for path in paths if path.is_file()]
     for inner in (path for path in paths if path.is_dir()):
-        lines.append(f"{indent}{inner.name + '/':<{width}}{_note(inner / '__init__.py')}".rstrip())
+        module = inner / "__init__.py"
+        note = _note(module) if module.exists() else FOLDERS.get(inner.name, "")
+        lines.append(f"{indent}{inner.name + '/':<{width}}{note}".rstrip())
         lines += _files(inner, indent + "  ")
     return lines
 

@@ -56,12 +56,12 @@ def test_two_runs_are_compared_where_they_differ(
     assert mirror(monkeypatch, jobs[0], jobs[1].parent, "--output", tmp_path / "c.csv") == 0
     table = pd.read_csv(tmp_path / "c.csv")
     assert set(table["representation"]) == {"slide", "expression", "fused"}
-    assert len(table) == 3 * 4
+    assert len(table) == 3 * 5
     assert set(table["first"]) == {"brief"} and set(table["second"]) == {"long"}
     assert (table["p_holm"] >= table["p"]).all()
     said = capsys.readouterr()
     assert "the same on both sides, so not compared: raw_slide, linear" in said.err
-    assert "12 comparisons" in said.err
+    assert "15 comparisons" in said.err
     assert "brief - long" in said.out and "3-shot AUROC" in said.out and "surely ahead" in said.out
 
 

@@ -99,6 +99,7 @@ def test_a_handed_on_model_gives_the_numbers_of_its_run(
     same(mirror.load(model).embed(**inputs(simulated)), expected)
 
 
+@pytest.mark.slow
 def test_it_gives_them_in_a_fresh_environment(
     model: Path, simulated: Path, expected: anndata.AnnData, tmp_path: Path
 ) -> None:
@@ -372,6 +373,7 @@ def hub(model: Path, tmp_path: Path) -> dict[str, str]:
     return {**environment, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
 
 
+@pytest.mark.slow
 def test_a_model_of_the_hub_is_used_offline_from_the_cache(
     hub: dict[str, str], simulated: Path, expected: anndata.AnnData, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def masked(text: str) -> str:
     return re.sub(r"[ │]+\d\.\d+±\d\.\d+", " x", re.sub(r"loss \d+\.\d+", "loss x", text))
 
 
+@pytest.mark.slow
 def test_the_session_of_the_documentation_is_what_a_terminal_shows_up_to_the_configuration(
     script: ModuleType, tmp_path: Path
 ) -> None:
@@ -66,6 +67,7 @@ ANSWERS = "\n\n\nTPM\nlog2(RSEM + 1)\n\n\n\n\n\n\n2\n2\n"
 """As in the documentation, but that the numbers are first called what they cannot be."""
 
 
+@pytest.mark.slow
 def test_answering_what_it_asks_leads_to_a_report(trident: Path) -> None:
     said = call("init", trident, answers=ANSWERS)
     assert "looks like a logarithm already" in said

@@ -141,10 +141,11 @@ def test_the_table_has_the_means_of_the_scores_and_the_paired_differences(finish
         assert tuple(among[["difference", "low", "high", "p"]]) == pytest.approx(interval[:4])
 
 
-def test_the_page_names_the_best_baseline_and_has_a_dash_for_views_that_are_not_there(finished: Path) -> None:
+def test_the_page_names_the_best_baseline_and_has_retrieval_of_every_row(finished: Path) -> None:
     page = (finished / "out" / "table.md").read_text()
     assert re.search(rf"^\| {BEST} \| .*(raw|pca4)_fused", page, flags=re.MULTILINE)
-    assert "| toy: published | - | - | - | - | - |" in page
+    for row in ("published", "mirror"):
+        assert re.search(rf"^\| toy: {row} \| (0\.\d+<br>chance 0\.\d+ \| ){{3}}", page, flags=re.MULTILINE)
     tables = re.findall(r"(?:^\|.*\n)+", page, flags=re.MULTILINE)
     assert len(tables) == 5
     assert [table for table in tables if len({row.count("|") for row in table.splitlines()}) != 1] == []

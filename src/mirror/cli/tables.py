@@ -28,9 +28,16 @@ SHOWN = {"auroc": "AUROC", "c_index": "c-index", "recall@10": "recall@10"}
 
 
 def shown_columns(summary: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """(protocol, metric) -> title of the columns that are shown, in the order of the scores."""
+    """(protocol, metric) -> title of the columns that are shown, in the order of the scores.
+
+    Of several numbers of shots 10, or else the largest, and no nearest prototype: more columns than a terminal has room
+    for would be cut to nothing.
+    """
     pairs = dict.fromkeys(zip(summary["protocol"], summary["metric"], strict=True))
-    return {pair: f"{_title(pair[0])} {SHOWN[pair[1]]}" for pair in pairs if pair[1] in SHOWN}
+    shots = {int(found[1]) for protocol, _ in pairs if (found := re.fullmatch(r"shot(\d+)", protocol))}
+    foremost = 10 if 10 in shots else max(shots, default=0)
+    left = {"prototype", *(f"shot{number}" for number in shots if number != foremost)}
+    return {pair: f"{_title(pair[0])} {SHOWN[pair[1]]}" for pair in pairs if pair[1] in SHOWN and pair[0] not in left}
 
 
 def score_tables(summary: pd.DataFrame, *, title: str) -> list[Table]:

@@ -90,11 +90,15 @@ def test_the_page_of_the_published_scope_warns_on_top_and_says_which_rows_saw_wh
     page = jobs["cohort"].page.replace("&#39;", "'")
     assert "Genes were chosen once, on the whole cohort, as published: values and labels of test patients" in top(page)
     reading = (
-        "'Expression', 'Both', 'Expression, chosen genes' and 'Both, chosen genes' read the chosen genes and are opti"
+        "'Expression', 'Both', 'Aligned modalities', 'Expression, chosen genes' and 'Both, chosen genes' read the "
+        "chosen genes and are opti"
     )
     assert reading in top(page)
     assert "'Slide' reads slides alone, but its training was shown these genes." in top(page)
-    free = "'Mean tile', 'Expression as given', 'Both as given' and 'PCA 4, both' read all genes of the table or slides"
+    free = (
+        "'Mean tile', 'Expression as given', 'Both as given', 'PCA 4, slide', 'PCA 4, expression' and 'PCA 4, both' "
+        "read all genes of the table or slides"
+    )
     assert free in top(page)
     assert (
         "test patients of fold 1 are among them, so scores there of whatever reads these genes are optimistic" in page

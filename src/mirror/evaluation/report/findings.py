@@ -150,7 +150,7 @@ def representation_label(name: str) -> str:
 def rows_by_choice(representations: Sequence[str], selection: Selection) -> str:
     """Which of the rows `representations` read the genes of `selection`, and so what each row saw of test patients."""
     reading = [name for name in representations if name in READING_CHOSEN_GENES]
-    others = [name for name in representations if name not in READING_CHOSEN_GENES]
+    others = [name for name in representations if name not in READING_CHOSEN_GENES and name != CHANCE]
     if selection.scope == "fold":
         return (
             f"Genes were chosen inside each fold, on its training patients. {_rows(reading)} read the chosen genes, "

@@ -54,9 +54,8 @@ def shot_curves(scores: pd.DataFrame, intervals: Mapping[tuple[str, str, str], t
     shown += [name for name in ranked if not is_learned(name)][:BASELINES_SHOWN]
     curves: list[ShotCurve] = []
     for name in shown:
-        row = {
-            int(float(str(count))): float(value) for count, value in zip(table.columns, table.loc[name], strict=True)
-        }
+        counts, values = table.columns.to_numpy(dtype=float), table.loc[name].to_numpy(dtype=float)
+        row = {int(count): float(value) for count, value in zip(counts, values, strict=True)}
         row = {count: value for count, value in row.items() if not np.isnan(value)}
         shots = tuple(row)
         ends = tuple(intervals.get((name, f"shot{count}", "auroc")) for count in shots)

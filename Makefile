@@ -36,10 +36,10 @@ check: install  ## static types (fetches pyright through npm on its first run)
 site: install  ## the documentation, in build/site
 	$(BIN)/python docs/build_site.py build/site
 
-cohorts: install  ## the main job on the real cohorts beside the project, and the README's tables from it
-	for cohort in brca coadread blca; do $(BIN)/mirror run configs/$$cohort.yaml || exit 1; done
+cohorts: install  ## the real cohorts beside the project, three seeds beside the opponents, and the README's tables from it
+	$(BIN)/mirror sweep configs/sweeps/pretraining.yaml
 	$(BIN)/mirror run configs/rcc.yaml
-	$(BIN)/python docs/update_readme.py brca coadread blca rcc
+	$(BIN)/python docs/update_readme.py pretraining rcc
 
 table: install  ## the whole table of three real cohorts, supervised models and fine-tuning included
 	for cohort in brca coadread blca; do $(BIN)/mirror run configs/$$cohort.yaml --supervised || exit 1; done

@@ -47,7 +47,8 @@ def test_a_claim_ends_with_its_block(tmp_path: Path) -> None:
     claims = Claims(tmp_path / ".claims")
     with claims.claim("a"):
         pass
-    process = holder(tmp_path / ".claims")  # which says that it got the slide
+    process = holder(tmp_path / ".claims")
+    assert process.poll() is None  # another process got the slide, and holds it
     process.kill()
     process.wait()
     claims.close()

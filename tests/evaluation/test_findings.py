@@ -55,6 +55,16 @@ def test_learned_ahead_everywhere_and_beyond_the_spread_is_called_ahead():
     assert "the learned representation is ahead in all 3 folds, by more than the spread over folds (sd 0.010)" in sure
 
 
+def test_clinical_variables_beside_a_representation_do_not_make_its_headline():
+    scores = scores_of(
+        {"fused": [0.8, 0.8], "fused_clinical": [0.95, 0.95], "raw_fused": [0.7, 0.7], "chance": [0.99] * 2}
+    )
+    (verdict,) = verdicts(scores)
+    assert (verdict.learned, verdict.baseline) == ("fused", "raw_fused")
+    retrieval = scores_of({"fused": [0.8, 0.8]}).assign(task="retrieval")
+    assert "retrieval" not in opening_of(pd.concat([scores, retrieval])).asked
+
+
 def test_a_better_baseline_is_said_plainly():
     scores = scores_of({"fused": [0.80, 0.82, 0.81], "raw_fused": [0.5] * 3, "pca8_fused": [0.90, 0.91, 0.92]})
     _, found, sure = opening_of(scores)

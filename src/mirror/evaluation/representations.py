@@ -133,6 +133,15 @@ def is_learned(name: str) -> bool:
     return name.removeprefix("finetuned_").removesuffix(f"_{CLINICAL}") in (*LEARNED, ALIGNED)
 
 
+def is_set_against(name: str) -> bool:
+    """True for what headlines and pictures choose the two sides from.
+
+    Not a random order; and nothing with clinical variables beside it: only some baselines have those, so that what they
+    add would be taken for the representation's own.
+    """
+    return name != CHANCE and not name.endswith(f"_{CLINICAL}")
+
+
 def free_baselines(components: tuple[int, ...], *, clinical: bool = False) -> tuple[str, ...]:
     """Names of the representations that need no trained model, in the order of the score table."""
     return tuple(name for name in recipes(components, clinical=clinical) if not is_learned(name))

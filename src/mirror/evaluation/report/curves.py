@@ -102,7 +102,9 @@ def shot_picture(curves: Sequence[ShotCurve], *, description: str) -> str:
         axes.set_xticks(ticks, labels)
         axes.xaxis.set_minor_locator(NullLocator())
         low, high = axes.get_ylim()
-        for y, (_, name, colour, learned) in zip(_apart(names, (high - low) / 17), sorted(names), strict=True):
+        heights = _apart(names, (high - low) / 17)
+        over = max(0.0, heights[-1] - high)  # a name above the frame would be cut off
+        for y, (_, name, colour, learned) in zip((y - over for y in heights), sorted(names), strict=True):
             weight = "bold" if learned else "normal"
             axes.text(1.03, y, name, transform=across(axes), color=colour, va="center", weight=weight, fontsize=9.5)
         axes.set_ylim(low, high)

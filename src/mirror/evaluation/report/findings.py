@@ -20,7 +20,7 @@ from mirror.data.selection import Selection
 from mirror.evaluation.bootstrap import RESAMPLES, Interval, paired_difference, shared_patients
 from mirror.evaluation.metrics import LOWER_IS_BETTER
 from mirror.evaluation.report.pictures import Survivors, signed
-from mirror.evaluation.representations import ALIGNED, CHANCE, CLINICAL, is_learned
+from mirror.evaluation.representations import ALIGNED, CHANCE, CLINICAL, is_learned, is_set_against
 from mirror.seeding import rng_for
 
 METRICS = {
@@ -223,8 +223,9 @@ def verdicts(scores: pd.DataFrame) -> list[Verdict]:
     for (task, protocol, metric), part in fold_means(scores).groupby(["task", "protocol", "metric"], sort=False):
         table = part.pivot(index="fold", columns="representation", values="value").sort_index()
         means = table.mean()
-        learned = [name for name in map(str, table) if is_learned(name)]
-        baselines = [name for name in map(str, table) if not is_learned(name) and name != CHANCE]
+        names = list(filter(is_set_against, map(str, table)))
+        learned = [name for name in names if is_learned(name)]
+        baselines = [name for name in names if not is_learned(name)]
         if not learned or not baselines:
             continue
         sign = direction(str(metric))
@@ -270,7 +271,7 @@ def opening(chosen: Sequence[Verdict], *, scores: pd.DataFrame, patients: pd.Dat
 
     `chosen` are the `headlines` of `scores`; `patients` has a row a kept patient with `has_expression`.
     """
-    asked = _asked(set(scores["task"].astype(str)), patients)
+    asked = _asked(set(scores["task"].astype(str)) - {"retrieval"}, patients)
     by_task: dict[str, Verdict] = {}
     for verdict in chosen:
         by_task.setdefault(verdict.task, verdict)

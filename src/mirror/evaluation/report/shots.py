@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mirror.evaluation.report.findings import fold_means
-from mirror.evaluation.representations import is_learned
+from mirror.evaluation.representations import is_learned, is_set_against
 
 BASELINES_SHOWN = 3
 """Beside the learned ones; the table has all."""
@@ -49,7 +49,8 @@ def shot_curves(scores: pd.DataFrame, intervals: Mapping[tuple[str, str, str], t
         return []
     table = table[sorted(map(float, table.columns))]
     whole = table.notna().sum(axis=1)  # a mean over fewer shots is of other numbers: it comes last
-    ranked = sorted(map(str, table.index), key=lambda name: (-whole[name], -float(np.nanmean(table.loc[name]))))
+    names = filter(is_set_against, map(str, table.index))
+    ranked = sorted(names, key=lambda name: (-whole[name], -float(np.nanmean(table.loc[name]))))
     shown = [name for name in ranked if is_learned(name)]
     shown += [name for name in ranked if not is_learned(name)][:BASELINES_SHOWN]
     curves: list[ShotCurve] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mirror.evaluation.representations import is_learned
+from mirror.evaluation.representations import is_learned, is_set_against
 from mirror.evaluation.scores import summarise
 
 
@@ -13,6 +13,7 @@ def shown_sides(scores: pd.DataFrame, predictions: pd.DataFrame, *, protocol: st
     summary = summarise(scores).dropna(subset=["mean"])
     ranked = summary[(summary["protocol"] == protocol) & (summary["metric"] == metric)]
     ranked = ranked[ranked["representation"].isin(predictions["representation"])].sort_values("mean", ascending=False)
-    learned = [name for name in ranked["representation"] if is_learned(name)]
-    baselines = [name for name in ranked["representation"] if not is_learned(name)]
+    names = list(filter(is_set_against, ranked["representation"]))
+    learned = [name for name in names if is_learned(name)]
+    baselines = [name for name in names if not is_learned(name)]
     return [*(["fused"] if "fused" in learned else learned[:1]), *baselines[:1]]

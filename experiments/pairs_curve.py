@@ -63,7 +63,7 @@ def measure(config: Config, cohort: Cohort, fold: Fold, few: Fold, *, seed: int,
         f"{one.representation} {one.protocol}": one.value
         for one in result.scores
         if (one.protocol, one.metric)
-        in (("linear", "auroc"), (f"shot{config.evaluation.shots}", "auroc"), ("cox", "c_index"))
+        in (("linear", "auroc"), (f"shot{config.evaluation.foremost_shots}", "auroc"), ("cox", "c_index"))
     }
     retrieval = held_out_retrieval(embeddings)
     recall = {} if retrieval is None else {"recall@10": retrieval.recall[10]}

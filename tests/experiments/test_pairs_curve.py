@@ -28,7 +28,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     config = load_config(folder / "demo.yaml")
     model = config.model.model_copy(update={"components": 4, "hidden": 8, "prototypes": 4})
     pretraining = config.pretraining.model_copy(update={"tiles": 4, "epochs": 1})
-    evaluation = config.evaluation.model_copy(update={"shots": 3, "draws": 2, "inner_folds": 2})
+    evaluation = config.evaluation.model_copy(update={"shots": (3,), "draws": 2, "inner_folds": 2})
     return config.model_copy(update={"model": model, "pretraining": pretraining, "evaluation": evaluation})
 
 

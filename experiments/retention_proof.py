@@ -1,6 +1,6 @@
 """What of a known truth an embedding keeps: the factor both modalities show, the slide's own, the expression's own.
 
-    python experiments/retention_proof.py [--patients 400] [--seeds 0 1 2]
+    python experiments/retention_proof.py [--patients 400] [--seeds 0 1 2] [--rows published alignment-only mirror]
 
 The cohort of `simulate/cohort.py`, drawn anew for every seed: each of its three factors has two coordinates. Rows are
 the presets at sizes that suit the simulated data, the raw features, and the parts of the default preset. A row's
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,10 @@ def by_patient(table: Any, view: str, patients: pd.Index) -> Floats:
     return rows.groupby(table.obs["patient"].to_numpy()).mean().reindex(patients).to_numpy()
 
 
-def study(folder: Path, *, seed: int) -> list[dict[str, Any]]:
-    """R^2 of every row and part on every fold of one simulated cohort."""
+def study(folder: Path, rows: Sequence[str], *, seed: int) -> list[dict[str, Any]]:
+    """R^2 of `rows` and parts on every fold of one simulated cohort."""
     lines: list[dict[str, Any]] = []
-    for row in ROWS:
+    for row in rows:
         config = configuration(folder, row)
         cohort: Cohort = prepare_cohort(config)
         truth = pd.read_csv(folder / "truth.csv", index_col="case_id").loc[cohort.patients.index]
@@ -104,12 +105,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     given = parser.parse_args()
     lines: list[dict[str, Any]] = []
     for seed in given.seeds:
         with tempfile.TemporaryDirectory() as folder:
             simulate_cohort(Path(folder), seed=seed, sizes=SimulationSizes(patients=given.patients))
-            lines += study(Path(folder), seed=seed)
+            lines += study(Path(folder), given.rows, seed=seed)
     per_seed = pd.DataFrame(lines).groupby(["row", "seed"], sort=False)[list(FACTORS)].mean()
     mean = per_seed.groupby("row", sort=False).mean()
     spread = per_seed.groupby("row", sort=False).std(ddof=0)

@@ -267,6 +267,9 @@ class CanonicalModelConfig(Section):
     correction: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of what the networks add to the closed form that probes get; the aligned views and the parts have all of
     it. With `start: none` there is nothing else: 1."""
+    slide_private: bool = False
+    """Whether probes get what only the slide says with all that its network adds: in `X_fused` in place of what
+    `correction` leaves of it, and in `X_slide`, which otherwise has no private part, at half the weight."""
     hidden: Positive
     """Width of either network's middle."""
     dropout: Fraction

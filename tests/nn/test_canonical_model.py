@@ -154,7 +154,8 @@ def test_the_tail_stands_in_what_probes_get_and_nowhere_else() -> None:
     for name in views.keys() - {"X_expression", "X_fused"}:
         torch.testing.assert_close(views[name], others[name])
     torch.testing.assert_close(long.fused(u, v)[:, -3:], 0.3 * v[:, 4:])
-    torch.testing.assert_close(long.alone(v), torch.cat([short.alone(w), 0.15 * v[:, 4:]], dim=1))
+    alone = torch.cat([short.expression_alone(w), 0.15 * v[:, 4:]], dim=1)
+    torch.testing.assert_close(long.expression_alone(v), alone)
     torch.testing.assert_close(long.fused(u, v)[:, :-3], short.fused(u, w))
     gap = torch.full_like(u, NAN)
     assert long.views(gap, v)["X_fused"].isnan().all()
@@ -180,9 +181,42 @@ def test_probes_get_the_share_of_the_correction_and_the_aligned_views_all_of_it(
             torch.testing.assert_close(views[name], none.views(*embedded[2])[name])
 
 
+def test_probes_get_the_private_part_of_a_slide_as_its_network_has_it_and_the_shared_part_as_they_had_it() -> None:
+    tiles, genes = pairs()
+    without = model(replace(SIZES, tail=3, correction=0.0), trained=True)
+    mine = model(replace(SIZES, tail=3, correction=0.0, slide_private=True), trained=True)
+    u, v = mine.embed_slide(tiles), mine.embed_expression(genes)
+    rho = mine.correlations
+    fused, before = mine.fused(u, v), without.fused(u, v)
+    # (u - rho v) / (1 + rho): the part with the name of the view, but for its scale.
+    torch.testing.assert_close(fused[:, 4:8], 0.3 * (1 + rho) * mine.views(u, v)["X_slide_private"])
+    assert (fused[:, 4:8] - before[:, 4:8]).abs().max() > 0.1
+    for columns in (slice(0, 4), slice(8, None)):
+        torch.testing.assert_close(fused[:, columns], before[:, columns])
+    torch.testing.assert_close(mine.expression_alone(v), without.expression_alone(v))
+    assert mine.views(u, torch.full_like(v, NAN))["X_fused"].isnan().all()
+    assert mine.views(torch.full_like(u, NAN), v)["X_fused"].isnan().all()
+
+
+def test_a_slide_alone_loses_nothing_of_its_components_where_it_has_its_private_part() -> None:
+    # The last of the four directions correlates with nothing: `rho u` has no trace of it.
+    tiles, _ = pairs(batch=9)
+    for kept in (False, True):
+        mine = model(replace(SIZES, correction=0.0, slide_private=kept), trained=True)
+        u = mine.embed_slide(tiles)
+        alone = mine.slide_alone(u)
+        torch.testing.assert_close(alone[:, :4], mine.correlations * u[:, 4:])  # the closed form's
+        assert alone.shape[1] == mine.slide_readout.mean.shape[0] == (8 if kept else 4)
+        if kept:
+            torch.testing.assert_close(alone[:, 4:], 0.15 * u[:, :4])  # the network's
+        shown = alone @ torch.linalg.lstsq(alone, u[:, 3:4]).solution
+        assert torch.allclose(shown, u[:, 3:4], atol=1e-4) == kept
+
+
 @pytest.mark.parametrize("modality", ["slide", "expression", "fused"])
 def test_what_is_fine_tuned_reaches_the_networks_though_probes_were_given_the_closed_form(modality: Modality) -> None:
-    tuned = Pretrained(model(replace(SIZES, tail=3, correction=0.0), trained=True), modality)
+    sizes = replace(SIZES, tail=3, correction=0.0, slide_private=True)
+    tuned = Pretrained(model(sizes, trained=True), modality)
     tuned(*pairs()).square().sum().backward()
     read = {"slide": ("slide",), "expression": ("expression",), "fused": ("slide", "expression")}[modality]
     for name in read:

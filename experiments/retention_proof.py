@@ -3,9 +3,9 @@
     python experiments/retention_proof.py [--patients 400] [--seeds 0 1 2] [--rows published alignment-only mirror]
 
 The cohort of `simulate/cohort.py`, drawn anew for every seed: each of its three factors has two coordinates. Rows are
-the presets at sizes that suit the simulated data, the raw features, and the parts of the default preset. A row's
-number is R^2 of ridge regression (penalty chosen by leave-one-out on training patients) from the fused view (or the
-part) to a factor, on test patients, mean over both coordinates, over folds, then over seeds ± their standard deviation.
+the presets at sizes that suit the simulated data, the raw features, the mean tile, and views of the default preset. A
+row's number is R^2 of ridge regression (penalty chosen by leave-one-out on training patients) from the fused view (or
+the one named) to a factor, on test patients, mean over both coordinates, over folds, then over seeds ± their standard deviation.
 The last line is one JSON object.
 """
 
@@ -46,7 +46,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "alignment-only": {"preset": "alignment-only", "model": {"components": 16}, "pretraining": {"tiles": 48}},
     "mirror": {"preset": "mirror", "model": {"components": 16}, "pretraining": {"tiles": 48}},
 }  # fmt: skip
-PARTS = ("X_shared", "X_slide_private", "X_expression_private")
+VIEWS = ("X_slide", "X_shared", "X_slide_private", "X_expression_private")
 
 
 def configuration(folder: Path, row: str) -> Config:
@@ -79,7 +79,7 @@ def by_patient(table: Any, view: str, patients: pd.Index) -> Floats:
 
 
 def study(folder: Path, rows: Sequence[str], *, seed: int) -> list[dict[str, Any]]:
-    """R^2 of `rows` and parts on every fold of one simulated cohort."""
+    """R^2 of `rows`, and of further views, on every fold of one simulated cohort."""
     lines: list[dict[str, Any]] = []
     for row in rows:
         config = configuration(folder, row)
@@ -94,8 +94,9 @@ def study(folder: Path, rows: Sequence[str], *, seed: int) -> list[dict[str, Any
                 assert cohort.expression is not None
                 raw = pd.DataFrame(cohort.expression.values, index=list(cohort.expression.patients))
                 tiles = by_patient(table, "X_raw_slide", truth.index)
+                views["mean tile"] = tiles
                 views["raw features"] = np.hstack([tiles, raw.reindex(truth.index).to_numpy(dtype=np.float64)])
-                views |= {f"mirror {part}": by_patient(table, part, truth.index) for part in PARTS}
+                views |= {f"mirror {view}": by_patient(table, view, truth.index) for view in VIEWS}
             for name, x in views.items():
                 lines.append({"row": name, "seed": seed, "fold": fold.number, **recovered(x, truth, fold)})
     return lines

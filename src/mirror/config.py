@@ -268,8 +268,8 @@ class CanonicalModelConfig(Section):
     """Share of what the networks add to the closed form that probes get; the aligned views and the parts have all of
     it. With `start: none` there is nothing else: 1."""
     slide_private: bool = False
-    """Whether probes get what only the slide says with all that its network adds: in `X_fused` in place of what
-    `correction` leaves of it, and in `X_slide`, which otherwise has no private part, at half the weight."""
+    """Whether `X_slide`, too, has what only the slide says, at half of the weight `private`; without it, it has what
+    expression says as well and nothing else."""
     hidden: Positive
     """Width of either network's middle."""
     dropout: Fraction

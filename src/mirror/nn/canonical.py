@@ -7,9 +7,9 @@ likewise, one shared z for both, which says what a patient's z is given both mod
 
 What expression varies by beyond its K components (the tail) has no part in that; probes get it beside the rest.
 
-Legend: B pairs, T tiles, D tile-feature width, G genes, K components, M those of the tail, V = K + M, P prototypes, S
-columns of a slide by itself before its readout: K, or 2 K with its private part (`slide_private`); U and E columns of a
-slide's and an expression's embedding: K and V, or K more where probes get other components (`correction`).
+Legend: B pairs, T tiles, D tile-feature width, G genes, K components, M those of the tail, V = K + M, P prototypes, F
+width of the fused view; U and E columns of a slide's and an expression's embedding: K and V, or K more where probes get
+other components (`correction`).
 """
 
 from __future__ import annotations
@@ -131,8 +131,7 @@ class CanonicalMirror(nn.Module):
         self.slide_decoder = nn.Linear(k, sizes.tile_dim)
         self.expression_decoder = nn.Linear(k, sizes.genes)
         self.prototypes = nn.Linear(k, sizes.prototypes, bias=False)
-        self.slide_readout = Readout(2 * k if sizes.slide_private else k)
-        self.expression_readout = Readout(k + sizes.tail)
+        self.slide_readout, self.expression_readout = Readout(k), Readout(k + sizes.tail)
         self.fused_readout = Readout(3 * k + sizes.tail)
 
     @torch.no_grad()
@@ -232,12 +231,13 @@ class CanonicalMirror(nn.Module):
         """
         rho, k = self.correlations, self.sizes.components
         slide_NK, expression_NK = slide_NU[:, :k], expression_NE[:, :k]
+        probed_NK, probed_NV = self.for_probes(slide_NU, expression_NE)
         shared = self.shared(slide_NK, expression_NK)
         own = slide_NK - rho.sqrt() * shared, expression_NK - rho.sqrt() * shared
         return {
-            "X_slide": self.slide_readout(self.slide_alone(slide_NU)),
-            "X_expression": self.expression_readout(self.expression_alone(expression_NE)),
-            "X_fused": self.fused_readout(self.fused(slide_NU, expression_NE)),
+            "X_slide": self.slide_readout(self.slide_alone(probed_NK)),
+            "X_expression": self.expression_readout(self.expression_alone(probed_NV)),
+            "X_fused": self.fused_readout(self.fused(probed_NK, probed_NV)),
             "X_align_slide": rho * slide_NK,
             "X_align_expression": rho * expression_NK,
             "X_shared": shared,
@@ -252,41 +252,37 @@ class CanonicalMirror(nn.Module):
         one = torch.where(slide_NK.isnan(), expression_NK, slide_NK)
         return rho.sqrt() * torch.where(both.isnan(), one, both)
 
-    def slide_alone(self, slide_NU: Tensor) -> Tensor:
-        """A slide by itself before the readout (N, S): `rho u`, and `private / 2` times u with all of the correction.
+    def slide_alone(self, slide_NK: Tensor) -> Tensor:
+        """A slide by itself before the readout (N, K): `rho u`, and with `slide_private` half of `private` times u too.
 
-        `rho u` alone loses what correlates with nothing. Half of the weight that a private part has in the fused view,
-        where `rho u` is doubled by the other modality's `rho v`.
+        `rho u` is what expression says as well: nothing along a direction that correlates with nothing. Side by side,
+        both have the inner products of `sqrt(rho^2 + (private / 2)^2) u`, in twice the columns.
         """
-        k = self.sizes.components
-        shared_NK = self.correlations * slide_NU[:, -k:]
-        if not self.sizes.slide_private:
-            return shared_NK
-        return torch.cat([shared_NK, self.sizes.private / 2 * slide_NU[:, :k]], dim=1)
+        rho = self.correlations
+        own = self.sizes.private / 2 if self.sizes.slide_private else 0.0
+        return (rho.square() + own**2).sqrt() * slide_NK
 
-    def expression_alone(self, expression_NE: Tensor) -> Tensor:
-        """Expression by itself before the readout (N, V): `rho v`, and `private / 2` times the tail, as of a slide."""
+    def expression_alone(self, expression_NV: Tensor) -> Tensor:
+        """Expression by itself before the readout (N, V): `rho v`, and `private / 2` times the tail.
+
+        Half of the weight it has in the fused view, where `rho v` is doubled by the other modality's `rho u`.
+        """
         k, private = self.sizes.components, self.sizes.private
-        expression_NV = expression_NE[:, -(k + self.sizes.tail) :]
         return torch.cat([self.correlations * expression_NV[:, :k], private / 2 * expression_NV[:, k:]], dim=1)
 
-    def fused(self, slide_NU: Tensor, expression_NE: Tensor) -> Tensor:
+    def fused(self, slide_NK: Tensor, expression_NV: Tensor) -> Tensor:
         """Shared and private parts side by side (N, 3 K + M) before the readout; NaN where a modality is missing.
 
         The shared columns weigh `rho (u + v)`, the private ones `private (u - rho v)` and `private (v - rho u)`, the
-        tail `private`. With `slide_private` the slide's private part has all of the correction.
+        tail `private`.
         """
         rho, private, k = self.correlations, self.sizes.private, self.sizes.components
-        slide_NK, expression_NV = self.for_probes(slide_NU, expression_NE)
         expression_NK, tail_NM = expression_NV[:, :k], expression_NV[:, k:]
-        own_NK = slide_NK - rho * expression_NK
-        if self.sizes.slide_private:
-            own_NK = slide_NU[:, :k] - rho * expression_NE[:, :k]
         # A patient without a slide has a tail, but no fused view.
         tail_NM = tail_NM.masked_fill(slide_NK.isnan().any(dim=1, keepdim=True), float("nan"))
         parts = (
             rho * (slide_NK + expression_NK),
-            private * own_NK,
+            private * (slide_NK - rho * expression_NK),
             private * (expression_NK - rho * slide_NK),
             private * tail_NM,
         )

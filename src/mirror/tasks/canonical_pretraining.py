@@ -110,9 +110,10 @@ class CanonicalPretraining:
 @torch.no_grad()
 def fit_readouts(model: CanonicalMirror, slide_NU: Tensor, expression_NE: Tensor) -> None:
     """Fit the rotations before the probes on the trained embeddings of training patients, NaN where one is missing."""
-    fit_readout(model.slide_readout, model.slide_alone(slide_NU))
-    fit_readout(model.expression_readout, model.expression_alone(expression_NE))
-    fit_readout(model.fused_readout, model.fused(slide_NU, expression_NE))
+    slide_NK, expression_NV = model.for_probes(slide_NU, expression_NE)
+    fit_readout(model.slide_readout, model.slide_alone(slide_NK))
+    fit_readout(model.expression_readout, model.expression_alone(expression_NV))
+    fit_readout(model.fused_readout, model.fused(slide_NK, expression_NV))
 
 
 def canonical_sizes(config: CanonicalModelConfig, *, tile_dim: int, genes: int) -> CanonicalSizes:

@@ -63,22 +63,16 @@ class Rebuilt(NamedTuple):
 
 
 class CanonicalOutput(NamedTuple):
-    """What the objectives need. Directions of either modality (B, K), of length one, and the temperature of their
-    cosines; scores of either modality against the prototypes over theirs (B, P); and what either decoder rebuilt: the
-    mean hidden tile (B, D), the genes (B, G)."""
+    """What the objectives need. Directions of either modality (B, K), of length one; scores of either modality against
+    the prototypes over their temperature (B, P); and what either decoder rebuilt: the mean hidden tile (B, D), the
+    genes (B, G)."""
 
     slide_BK: Tensor
     expression_BK: Tensor
-    temperature: float
     slide_scores_BP: Tensor
     expression_scores_BP: Tensor
     slide_retention: Rebuilt
     expression_retention: Rebuilt
-
-    @property
-    def logits_BB(self) -> Tensor:
-        """Cosines of every pair over the temperature, slides in rows."""
-        return self.slide_BK @ self.expression_BK.mT / self.temperature
 
 
 class TilePooling(nn.Module):
@@ -214,7 +208,6 @@ class CanonicalMirror(nn.Module):
         return CanonicalOutput(
             slide_BK,
             expression_BK,
-            self.sizes.temperature,
             self.prototypes(slide_BK) * sharpness,
             self.prototypes(expression_BK) * sharpness,
             Rebuilt(self.slide_decoder(u_BK), mean_BD, some_BD),

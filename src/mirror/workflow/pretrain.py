@@ -152,7 +152,9 @@ def _train_published(
     )
     device = choose_device(config.device)
     model = first_model(config, cohort, genes=len(panel.genes), seed=seed).to(device)
-    task = Pretraining(model, config.pretraining.weights, ranks=work.ranks)
+    task = Pretraining(
+        model, config.pretraining.weights, ranks=work.ranks, rows_at_once=config.pretraining.rows_at_once
+    )
     wanted = config.pretraining.recompute
     recompute_residuals(model, wanted == "on" or (wanted == "auto" and config.pretraining.tiles > RECOMPUTE_TILES))
     history = _train(config, task, [part], work, seed, progress)
@@ -182,7 +184,9 @@ def _train_canonical(
     device = choose_device(config.device)
     model = started_model(config, parts, seed=seed).to(device)
     loaded = [paired_slides(part, config, seed, like=None if part is own else own) for part in parts]
-    task = CanonicalPretraining(model, config.pretraining.weights, ranks=work.ranks)
+    task = CanonicalPretraining(
+        model, config.pretraining.weights, ranks=work.ranks, rows_at_once=config.pretraining.rows_at_once
+    )
     history = _train(config, task, loaded, work, seed, progress)
     if work.ranks.first:
         finish(model, own, device=device)

@@ -5,8 +5,8 @@
 The cohort of `simulate/cohort.py`, drawn anew for every seed: each of its three factors has two coordinates. Rows are
 the presets at sizes that suit the simulated data, the raw features, the mean tile, and views of the default preset. A
 row's number is R^2 of ridge regression (penalty chosen by leave-one-out on training patients) from the fused view (or
-the one named) to a factor, on test patients, mean over both coordinates, over folds, then over seeds ± their standard deviation.
-The last line is one JSON object.
+the one named) to a factor, on test patients, mean over both coordinates, over folds, then over seeds ± their standard
+deviation. The last line is one JSON object.
 """
 
 from __future__ import annotations

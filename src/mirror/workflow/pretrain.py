@@ -32,6 +32,7 @@ from mirror.seeding import generator_for
 from mirror.tasks.canonical_pretraining import CanonicalPretraining
 from mirror.tasks.pretraining import Pretraining, mirror_sizes
 from mirror.training.checkpoint import load_state, save_weights
+from mirror.training.compiled import compile_in_place
 from mirror.training.device import choose_device
 from mirror.training.distributed import Ranks
 from mirror.training.loop import Records, Schedule, train
@@ -222,6 +223,8 @@ def _train(
         pin_memory=device.type == "cuda",
         share=share,
     )
+    if settings.compile:
+        compile_in_place(task.model)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimiser]
     optimiser = kind(task.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     return train(

@@ -267,6 +267,9 @@ class CanonicalModelConfig(Section):
     correction: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of what the networks add to the closed form that probes get; the aligned views and the parts have all of
     it. With `start: none` there is nothing else: 1."""
+    slide_private: bool = False
+    """Whether `X_slide`, too, has what only the slide says, at half of the weight `private`; without it, it has what
+    expression says as well and nothing else."""
     hidden: Positive
     """Width of either network's middle."""
     dropout: Fraction

@@ -137,8 +137,8 @@ def encoded_rows(model: nn.Module, tiles_BTD: Tensor, expression_BG: Tensor, *dr
 def fit_readouts(model: CanonicalMirror, slide_NU: Tensor, expression_NE: Tensor) -> None:
     """Fit the rotations before the probes on the trained embeddings of training patients, NaN where one is missing."""
     slide_NK, expression_NV = model.for_probes(slide_NU, expression_NE)
-    fit_readout(model.slide_readout, model.correlations * slide_NK)
-    fit_readout(model.expression_readout, model.alone(expression_NV))
+    fit_readout(model.slide_readout, model.slide_alone(slide_NK))
+    fit_readout(model.expression_readout, model.expression_alone(expression_NV))
     fit_readout(model.fused_readout, model.fused(slide_NK, expression_NV))
 
 

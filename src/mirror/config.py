@@ -325,8 +325,8 @@ class PretrainingConfig(Section):
     """What the layers over tiles hold for the backward pass: `off` all of it, `on` each layer's input alone, computing
     the rest again (the same numbers, a third more time, a fraction of the memory). `auto`: on above 8,192 tiles."""
     compile: bool = False
-    """Compile the model (torch.compile). Half a minute to minutes before the first step, for a few per cent to a
-    quarter of each step: for runs of thousands of steps. Where it fails, training goes on without and says so."""
+    """Compile the model (torch.compile): half a minute to minutes before the first step, for at most a quarter of each
+    step on a CPU (docs/scale.md). Where it fails, training goes on without and says so."""
     rows_at_once: Positive | None = None
     """Pairs that are encoded together; all of a batch when not given. With fewer, a contrastive batch of any size fits
     in the memory of that many: the same terms and gradients (but for dropout's draws), a third more time."""

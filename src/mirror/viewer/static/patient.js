@@ -113,7 +113,7 @@ export function startPatient(cohort) {
       make("thead", { class: "unseen" }, make("tr", {}, ...["gene", "", "z"].map((name) => make("th", { scope: "col" }, name)))),
       make("tbody", {}, ...rows.map((one) => make("tr", { title: `${shown(one.value, 2)} ${found.units}` },
         make("th", { scope: "row" }, one.gene),
-        make("td", {}, bar(one.z, -most, most, one.z > 0 ? "up" : "down")),
+        make("td", {}, bar(Math.abs(one.z), 0, most, one.z > 0 ? "up" : "down")),
         make("td", { class: "number" }, shown(one.z, 1))))));
     return make("div", {},
       make("h3", {}, "Genes that stand out"),

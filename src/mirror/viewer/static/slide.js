@@ -9,6 +9,12 @@ const SIMILAR = "similar";
 const LISTED = 6;
 const NICE = [1, 2, 5];
 
+// OpenSeadragon adds rules of style that take the focus' outline away on touch screens, unless they are there already;
+// this page wants the outline, and its server forbids styles that come with a script (but for empty ones).
+if (!document.querySelector("style[data-openseadragon-mobile-css]")) {
+  document.head.append(make("style", { "data-openseadragon-mobile-css": true }));
+}
+
 export function startSlide() {
   const canvas = make("canvas", { class: "heat", "aria-hidden": "true" });
   const viewer = OpenSeadragon({
@@ -19,6 +25,10 @@ export function startSlide() {
     navigatorPosition: "BOTTOM_RIGHT",
     navigatorSizeRatio: 0.16,
     navigatorAutoFade: false,
+    navigatorBackground: "#FFFFFF",
+    navigatorBorderColor: "#9AA0A6",
+    navigatorDisplayRegionColor: "#D55E00",
+    navigatorOpacity: 0.95,
     animationTime: 0.35,
     maxZoomPixelRatio: 4,
     minZoomImageRatio: 0.7,
@@ -231,10 +241,10 @@ export function startSlide() {
     const unit = layer.key === SIMILAR ? "cosine" : facts.unit ?? layer.about.name;
     const pen = byId("layer-scale").getContext("2d");
     pen.clearRect(0, 0, 200, 12);
-    layer.colours.forEach((colour, place) => {
-      pen.fillStyle = colour;
-      pen.fillRect((place * 200) / layer.colours.length, 0, 200 / layer.colours.length + 0.5, 12);
-    });
+    for (let x = 0; x < 200; x += 1) {
+      pen.fillStyle = layer.colours[Math.floor((x * layer.colours.length) / 200)];
+      pen.fillRect(x, 0, 1, 12);
+    }
     const ends = `${shown(layer.low)} to ${shown(layer.high)}`;
     byId("layer-scale").setAttribute("aria-label", `Colours from ${ends}`);
     byId("layer-said").textContent = [

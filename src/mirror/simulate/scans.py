@@ -5,6 +5,8 @@ Legend: H, W height and width, px.
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,7 @@ TILE_PX = 128
 # Optical density of haematoxylin and eosin in red, green, blue (Ruifrok and Johnston 2001).
 _STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
 _GLASS = 243.0
+_HUGE_PIECE = 512
 
 
 class Tissue(NamedTuple):
@@ -85,6 +88,42 @@ def write_scan(path: Path, image: NDArray[np.uint8], *, mpp: float | None) -> No
     with write_aside(path) as aside, tifffile.TiffWriter(aside) as file:
         file.write(image, **shared, **resolution)
         file.write(coarse, subfiletype=1, **shared)
+
+
+def write_huge_scan(path: Path, side: int) -> None:
+    """A pyramid of 0.25 um/px and five coarser levels, `side` px wide; tissue in the middle fifth, glass around it.
+
+    Two pieces over and over, so that it is small on disk and in memory.
+    """
+    import tifffile
+
+    pattern = draw_scan(tumour_of(np.zeros(4)), 2 * _HUGE_PIECE, rng_for(0, "huge"))
+    pattern = pattern[_HUGE_PIECE // 2 :, _HUGE_PIECE // 2 :][:_HUGE_PIECE, :_HUGE_PIECE]
+    pattern = pattern & 0xE0  # without its noise it is small on disk
+    tissue, glass = (zlib.compress(piece.tobytes()) for piece in (pattern, np.full_like(pattern, 243)))
+
+    def pieces(length: int) -> Iterator[bytes]:
+        count = -(-length // _HUGE_PIECE)
+        for row in range(count):
+            for column in range(count):
+                middle = all(0.4 <= (place + 0.5) / count <= 0.6 for place in (row, column))
+                yield tissue if middle else glass
+
+    with write_aside(path) as aside, tifffile.TiffWriter(aside, bigtiff=True) as file:
+        for level in range(6):
+            length = side // 2**level
+            file.write(
+                pieces(length),
+                shape=(length, length, 3),
+                dtype=np.uint8,
+                tile=(_HUGE_PIECE, _HUGE_PIECE),
+                photometric="rgb",
+                compression="zlib",
+                subfiletype=1 if level else 0,
+                metadata=None,
+                resolution=(1e4 / (0.25 * 2**level),) * 2,
+                resolutionunit="CENTIMETER",
+            )
 
 
 def simulate_scans(

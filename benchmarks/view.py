@@ -38,7 +38,7 @@ from mirror.simulate.scans import write_huge_scan
 SLIDE, OTHER = "SIM-0000-DX1", "SIM-0001-DX1"
 GRID = 100
 FRAMES = """
-const viewer = document.querySelector('.openseadragon-canvas canvas');
+const viewer = document.querySelector('.openseadragon-canvas canvas:not(.heat)');
 const small = document.createElement('canvas'); small.width = 32; small.height = 20;
 const pen = small.getContext('2d', {willReadFrequently: true});
 const seen = window.seen = {frames: 0, samples: 0, holes: 0, over: false};

@@ -44,6 +44,7 @@ export function startMap() {
     fill(colours, data.colourings.map((one) => make("option", { value: one.key }, one.title.toLowerCase())));
     zoom = { scale: 1, x: 0, y: 0 };
     cursor = -1;
+    if (!data.colourings.some((one) => one.key === state.colour)) change({ colour: data.colourings[0].key });
     paintBy();
   }
 

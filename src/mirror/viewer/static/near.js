@@ -44,9 +44,9 @@ export function startNear(cohort) {
 
   function entry(one) {
     const patient = cohort.byName.get(cohort.ownerOf.get(one.slide));
-    const picture = make("img", {
-      src: address("/picture/tile", { slide: one.slide, tile: one.tile }), alt: "", loading: "lazy", width: 96, height: 96,
-    });
+    const picture = cohort.pictured.has(one.slide)
+      ? make("img", { src: address("/picture/tile", { slide: one.slide, tile: one.tile }), alt: "", loading: "lazy", width: 96, height: 96 })
+      : make("span", { class: "blank" }, "no file");
     return make("li", {}, make(
       "button",
       {
@@ -54,7 +54,7 @@ export function startNear(cohort) {
         "aria-label": `Tile ${one.tile} of ${one.slide}, ${patient.label ?? "no label"}, cosine ${shown(one.cosine)}`,
         onclick: () => change({ patient: patient.name, slide: one.slide, tile: one.tile, x: null, y: null, z: null }, { step: true }),
       },
-      cohort.pictured.has(one.slide) ? picture : make("span", { class: "blank" }, "no file"),
+      picture,
       make("span", {}, one.slide),
       make("small", {}, [`tile ${one.tile}`, patient.label, shown(one.cosine)].filter(Boolean).join(" · ")),
     ));

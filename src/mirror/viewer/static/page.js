@@ -9,6 +9,8 @@ import { startPatient } from "./patient.js";
 import { startSlide } from "./slide.js";
 import { change, readAddress, state, whenChanged } from "./state.js";
 
+const VIEWS = [...byId("map-view").options].map((one) => one.value);
+
 async function start() {
   const cohort = await ask("/data/cohort");
   cohort.byName = new Map(cohort.patients.map((one) => [one.name, one]));
@@ -32,6 +34,7 @@ async function start() {
 /** What an address says, with a run, a patient and a slide that exist in place of those that do not. */
 function settled(given, cohort) {
   const found = { ...given };
+  if (!VIEWS.includes(found.map)) found.map = VIEWS[0];
   if (!cohort.runs.includes(found.run)) found.run = cohort.runs[0];
   if (!cohort.ownerOf.has(found.slide)) found.slide = "";
   if (found.slide) found.patient = cohort.ownerOf.get(found.slide);

@@ -225,6 +225,27 @@ def test_genes_are_measured_by_training_patients_of_a_run_that_did_not_learn_fro
         np.testing.assert_allclose(list(shown.values()), z[list(shown)], atol=2e-3)
 
 
+def test_what_genes_add_is_read_from_the_run_that_judges_the_patient_and_signed(run: Path) -> None:
+    contents = view(run, slides=None)
+    table = contents.cohort.expression
+    assert table is not None
+    patient, other = table.patients[2], table.patients[3]
+    known = Patients(contents).known(patient)["genes"]
+    assert known["attributions"] == [] and known["command"] == f"mirror explain expression {run}"
+    judged = contents.judged_in(patient)
+    assert judged is not None
+    path = contents.explained / judged.name / "expression_patients.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{"patient": patient, "target": "risk", "value": 1.5, "at_mean": -0.5, "G1": 0.1, "G2": -2.0, "G3": 0.4}]
+    pd.DataFrame([*rows, {**rows[0], "patient": other, "G1": 9.0}]).to_parquet(path, index=False)
+    try:
+        (risk,) = Patients(contents).known(patient)["genes"]["attributions"]
+        assert (risk["target"], risk["value"], risk["at_mean"]) == ("risk", 1.5, -0.5)
+        assert [(one["gene"], one["value"]) for one in risk["genes"]] == [("G2", -2.0), ("G3", 0.4), ("G1", 0.1)]
+    finally:
+        path.unlink()
+
+
 def test_what_is_predicted_of_a_patient_is_what_the_run_said_that_judged_it(run: Path) -> None:
     contents = view(run, slides=None)
     table = contents.predictions

@@ -58,6 +58,7 @@ class Reader:
         width, height = size
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.browser.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
         self.browser.get("about:blank")
         self.browser.get(f"{self.page}#{hash_}")
         self.until(lambda: self.text("patient-body") and self.text("slide-title") not in ("", "Slide"))

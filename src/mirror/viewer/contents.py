@@ -44,7 +44,7 @@ class Contents:
     """`runs` by name, the first one shown first; `predictions` as `mirror evaluate` left them, None without them.
 
     `sites` title -> patient -> site. `files` the slides that can be opened, by name; `explained` the folder of
-    `mirror explain`, which need not exist; `command` what makes it, with `SLIDE` for a slide's name.
+    `mirror explain`, which need not exist; `path` what was asked to be shown, as the commands that make it take it.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Contents:
     sites: Mapping[str, Mapping[str, str]]
     files: Mapping[str, Path]
     explained: Path
-    command: str
+    path: Path
 
     def run(self, name: str) -> ShownRun:
         """The run of that name. Raises `Unknown`."""

@@ -6,6 +6,7 @@ Legend: N patients, G genes.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from mirror.evaluation.report.embedding_map import of_risk, risk_steps
 from mirror.evaluation.weighted import PROBABILITY
 from mirror.viewer.contents import Contents, ShownRun, Unknown
+from mirror.viewer.relevance import attributions_of
 
 SHOWN = 12
 """Genes shown to either side."""
@@ -101,6 +103,8 @@ class Patients:
             "genes": len(table.genes),
             "against": moments.patients,
             "run": run.name,
+            "attributions": [] if judged is None else attributions_of(self._contents, judged, patient),
+            "command": shlex.join(["mirror", "explain", "expression", str(self._contents.path)]),
         }
 
     def _fresh_moments(self, run: str) -> _Moments:

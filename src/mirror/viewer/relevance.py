@@ -1,4 +1,7 @@
-"""The layers over a slide: what `mirror explain slide` left, a run and target each. Legend: T tiles."""
+"""What `mirror explain` left: layers over a slide, a run and target each, and what a patient's genes add to a target.
+
+Legend: T tiles.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,12 @@ from numpy.typing import NDArray
 
 from mirror.artefacts import read_json
 from mirror.errors import ArtefactError
-from mirror.viewer.contents import Contents, Unknown
+from mirror.viewer.contents import Contents, ShownRun, Unknown
 
 _PLACES = ("tile", "x", "y")
+_TOLD = ("patient", "target", "value", "at_mean")
+LEADING = 8
+"""Genes shown of each target."""
 
 
 class Layer(NamedTuple):
@@ -70,6 +76,33 @@ def named_layer(contents: Contents, slide: str, key: str) -> Layer:
         if layer.key == key:
             return layer
     raise Unknown(f"slide '{slide}' has no layer '{key}'")
+
+
+def attributions_of(contents: Contents, run: ShownRun, patient: str) -> list[dict[str, Any]]:
+    """What the patient's genes add to each explained target in this run, the `LEADING` largest by size, signed.
+
+    Empty where `mirror explain expression` has not run, or says nothing of the patient. Raises `ArtefactError`.
+    """
+    path = contents.explained / run.name / "expression_patients.parquet"
+    if not path.exists():
+        return []
+    try:
+        table = pq.read_table(path, filters=[("patient", "=", patient)]).to_pandas()
+        found: list[dict[str, Any]] = []
+        for row in table.to_dict("records"):
+            genes = pd.Series({name: value for name, value in row.items() if name not in _TOLD}, dtype=float).dropna()
+            leading = genes.loc[genes.abs().sort_values(ascending=False, kind="stable").index[:LEADING]]
+            found.append(
+                {
+                    "target": str(row["target"]),
+                    "value": float(row["value"]),
+                    "at_mean": float(row["at_mean"]),
+                    "genes": [{"gene": str(name), "value": float(value)} for name, value in leading.items()],
+                }
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtefactError(f"{path} is damaged ({error}); run `mirror explain expression` again") from error
+    return found
 
 
 def _file(contents: Contents, run: str, slide: str) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -166,7 +167,7 @@ class _Parts:
                 "guessed": places.guessed,
                 "mpp": places.mpp,
                 "layers": [one._asdict() for one in layers_of(self._contents, name)],
-                "command": self._contents.command.replace("SLIDE", name),
+                "command": shlex.join(["mirror", "explain", "slide", str(self._contents.path), "--slide", name]),
             }
         )
 

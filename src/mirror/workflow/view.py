@@ -42,7 +42,7 @@ def view(path: Path, *, slides: Path | None) -> Contents:
         sites=sites_of(cohort, groups, label=clinical.label if clinical else None),
         files=_files(config, cohort, slides),
         explained=config.output / "explain",
-        command=f"mirror explain slide {path} --slide SLIDE",
+        path=path,
     )
 
 

@@ -124,10 +124,14 @@ export function startPatient(cohort) {
   }
 
   function attributions(found) {
-    if (!found.attributions?.length) return found.command ? make("p", { class: "help" }, "What these genes mean to the model: ", make("code", {}, found.command)) : null;
-    return make("div", {}, ...found.attributions.map((one) => {
+    const heading = make("h3", {}, "What these genes add to the model's numbers");
+    if (!found.attributions.length) {
+      return make("div", {}, heading, make("p", { class: "help" }, "Not computed yet: ", make("code", {}, found.command)));
+    }
+    return make("div", {}, heading, ...found.attributions.map((one) => {
       const most = Math.max(...one.genes.map((gene) => Math.abs(gene.value)), 1e-12);
-      return make("table", { class: "bars" }, make("caption", {}, one.title),
+      return make("table", { class: "bars" },
+        make("caption", {}, `${one.target}: ${shown(one.value, 2)}, of a mean patient ${shown(one.at_mean, 2)}; the largest parts`),
         make("tbody", {}, ...one.genes.map((gene) => make("tr", {},
           make("th", { scope: "row" }, gene.gene),
           make("td", {}, bar(gene.value, -most, most, gene.value > 0 ? "up" : "down")),

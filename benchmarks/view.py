@@ -112,11 +112,12 @@ def in_browser(address: str, folder: Path) -> dict[str, Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(next(filter(None, map(shutil.which, ("chromium", "chromium-browser")))))
-    flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1440,900", "--no-first-run")
+    flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run")
     for flag in (*flags, f"--user-data-dir={folder / 'profile'}"):
         options.add_argument(flag)
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    browser.set_script_timeout(60)
+    size = {"width": 1440, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
 
         def pieces_end(slide: str) -> float:
@@ -148,8 +149,8 @@ def in_browser(address: str, folder: Path) -> dict[str, Any]:
         WebDriverWait(browser, 20).until(lambda b: b.find_element(By.CSS_SELECTOR, ".openseadragon-canvas canvas"))
         before = browser.execute_script("return location.hash")
         browser.execute_script(FRAMES)
-        for _ in range(8):  # a hand that pulls the slide, 600 px in about a third of a second
-            drag(browser, start=(1000, 560), by=(-450, -400), steps=20)
+        for _ in range(8):  # a hand that pulls the slide, 530 px in about a third of a second
+            drag(browser, start=(950, 500), by=(-450, -280), steps=20)
         time.sleep(1.5)
         seen = browser.execute_script("window.seen.over = true; return window.seen")
         moved = browser.execute_script("return location.hash")

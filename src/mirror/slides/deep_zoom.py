@@ -94,7 +94,9 @@ class DeepZoom:
             image = opened.zoom.get_tile(level, (column, row))
         except openslide.OpenSlideError as error:
             raise self._damaged(slide, error) from error
-        made = _jpeg(image)
+        size = opened.zoom.get_tile_dimensions(level, (column, row))
+        # The generator keeps the proportions, which may cost a narrow piece a row of pixels.
+        made = _jpeg(image if image.size == size else image.resize(size))
         with self._lock:
             if key not in self._pieces:
                 self._pieces[key] = made

@@ -125,12 +125,22 @@ def test_every_answer_tells_the_browser_to_load_nothing_from_elsewhere(page: str
 def test_a_slide_says_what_there_is_of_it(page: str) -> None:
     full = told(page, "/data/slide", slide=EXPLAINED)
     assert (full["picture"]["width"], full["picture"]["height"]) == (GRID * TILE_PX, GRID * TILE_PX)
-    assert full["side"] == TILE_PX and not full["guessed"] and full["tiles"] == GRID * GRID
+    assert full["side"] == TILE_PX and full["side_from"] == "file" and full["tiles"] == GRID * GRID
     assert [layer["name"] for layer in full["layers"]] == ["risk", "attention"]
     assert {layer["role"] for layer in full["layers"]} == {"test"}
     bare, naked = told(page, "/data/slide", slide=BARE), told(page, "/data/slide", slide=NAKED)
-    assert bare["picture"] is None and bare["side"] == 1024 and bare["guessed"] and len(bare["x"]) == bare["tiles"]
-    assert naked["picture"] is None and naked["x"] is None and f"--slide {NAKED}" in naked["command"]
+    assert (
+        bare["picture"] is None
+        and bare["side"] == 1024
+        and bare["side_from"] == "spacing"
+        and len(bare["x"]) == bare["tiles"]
+    )
+    assert (
+        naked["picture"] is None
+        and naked["x"] is None
+        and "no coordinates" in naked["unplaced"]
+        and f"--slide {NAKED}" in naked["command"]
+    )
 
 
 def test_pieces_and_tiles_are_pictures_that_a_browser_keeps_to_itself(page: str) -> None:

@@ -28,13 +28,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mirror.errors import ConfigError, MirrorError
+from mirror.data.places import TilePlaces, tile_places
+from mirror.errors import ConfigError, DataError, MirrorError
 from mirror.slides.deep_zoom import DeepZoom, Place
 from mirror.viewer.contents import Contents, Unknown
 from mirror.viewer.maps import map_of
 from mirror.viewer.patient import Patients
 from mirror.viewer.relevance import layer_values, layers_of, named_layer
-from mirror.viewer.tiles import nearest, open_store, places_of, similar
+from mirror.viewer.tiles import nearest, open_store, similar
 
 HOST = "127.0.0.1"
 NEAREST, MOST_NEAREST = 12, 100
@@ -147,7 +148,7 @@ class _Parts:
 
     def slide(self, request: Request) -> Response:
         name = self._slide(request)
-        places = places_of(self._store.bag(name))
+        places, unplaced = self._places(name)
         picture, reason = None, "no slide file: name their folder with --slides"
         if name in self._zoom:
             try:
@@ -161,11 +162,12 @@ class _Parts:
                 "tiles": self._store.bag(name).tiles,
                 "picture": picture,
                 "reason": reason,
-                "x": None if places.corners is None else places.corners[:, 0].tolist(),
-                "y": None if places.corners is None else places.corners[:, 1].tolist(),
-                "side": places.side,
-                "guessed": places.guessed,
-                "mpp": places.mpp,
+                "x": None if places is None else places.coords[:, 0].tolist(),
+                "y": None if places is None else places.coords[:, 1].tolist(),
+                "side": None if places is None else places.side,
+                "side_from": None if places is None else places.side_from,
+                "mpp": None if places is None else places.mpp,
+                "unplaced": unplaced,
                 "layers": [one._asdict() for one in layers_of(self._contents, name)],
                 "command": shlex.join(["mirror", "explain", "slide", str(self._contents.path), "--slide", name]),
             }
@@ -205,11 +207,19 @@ class _Parts:
 
     def tile(self, request: Request) -> Response:
         name, tile = self._pictured(request), _whole(request, "tile")
-        places = places_of(self._store.bag(name))
-        if places.corners is None or places.side is None or not 0 <= tile < len(places.corners):
+        places, _ = self._places(name)
+        if places is None or not 0 <= tile < len(places.coords):
             raise Unknown(f"slide '{name}' has no tile {tile} whose place is known")
-        x, y = (int(one) for one in places.corners[tile])
-        return _jpeg(self._zoom.square(name, Place(x, y, places.side), px=TILE_PX))
+        x, y = (int(one) for one in places.coords[tile])
+        return _jpeg(self._zoom.square(name, Place(x, y, round(places.side)), px=TILE_PX))
+
+    def _places(self, name: str) -> tuple[TilePlaces | None, str | None]:
+        """Where the slide's tiles lie, or why nobody knows."""
+        try:
+            found = tile_places(self._store.bag(name))
+        except DataError as error:
+            return None, str(error)
+        return found, None if found else "the tiles of this slide have no coordinates"
 
     def _slide(self, request: Request) -> str:
         name = request.query_params.get("slide", "")

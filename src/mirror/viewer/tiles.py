@@ -1,4 +1,4 @@
-"""The tiles of the cohort: where they lie, and which look alike. Legend: T tiles, D feature width, K nearest."""
+"""Tiles of the cohort that look alike. Legend: T tiles, D feature width, K nearest."""
 
 from __future__ import annotations
 
@@ -10,23 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirror.data.feature_store import Bag, FeatureStore
-from mirror.data.hdf5 import read_attributes
 from mirror.viewer.contents import Unknown
 
 _BLOCK_BYTES = 16 << 20
 """Features that are in memory at a time while tiles are compared."""
-
-
-class Places(NamedTuple):
-    """Where a slide's tiles lie: corners (T, 2) as (x, y), and their side, in level-0 px; None where neither is known.
-
-    `guessed`: the side is the smallest distance between tiles, because the file does not say it.
-    """
-
-    corners: NDArray[np.int64] | None
-    side: int | None
-    guessed: bool
-    mpp: float | None
 
 
 class Alike(NamedTuple):
@@ -43,21 +30,6 @@ class Step(NamedTuple):
     done: int
     of: int
     nearest: list[Alike]
-
-
-def places_of(bag: Bag) -> Places:
-    """What a feature file says of its tiles' places, its neighbours' distance for a side that it does not say."""
-    coords = bag.coords()
-    told = read_attributes(bag.path) if bag.path.suffix == ".h5" else {}
-    mpp = told.get("slide_mpp")
-    if coords is None:
-        return Places(None, None, False, mpp)
-    corners = np.rint(coords).astype(np.int64)
-    side = told.get("tile_level0_px") or read_attributes(bag.path, "coords").get("patch_size_level0")
-    if side:
-        return Places(corners, round(float(side)), False, mpp)
-    gaps = np.concatenate([np.diff(np.unique(axis)) for axis in corners.T])
-    return Places(corners, int(gaps.min()) if len(gaps) else 1, True, mpp)
 
 
 def similar(store: FeatureStore, slide: str, tile: int) -> NDArray[np.float32]:

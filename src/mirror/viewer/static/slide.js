@@ -75,8 +75,8 @@ export function startSlide() {
     }
     const source = sourceOf(slide);
     byId("slide-about").textContent = aboutOf(slide);
-    note(source ? "" : "The tiles of this slide have no coordinates and there is no slide file, so there is nothing to draw. "
-      + "Map, genes and survival do not need them.");
+    note(source ? "" : `There is nothing to draw: ${slide.unplaced}, and there is no slide file. Map, genes and survival `
+      + "do not need them.");
     listLayers();
     if (source) viewer.open(source);
     loadLayer();
@@ -98,10 +98,10 @@ export function startSlide() {
     };
   }
 
-  function aboutOf({ picture, reason, tiles, x, side, guessed, mpp }) {
+  function aboutOf({ picture, reason, tiles, x, side, side_from: from, mpp }) {
     return [
       `${tiles.toLocaleString("en")} tiles`,
-      x ? `of ${side} px${guessed ? " (their distance; the file does not say their size)" : ""}` : "without coordinates",
+      x ? `of ${side} px${from === "spacing" ? " (their distance; the file does not say their size)" : ""}` : "without coordinates",
       picture ? `· ${picture.width.toLocaleString("en")} × ${picture.height.toLocaleString("en")} px` : `· ${reason}`,
       mpp ? `· ${shown(mpp, 3)} µm/px` : "",
     ].filter(Boolean).join(" ");

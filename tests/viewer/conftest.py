@@ -19,6 +19,8 @@ from mirror.data.feature_file import BagFacts, write_bag
 from mirror.seeding import rng_for
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.simulate.scans import MPP, draw_scan, tumour_of, write_scan
+from mirror.viewer.contents import Contents
+from mirror.workflow.view import view
 
 SIZES = SimulationSizes(patients=24, genes=20, tile_features=12, tiles=(6, 12))
 
@@ -48,6 +50,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert done.exit_code == 0, done.output
     explain(config, EXPLAINED)
     return config
+
+
+@pytest.fixture(scope="session")
+def contents(run: Path) -> Iterator[Contents]:
+    """What can be looked at of the run, without the slide files."""
+    with view(run, slides=None) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

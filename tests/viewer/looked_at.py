@@ -21,16 +21,17 @@ GRID, TILE_PX = 8, 64
 
 def explain(config: Path, slide: str) -> Path:
     """Layers as `mirror explain slide` leaves them, of the run in which the slide's patient is a test patient."""
-    contents = view(config, slides=None)
-    run = contents.judged_in(contents.owners[slide])
-    assert run is not None
-    path = contents.explained / run.name / "slides" / slide / "relevance.parquet"
+    with view(config, slides=None) as contents:
+        run = contents.judged_in(contents.owners[slide])
+        assert run is not None
+        path = contents.explained / run.name / "slides" / slide / "relevance.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     tiles = np.arange(GRID * GRID, dtype=np.int32)
     table = pd.DataFrame({"tile": tiles, "x": tiles % GRID * TILE_PX, "y": tiles // GRID * TILE_PX})
     table["risk"] = (tiles - GRID * GRID / 2).astype(np.float32)
     table["attention"] = np.where(tiles % GRID < GRID // 2, 1 / (1 + tiles), np.nan).astype(np.float32)
     table.to_parquet(path, index=False)
-    facts = {"risk": {"target": "risk", "method": "contributions", "unit": "log hazard", "representation": "fused"}}
-    write_json(path.with_suffix(".json"), {"slide": slide, "layers": facts})
+    risk = {"name": "risk", "method": "contributions", "unit": "log hazard", "representation": "fused", "signed": True}
+    attention = {"name": "attention", "method": "attention", "unit": "share", "signed": False}
+    write_json(path.with_suffix(".json"), {"slide": slide, "layers": [risk, attention]})
     return path

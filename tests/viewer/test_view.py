@@ -20,10 +20,10 @@ from mirror.data.feature_store import Bag, find_bags
 from mirror.errors import ArtefactError, ConfigError
 from mirror.evaluation.embed import load_embeddings
 from mirror.viewer import tiles
-from mirror.viewer.contents import Unknown
+from mirror.viewer.contents import Contents, Unknown
 from mirror.viewer.maps import map_of
 from mirror.viewer.patient import Patients
-from mirror.viewer.relevance import layer_values, layers_of
+from mirror.viewer.relevance import Relevance
 from mirror.workflow.view import view
 
 NASTY = ("../secret", "..", "/etc/passwd", "..%2fsecret", "%2e%2e/secret", "C:\\secret", "\0", "SIM-0000-DX1/../x", "")
@@ -132,7 +132,7 @@ def test_a_slide_says_what_there_is_of_it(page: str) -> None:
     assert (
         bare["picture"] is None
         and bare["side"] == 1024
-        and bare["side_from"] == "spacing"
+        and bare["side_from"] == "file"
         and len(bare["x"]) == bare["tiles"]
     )
     assert (
@@ -151,8 +151,7 @@ def test_pieces_and_tiles_are_pictures_that_a_browser_keeps_to_itself(page: str)
         assert status == 200 and content[:3] == b"\xff\xd8\xff" and headers["cache-control"].startswith("private")
 
 
-def test_the_map_has_every_slide_and_every_profile_once(run: Path) -> None:
-    contents = view(run, slides=None)
+def test_the_map_has_every_slide_and_every_profile_once(contents: Contents) -> None:
     one = contents.run("seed0/fold0")
     cohort = contents.cohort
     found = {
@@ -168,8 +167,7 @@ def test_the_map_has_every_slide_and_every_profile_once(run: Path) -> None:
     assert all(both["role"] == [one.role_of(patient) for patient in both["patient"]])
 
 
-def test_points_have_a_colour_by_label_role_fold_and_risk(run: Path) -> None:
-    contents = view(run, slides=None)
+def test_points_have_a_colour_by_label_role_fold_and_risk(contents: Contents) -> None:
     for one in contents.runs.values():
         by = {each["key"]: each for each in map_of(contents, one, "slide")["colourings"]}
         assert list(by) == ["label", "role", "fold", "risk"]
@@ -218,8 +216,9 @@ def test_a_search_says_how_far_it_is_and_ends_with_what_it_found(page: str) -> N
     assert not any(one["slide"].startswith(EXPLAINED[:8]) for one in lines[-1]["nearest"])
 
 
-def test_genes_are_measured_by_training_patients_of_a_run_that_did_not_learn_from_the_patient(run: Path) -> None:
-    contents = view(run, slides=None)
+def test_genes_are_measured_by_training_patients_of_a_run_that_did_not_learn_from_the_patient(
+    contents: Contents,
+) -> None:
     table = contents.cohort.expression
     assert table is not None
     frame = pd.DataFrame(table.values, index=list(table.patients), columns=list(table.genes)).astype(float)
@@ -235,8 +234,7 @@ def test_genes_are_measured_by_training_patients_of_a_run_that_did_not_learn_fro
         np.testing.assert_allclose(list(shown.values()), z[list(shown)], atol=2e-3)
 
 
-def test_what_genes_add_is_read_from_the_run_that_judges_the_patient_and_signed(run: Path) -> None:
-    contents = view(run, slides=None)
+def test_what_genes_add_is_read_from_the_run_that_judges_the_patient_and_signed(contents: Contents, run: Path) -> None:
     table = contents.cohort.expression
     assert table is not None
     patient, other = table.patients[2], table.patients[3]
@@ -256,8 +254,7 @@ def test_what_genes_add_is_read_from_the_run_that_judges_the_patient_and_signed(
         path.unlink()
 
 
-def test_what_is_predicted_of_a_patient_is_what_the_run_said_that_judged_it(run: Path) -> None:
-    contents = view(run, slides=None)
+def test_what_is_predicted_of_a_patient_is_what_the_run_said_that_judged_it(contents: Contents) -> None:
     table = contents.predictions
     assert table is not None
     patient = str(contents.cohort.patients.dropna(subset=["time"]).index[0])
@@ -272,26 +269,52 @@ def test_what_is_predicted_of_a_patient_is_what_the_run_said_that_judged_it(run:
     assert known["classes"]["chances"]["A"] == pytest.approx(linear["probability_A"], abs=1e-4)
 
 
-def test_a_layer_has_the_numbers_of_its_file_and_refuses_those_of_other_features(run: Path) -> None:
-    contents = view(run, slides=None)
-    risk, attention = layers_of(contents, EXPLAINED)
-    assert risk.facts["unit"] == "log hazard"
-    values = layer_values(contents, EXPLAINED, risk, GRID * GRID)
+def test_a_layer_has_the_numbers_of_its_file_and_refuses_those_of_other_features(contents: Contents) -> None:
+    shown = Relevance(contents)
+    risk, attention = shown.layers(EXPLAINED)
+    assert risk.facts["unit"] == "log hazard" and risk.role == "test"
+    values = shown.values(EXPLAINED, risk.key, GRID * GRID)
     np.testing.assert_array_equal(values, np.arange(GRID * GRID) - GRID * GRID / 2)
-    half = layer_values(contents, EXPLAINED, attention, GRID * GRID)
+    half = shown.values(EXPLAINED, attention.key, GRID * GRID)
     assert np.isnan(half).sum() == GRID * GRID // 2
     with pytest.raises(ArtefactError, match="other features"):
-        layer_values(contents, EXPLAINED, risk, GRID * GRID - 1)
-    assert layers_of(contents, PICTURED[1]) == []
+        shown.values(EXPLAINED, risk.key, GRID * GRID - 1)
+    with pytest.raises(Unknown):
+        shown.values(EXPLAINED, "seed0/fold0:tile", GRID * GRID)
+    assert shown.layers(BARE) == []
 
 
-def test_slides_are_found_in_a_folder_and_only_those_of_the_cohort(run: Path, tmp_path: Path) -> None:
-    assert set(view(run, slides=run.parent / "scans").files) == set(PICTURED)
-    assert view(run, slides=None).files == {}
-    assert set(view(run.parent / "run", slides=None).runs) == {"seed0/fold0", "seed0/fold1"}
+def test_what_is_made_on_demand_is_of_a_model_that_has_not_seen_the_patient_and_leaves_the_run_as_it_was(
+    run: Path,
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (run.parent / "run").rglob("*")}
+    with view(run, slides=None) as contents:
+        shown = Relevance(contents)
+        shown.make(PICTURED[1])
+        layers = shown.layers(PICTURED[1])
+        made = contents.made_in
+        assert {"risk", "attention"} <= {layer.name for layer in layers} and {layer.role for layer in layers} == {
+            "test"
+        }
+        assert all(layer.facts["unit"] for layer in layers)
+        values = shown.values(PICTURED[1], next(one.key for one in layers if one.name == "risk"), GRID * GRID)
+        assert np.isfinite(values).all() and values.std() > 0
+        assert shown.values(EXPLAINED, shown.layers(EXPLAINED)[0].key, GRID * GRID)[0] == -GRID * GRID / 2
+    assert not made.exists()
+    assert {path: path.stat().st_mtime_ns for path in (run.parent / "run").rglob("*")} == before
+
+
+def test_slides_are_found_in_a_folder_and_only_those_of_the_cohort(
+    contents: Contents, run: Path, tmp_path: Path
+) -> None:
+    assert contents.files == {}
+    with view(run, slides=run.parent / "scans") as given:
+        assert set(given.files) == set(PICTURED)
+    with view(run.parent / "run", slides=None) as folder:
+        assert set(folder.runs) == {"seed0/fold0", "seed0/fold1"} and folder.config.is_file()
     (tmp_path / "strange.tif").write_bytes(b"")
-    with pytest.raises(ConfigError, match="no slide of the cohort is in"):
-        view(run, slides=tmp_path)
+    with pytest.raises(ConfigError, match="no slide of the cohort is in"), view(run, slides=tmp_path):
+        pass
 
 
 def test_a_port_that_is_taken_and_a_run_that_was_not_embedded_are_told_plainly(run: Path, tmp_path: Path) -> None:

@@ -202,6 +202,16 @@ def test_a_tile_is_picked_and_its_nearest_lead_to_other_slides(reader: Reader) -
     assert reader.state()["slide"] == other
 
 
+def test_layers_are_made_when_a_reader_asks_for_them(reader: Reader) -> None:
+    reader.open(f"slide={PICTURED[1]}")
+    assert f"--slide {PICTURED[1]}" in reader.text("layer-said")
+    reader.at("explain").click()
+    reader.until(lambda: "test patient" in reader.text("layer-said"))
+    names = [option.text.split(" — ")[0] for option in Select(reader.at("layer")).options]
+    assert {"none", "risk", "attention"} <= set(names)
+    assert reader.heat()[0] > 0 and reader.state()["layer"]
+
+
 def test_a_link_shows_the_same_in_a_fresh_page(reader: Reader) -> None:
     reader.open(f"slide={EXPLAINED}")
     reader.still()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import webbrowser
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -33,20 +34,21 @@ def view(
     from mirror.viewer.server import serve
     from mirror.workflow.view import view as gather
 
-    with console.status("view"):
-        contents = gather(run, slides=slides)
+    with ExitStack() as stack:
+        with console.status("view"):
+            contents = stack.enter_context(gather(run, slides=slides))
 
-    def ready(address: str) -> None:
-        count = f"{len(contents.owners)} slides, {len(contents.files)} of them with a file to open"
-        console.print(f"[bold]view[/]      {count}", highlight=False)
-        console.print(f"[bold]view[/]      {address}  (Ctrl-C ends it)", highlight=False, soft_wrap=True)
-        if browser:
-            webbrowser.open(address)
+        def ready(address: str) -> None:
+            count = f"{len(contents.owners)} slides, {len(contents.files)} of them with a file to open"
+            console.print(f"[bold]view[/]      {count}", highlight=False)
+            console.print(f"[bold]view[/]      {address}  (Ctrl-C ends it)", highlight=False, soft_wrap=True)
+            if browser:
+                webbrowser.open(address)
 
-    try:
-        serve(contents, port=port, ready=ready)
-    except KeyboardInterrupt:
-        console.print("[bold]view[/]      closed", highlight=False)
+        try:
+            serve(contents, port=port, ready=ready)
+        except KeyboardInterrupt:
+            console.print("[bold]view[/]      closed", highlight=False)
 
 
 def require_extra() -> None:

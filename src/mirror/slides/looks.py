@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mirror.errors import DataError, first_line
-from mirror.ids import SlideId
-from mirror.slides.manifest import SlideEntry, read_manifest
+from mirror.errors import DataError
+from mirror.slides.manifest import SlideEntry
 from mirror.slides.scan import Resolution, open_scan, read_overview, read_region, resolution_of
 
 MOST_PX = 900
@@ -53,24 +50,6 @@ def look_at(
             corner: _square(read_region(scan, *corner, (length, length), level), px) for corner in dict.fromkeys(tiles)
         }
     return Looks(np.asarray(image, dtype=np.uint8), (int(width), int(height)), known, found)
-
-
-def entries_of(source: Path) -> Mapping[SlideId, SlideEntry]:
-    """The slides of a folder, of a manifest, or of the `slides.jsonl` that `mirror slides` left, by name.
-
-    Paths that `slides.jsonl` does not give whole are taken from its folder. Raises `DataError`.
-    """
-    if source.suffix != ".jsonl":
-        return {entry.slide: entry for entry in read_manifest(source)}
-    try:
-        lines = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
-        return {SlideId(line["slide"]): _entry(line, source.parent) for line in lines}
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise DataError(f"{source} is damaged ({first_line(error)}); run `mirror slides` again") from error
-
-
-def _entry(line: Mapping[str, Any], folder: Path) -> SlideEntry:
-    return SlideEntry(SlideId(line["slide"]), folder / line["path"], line.get("mpp"))
 
 
 def _told(scan: Any, entry: SlideEntry) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +44,8 @@ class Contents:
     """`runs` by name, the first one shown first; `predictions` as `mirror evaluate` left them, None without them.
 
     `sites` title -> patient -> site. `files` the slides that can be opened, by name; `explained` the folder of
-    `mirror explain`, which need not exist; `path` what was asked to be shown, as the commands that make it take it.
+    `mirror explain`, which need not exist; `made_in` another one that takes what `explain`, of a slide's name, makes on
+    demand (None where it cannot); `config` the configuration's file, for the commands that the page names.
     """
 
     name: str
@@ -55,7 +56,9 @@ class Contents:
     sites: Mapping[str, Mapping[str, str]]
     files: Mapping[str, Path]
     explained: Path
-    path: Path
+    made_in: Path
+    explain: Callable[[str], object] | None
+    config: Path
 
     def run(self, name: str) -> ShownRun:
         """The run of that name. Raises `Unknown`."""

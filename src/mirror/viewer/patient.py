@@ -51,7 +51,7 @@ class Patients:
         contents = self._contents
         if patient not in contents.slides_of:
             raise Unknown(f"there is no patient '{patient}'")
-        row = contents.cohort.patients.loc[patient]
+        row: dict[str, Any] = contents.cohort.patients.loc[patient].to_dict()
         judged = contents.judged_in(patient)
         return {
             "patient": patient,
@@ -104,7 +104,7 @@ class Patients:
             "against": moments.patients,
             "run": run.name,
             "attributions": [] if judged is None else attributions_of(self._contents, judged, patient),
-            "command": shlex.join(["mirror", "explain", "expression", str(self._contents.path)]),
+            "command": shlex.join(["mirror", "explain", "expression", str(self._contents.config)]),
         }
 
     def _fresh_moments(self, run: str) -> _Moments:

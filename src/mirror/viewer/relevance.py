@@ -5,6 +5,7 @@ Legend: T tiles.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,49 +34,73 @@ class Layer(NamedTuple):
     facts: dict[str, Any]
 
 
-def layers_of(contents: Contents, slide: str) -> list[Layer]:
-    """The layers there are of a slide, those of runs in which its patient is a test patient first.
+class Relevance:
+    """The layers of the slides of `contents`: those that `mirror explain slide` left, and those made when asked for.
 
-    Raises `ArtefactError` when one of the files is damaged.
+    What is made lies in `contents.made_in` as long as the page is there; the run's own folder is only read.
     """
-    found: list[Layer] = []
-    for run in contents.runs.values():
-        path = _file(contents, run.name, slide)
-        if not path.exists():
-            continue
-        about = read_json(path.with_suffix(".json"))
-        told = about.get("layers", {})
-        facts = told if isinstance(told, dict) else {str(one.get("name")): one for one in told}
-        role = run.role_of(contents.owners[slide])
-        names = [name for name in _columns(path) if name not in _PLACES]
-        found += [Layer(f"{run.name}:{name}", run.name, name, role, facts.get(name, {})) for name in names]
-    return sorted(found, key=lambda layer: layer.role != "test")
 
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._one_at_a_time = threading.Lock()
 
-def layer_values(contents: Contents, slide: str, layer: Layer, tiles: int) -> NDArray[np.float32]:
-    """The layer's values (T,), in the order of the feature file; NaN for tiles it says nothing of.
+    @property
+    def can_make(self) -> bool:
+        """True where layers can be made on demand."""
+        return self._contents.explain is not None
 
-    Raises `ArtefactError` when the file is damaged or of other features.
-    """
-    path = _file(contents, layer.run, slide)
-    try:
-        table = pd.read_parquet(path, columns=["tile", layer.name])
-    except (OSError, ValueError, KeyError) as error:
-        raise ArtefactError(f"{path} is damaged ({error}); run `mirror explain slide` again") from error
-    rows = table["tile"].to_numpy()
-    if len(rows) and (rows.min() < 0 or rows.max() >= tiles):
-        raise ArtefactError(f"{path} is of other features than these {tiles} tiles; run `mirror explain slide` again")
-    values = np.full(tiles, np.nan, dtype=np.float32)
-    values[rows] = table[layer.name].to_numpy(np.float32)
-    return values
+    def make(self, slide: str) -> None:
+        """Explain a slide that has no layers, by the run in which its patient is a test patient.
 
+        Raises `Unknown` where nothing can be made, `MirrorError` as `mirror explain slide` does.
+        """
+        if self._contents.explain is None:
+            raise Unknown("nothing can be explained here")
+        with self._one_at_a_time:
+            if not self.layers(slide):
+                self._contents.explain(slide)
 
-def named_layer(contents: Contents, slide: str, key: str) -> Layer:
-    """The layer of that key. Raises `Unknown`."""
-    for layer in layers_of(contents, slide):
-        if layer.key == key:
-            return layer
-    raise Unknown(f"slide '{slide}' has no layer '{key}'")
+    def layers(self, slide: str) -> list[Layer]:
+        """The layers there are, those of runs in which the patient is a test patient first. Raises `ArtefactError`."""
+        found: list[Layer] = []
+        for run in self._contents.runs.values():
+            path = self._file(run.name, slide)
+            if path is None:
+                continue
+            told = read_json(path.with_suffix(".json")).get("layers", ())
+            facts = {str(one.get("name")): one for one in told}
+            role = run.role_of(self._contents.owners[slide])
+            names = [name for name in _columns(path) if name not in _PLACES]
+            found += [Layer(f"{run.name}:{name}", run.name, name, role, facts.get(name, {})) for name in names]
+        return sorted(found, key=lambda layer: layer.role != "test")
+
+    def values(self, slide: str, key: str, tiles: int) -> NDArray[np.float32]:
+        """The values (T,) of the layer `key`, in the order of the feature file; NaN for tiles it says nothing of.
+
+        Raises `Unknown`, and `ArtefactError` when the file is damaged or of other features.
+        """
+        layer = next((layer for layer in self.layers(slide) if layer.key == key), None)
+        path = None if layer is None else self._file(layer.run, slide)
+        if layer is None or path is None:
+            raise Unknown(f"slide '{slide}' has no layer '{key}'")
+        try:
+            table = pd.read_parquet(path, columns=["tile", layer.name])
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtefactError(f"{path} is damaged ({error}); run `mirror explain slide` again") from error
+        rows = table["tile"].to_numpy()
+        if len(rows) and (rows.min() < 0 or rows.max() >= tiles):
+            raise ArtefactError(
+                f"{path} is of other features than these {tiles} tiles; run `mirror explain slide` again"
+            )
+        values = np.full(tiles, np.nan, dtype=np.float32)
+        values[rows] = table[layer.name].to_numpy(np.float32)
+        return values
+
+    def _file(self, run: str, slide: str) -> Path | None:
+        """Both names are of fixed lists: `contents.runs` and the cohort's slides."""
+        folders = (self._contents.explained / run, self._contents.made_in / run)
+        paths = [folder / "slides" / slide / "relevance.parquet" for folder in folders]
+        return next((path for path in paths if path.with_suffix(".json").exists()), None)
 
 
 def attributions_of(contents: Contents, run: ShownRun, patient: str) -> list[dict[str, Any]]:
@@ -103,11 +128,6 @@ def attributions_of(contents: Contents, run: ShownRun, patient: str) -> list[dic
     except (OSError, ValueError, KeyError) as error:
         raise ArtefactError(f"{path} is damaged ({error}); run `mirror explain expression` again") from error
     return found
-
-
-def _file(contents: Contents, run: str, slide: str) -> Path:
-    """Both names are of fixed lists: `contents.runs` and the cohort's slides."""
-    return contents.explained / run / "slides" / slide / "relevance.parquet"
 
 
 def _columns(path: Path) -> list[str]:

@@ -34,7 +34,7 @@ from mirror.slides.deep_zoom import DeepZoom, Place
 from mirror.viewer.contents import Contents, Unknown
 from mirror.viewer.maps import map_of
 from mirror.viewer.patient import Patients
-from mirror.viewer.relevance import layer_values, layers_of, named_layer
+from mirror.viewer.relevance import Relevance
 from mirror.viewer.tiles import nearest, open_store, similar
 
 HOST = "127.0.0.1"
@@ -70,6 +70,7 @@ def application(contents: Contents) -> Starlette:
         "/data/patient": parts.patient,
         "/data/slide": parts.slide,
         "/data/layer": parts.layer,
+        "/data/explain": parts.explain,
         "/data/similar": parts.similar,
         "/data/nearest": parts.nearest,
         "/picture/piece": parts.piece,
@@ -115,6 +116,7 @@ class _Parts:
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
         self._patients = Patients(contents)
+        self._relevance = Relevance(contents)
         self._zoom = DeepZoom(contents.files)
         self._store = open_store(contents.cohort.paths)
 
@@ -169,16 +171,21 @@ class _Parts:
                 "side_from": None if places is None else places.side_from,
                 "mpp": None if places is None else places.mpp,
                 "unplaced": unplaced,
-                "layers": [one._asdict() for one in layers_of(self._contents, name)],
-                "command": shlex.join(["mirror", "explain", "slide", str(self._contents.path), "--slide", name]),
+                "layers": [one._asdict() for one in self._relevance.layers(name)],
+                "can_explain": self._relevance.can_make,
+                "command": shlex.join(["mirror", "explain", "slide", str(self._contents.config), "--slide", name]),
             }
         )
 
     def layer(self, request: Request) -> Response:
         name = self._slide(request)
-        layer = named_layer(self._contents, name, request.query_params.get("layer", ""))
-        values = layer_values(self._contents, name, layer, self._store.bag(name).tiles)
-        return _json({"values": _rounded(values)})
+        key = request.query_params.get("layer", "")
+        return _json({"values": _rounded(self._relevance.values(name, key, self._store.bag(name).tiles))})
+
+    def explain(self, request: Request) -> Response:
+        name = self._slide(request)
+        self._relevance.make(name)
+        return _json({"layers": [one._asdict() for one in self._relevance.layers(name)]})
 
     def similar(self, request: Request) -> Response:
         return _json({"values": _rounded(similar(self._store, self._slide(request), _whole(request, "tile")))})

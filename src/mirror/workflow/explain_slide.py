@@ -119,7 +119,7 @@ def slide_entries(config: Config, slides: Path | None, features: Path | None) ->
         return {}
     if not _can_read():
         raise ConfigError('reading slides needs the extra: pip install "mirror-pathology[slides]"')
-    from mirror.slides.looks import entries_of
+    from mirror.slides.manifest import entries_of
 
     return entries_of(told)
 

@@ -1,28 +1,32 @@
-"""The view stage: gathers what the other stages left, for the page of `mirror view`; nothing is written."""
+"""The view stage: gathers what the other stages left, for the page of `mirror view`; the run is not written to."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 from mirror.config import Config
 from mirror.data.cohort import Cohort
 from mirror.errors import ArtefactError, ConfigError
 from mirror.evaluation.audit.cohort import sites_of
 from mirror.evaluation.scores import read_predictions
-from mirror.slides.manifest import read_manifest
+from mirror.ids import SlideId
+from mirror.slides.manifest import SlideEntry, entries_of
 from mirror.training.runs import run_folder
 from mirror.viewer.contents import Contents, ShownRun
 from mirror.workflow.audit import configuration_of, read_groups
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.evaluate import predictions_file
+from mirror.workflow.explain_slide import Wanted, explain_slides
+from mirror.workflow.explained import run_judging
 from mirror.workflow.pretrain import wanted_runs
 
 
-def view(path: Path, *, slides: Path | None) -> Contents:
-    """What can be looked at of the configuration, or of the output folder, `path`.
+@contextmanager
+def view(path: Path, *, slides: Path | None) -> Generator[Contents]:
+    """What can be looked at of the configuration, or of the output folder, `path`; what the page makes goes at the end.
 
     `slides`: a folder or a manifest of slide files; where it is not given, the account that `mirror slides` left
     beside the features says where they lie. Raises `ConfigError` when `path` is neither, and `ArtefactError` when
@@ -33,17 +37,26 @@ def view(path: Path, *, slides: Path | None) -> Contents:
     groups, _ = read_groups(config, cohort)
     clinical = config.cohort.clinical
     predictions = predictions_file(config)
-    return Contents(
-        name=config.name,
-        preset=config.preset,
-        cohort=cohort,
-        runs=_runs(config, cohort),
-        predictions=read_predictions(predictions) if predictions.exists() else None,
-        sites=sites_of(cohort, groups, label=clinical.label if clinical else None),
-        files=_files(config, cohort, slides),
-        explained=config.output / "explain",
-        path=path,
-    )
+    runs = _runs(config, cohort)
+    with TemporaryDirectory(prefix="mirror-view-") as made:
+
+        def explain(slide: str) -> object:
+            run = run_judging(cohort, config, cohort.owners[slide])
+            return explain_slides(config, Wanted(names=[slide], run=run, output=Path(made, str(run))))
+
+        yield Contents(
+            name=config.name,
+            preset=config.preset,
+            cohort=cohort,
+            runs=runs,
+            predictions=read_predictions(predictions) if predictions.exists() else None,
+            sites=sites_of(cohort, groups, label=clinical.label if clinical else None),
+            files=_files(config, cohort, slides),
+            explained=config.output / "explain",
+            made_in=Path(made),
+            explain=explain,
+            config=path if path.is_file() else next(iter(runs.values())).embeddings.with_name("config.yaml"),
+        )
 
 
 def _runs(config: Config, cohort: Cohort) -> Mapping[str, ShownRun]:
@@ -61,25 +74,17 @@ def _runs(config: Config, cohort: Cohort) -> Mapping[str, ShownRun]:
 def _files(config: Config, cohort: Cohort, given: Path | None) -> Mapping[str, Path]:
     """The file of each slide of the cohort that has one."""
     if given is not None:
-        found = {str(entry.slide): entry.path for entry in read_manifest(given)}
-        files = {slide: found[slide] for slide in cohort.owners if slide in found}
-        if not files:
+        found = entries_of(given)
+        if not any(slide in found for slide in cohort.owners):
             raise ConfigError(
                 f"no slide of the cohort is in {given}: it has {', '.join(sorted(found)[:3])}, the cohort "
                 f"{', '.join(sorted(cohort.owners)[:3])}; a manifest (slide,path) can name them as the cohort does"
             )
-        return {slide: path for slide, path in files.items() if path.is_file()}
-    told = _account(config.cohort.features.path.parent / "slides.jsonl")
-    return {slide: path for slide, path in told.items() if slide in cohort.owners and path.is_file()}
+        return {slide: found[SlideId(slide)].path for slide in cohort.owners if _is_there(found, slide)}
+    told = config.cohort.features.path.parent / "slides.jsonl"
+    found = entries_of(told) if told.is_file() else {}
+    return {slide: found[SlideId(slide)].path for slide in cohort.owners if _is_there(found, slide)}
 
 
-def _account(path: Path) -> Mapping[str, Path]:
-    if not path.is_file():
-        return {}
-    try:
-        lines: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return {str(line["slide"]): path.parent / line["path"] for line in lines}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtefactError(
-            f"{path} is damaged ({error}); run `mirror slides` again, or name them by --slides"
-        ) from None
+def _is_there(found: Mapping[SlideId, SlideEntry], slide: str) -> bool:
+    return slide in found and found[SlideId(slide)].path.is_file()

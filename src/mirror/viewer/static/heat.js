@@ -8,11 +8,10 @@ const STEPS = 64;
 
 /**
  * Colours for `values` (null where a tile has none): `colours` an array of CSS colours, `step` the place of each tile
- * in it (-1 without a value), `rank` how many percent of the tiles are weaker.
+ * in it (-1 without a value), `rank` how many percent of the tiles are weaker. `told` says whether there are two signs.
  */
-export function heat(values) {
-  const known = values.filter((value) => value !== null);
-  const signed = known.some((value) => value < 0);
+export function heat(values, told) {
+  const signed = told ?? values.some((value) => value !== null && value < 0);
   const strength = values.map((value) => (value === null ? null : signed ? Math.abs(value) : value));
   const sorted = strength.filter((value) => value !== null).sort((one, other) => one - other);
   const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;

@@ -135,7 +135,7 @@ export function startSlide() {
         : await ask("/data/layer", { slide: name, layer: key });
       if (state.slide !== name || state.layer !== key || (key === SIMILAR && state.tile !== tile)) return;
       const about = slide.layers.find((one) => one.key === key);
-      layer = { key, values: answer.values, about, ...heat(answer.values) };
+      layer = { key, values: answer.values, about, ...heat(answer.values, about?.facts.signed) };
     } catch (error) {
       if (state.slide === name && state.layer === key) byId("layer-said").textContent = `This layer cannot be shown: ${error.message}`;
       return;
@@ -144,6 +144,24 @@ export function startSlide() {
       .sort((one, other) => layer.step[one] - layer.step[other]);
     draw();
     showLayerFacts();
+  }
+
+  async function explain() {
+    const name = slide.slide;
+    fill(byId("layer-said"), ["Computing what the model looked at, some seconds …"]);
+    say("Computing.");
+    try {
+      const answer = await ask("/data/explain", { slide: name });
+      if (slide?.slide !== name) return;
+      slide.layers = answer.layers;
+    } catch (error) {
+      if (slide?.slide === name) fill(byId("layer-said"), [`This cannot be computed: ${error.message}`]);
+      return;
+    }
+    change({ layer: slide.layers[0]?.key ?? "" }, { step: true });
+    listLayers();
+    say(`${slide.layers.length} layers are there.`);
+    byId("layer").focus();
   }
 
   // Screen px of level-0 px: x * scale + left. The slide is never turned, so one scale does for both axes.
@@ -233,8 +251,11 @@ export function startSlide() {
     byId("layer-tiles").hidden = !layer;
     if (!layer) {
       const missing = slide && !slide.layers.length;
-      fill(byId("layer-said"), missing
-        ? ["What the model looked at on this slide is not computed yet: ", make("code", {}, slide.command)] : []);
+      fill(byId("layer-said"), missing ? [
+        "What the model looked at on this slide is not computed yet. ",
+        slide.can_explain ? make("button", { type: "button", id: "explain", onclick: explain }, "Compute it now") : "",
+        " For all slides, and to keep it: ", make("code", {}, slide.command),
+      ] : []);
       return;
     }
     const facts = layer.about?.facts ?? {};

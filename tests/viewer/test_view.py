@@ -269,6 +269,14 @@ def test_what_is_predicted_of_a_patient_is_what_the_run_said_that_judged_it(cont
     assert known["classes"]["chances"]["A"] == pytest.approx(linear["probability_A"], abs=1e-4)
 
 
+def test_a_patient_without_expression_is_predicted_from_the_slide(contents: Contents) -> None:
+    people = contents.cohort.patients
+    patient = str(people.index[~people["has_expression"].to_numpy(dtype=bool)][0])
+    known = Patients(contents).known(patient)
+    assert known["genes"] == {"reason": "no expression profile of this patient"}
+    assert known["classes"]["by"] == "linear probe on slide" and known["survival"]["by"] == "Cox on slide"
+
+
 def test_a_layer_has_the_numbers_of_its_file_and_refuses_those_of_other_features(contents: Contents) -> None:
     shown = Relevance(contents)
     risk, attention = shown.layers(EXPLAINED)

@@ -51,7 +51,7 @@ class Patients:
         contents = self._contents
         if patient not in contents.slides_of:
             raise Unknown(f"there is no patient '{patient}'")
-        row: dict[str, Any] = contents.cohort.patients.loc[patient].to_dict()
+        row: Any = contents.cohort.patients.loc[patient]
         judged = contents.judged_in(patient)
         return {
             "patient": patient,
@@ -120,7 +120,7 @@ class Patients:
         return _Moments(mean, deviation, len(values))
 
     def _predicted_survival(self, patient: str, judged: ShownRun | None) -> dict[str, Any]:
-        rows = _rows_of(of_risk(self._predictions), patient, judged)
+        rows = self._foretold("cox", patient, judged)
         if rows.empty:
             return {"predicted": [], "risk": None, "step": None, "by": None}
         row = rows.iloc[0]
@@ -137,19 +137,28 @@ class Patients:
         }
 
     def _predicted_classes(self, patient: str, judged: ShownRun | None) -> dict[str, Any] | None:
-        """Probability of each class by the linear probe on the fused representation, on the slide's without one."""
-        table = self._predictions
-        if table.empty:
-            return None
-        table = table[table["protocol"] == "linear"]
-        of = next((name for name in ("fused", "slide") if (table["representation"] == name).any()), None)
-        rows = _rows_of(table[table["representation"] == of], patient, judged)
+        """Probability of each class by the linear probe."""
+        rows = self._foretold("linear", patient, judged)
         if rows.empty:
             return None
         row = rows.iloc[0]
         names = [name for name in map(str, rows.columns) if name.startswith(PROBABILITY) and pd.notna(row[name])]
         chances = {name.removeprefix(PROBABILITY): round(float(row[name]), 4) for name in names}
-        return {"by": f"linear probe on {of}", "chances": chances} if chances else None
+        return {"by": f"linear probe on {row['representation']}", "chances": chances} if chances else None
+
+    def _foretold(self, protocol: str, patient: str, judged: ShownRun | None) -> pd.DataFrame:
+        """What the run that judges a patient says by `protocol`: of the fused representation, else of the slide's."""
+        table = self._predictions
+        if judged is None or table.empty:
+            return table.head(0)
+        own = table[
+            (table["patient"].astype(str) == patient)
+            & (table["fold"] == judged.fold.number)
+            & (table["seed"] == judged.seed)
+            & (table["protocol"] == protocol)
+        ]
+        fused = own[own["representation"] == "fused"]
+        return own[own["representation"] == "slide"] if fused.empty else fused
 
     def _kaplan_meier(self) -> dict[str, Any] | None:
         people = self._contents.cohort.patients.dropna(subset=["time", "event"])
@@ -165,13 +174,3 @@ class Patients:
             "low": [round(float(one), 4) for one in np.nan_to_num(low, nan=1.0)],
             "high": [round(float(one), 4) for one in np.nan_to_num(high, nan=1.0)],
         }
-
-
-def _rows_of(table: pd.DataFrame, patient: str, judged: ShownRun | None) -> pd.DataFrame:
-    if judged is None or table.empty:
-        return table.head(0)
-    return table[
-        (table["patient"].astype(str) == patient)
-        & (table["fold"] == judged.fold.number)
-        & (table["seed"] == judged.seed)
-    ]

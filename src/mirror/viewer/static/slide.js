@@ -61,6 +61,7 @@ export function startSlide() {
     byId("slide-title").textContent = name || "No slide";
     byId("slide-about").textContent = "";
     note(name ? "Opening …" : "This patient has no slide.");
+    showStage(Boolean(name));
     byId("layer-controls").hidden = !name;
     byId("near").hidden = !name;
     showLayerFacts();
@@ -74,6 +75,7 @@ export function startSlide() {
       return;
     }
     const source = sourceOf(slide);
+    showStage(Boolean(source));
     byId("slide-about").textContent = aboutOf(slide);
     note(source ? "" : `There is nothing to draw: ${slide.unplaced}, and there is no slide file. Map, genes and survival `
       + "do not need them.");
@@ -322,6 +324,11 @@ export function startSlide() {
     });
     if (best >= 0) pick(best);
     else say("There is no tile here.");
+  }
+
+  function showStage(there) {
+    byId("zoom").hidden = byId("zoom-buttons").hidden = !there;
+    byId("zoom").parentElement.classList.toggle("bare", !there);
   }
 
   function note(text) {

@@ -22,7 +22,7 @@ from mirror.simulate.scans import MPP, draw_scan, tumour_of, write_scan
 from mirror.viewer.contents import Contents
 from mirror.workflow.view import view
 
-SIZES = SimulationSizes(patients=24, genes=20, tile_features=12, tiles=(6, 12), without_expression=0.2)
+SIZES = SimulationSizes(patients=30, genes=20, tile_features=12, tiles=(6, 12), without_expression=0.2)
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,7 @@ def draw_examples(
         _write(figure, 14, 44, shown.unit + ("" if side_um is None else f"; a tile is {side_um:.0f} um wide"))
         edge = 60
         for part, word in zip((top, bottom), words, strict=True):
-            _write(figure, 14, edge + head - 8, f"{len(part)} tiles {word}", size=11)
+            _write(figure, 14, edge + head - 8, f"{len(part) or 'no'} tiles {word}", size=11)
             edge += head
             for place, example in enumerate(part):
                 row, column = divmod(place, COLUMNS)

@@ -1,1 +1,1 @@
-"""What a trained model saw: where on a slide, which genes, which prototypes."""
+"""Explanations: which tiles and which genes a number of a patient comes from."""

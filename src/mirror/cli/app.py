@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 import mirror
-from mirror.cli import configuration, data, expression, sweep
+from mirror.cli import configuration, data, explain, expression, sweep
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.audit import audit, audited
 from mirror.cli.doctor import doctor
@@ -39,6 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(expression.app, name="expression")
 app.add_typer(data.app, name="data")
+app.add_typer(explain.app, name="explain")
 app.add_typer(configuration.app, name="config")
 for command in (init, doctor, sweep.sweep, slides, audit, workflow, export):
     app.command()(command)

@@ -57,7 +57,7 @@ def summarise_effects(target: str, runs: Sequence[RunEffects]) -> pd.DataFrame:
 
 
 def mean_null(genes: Sequence[str], runs: Sequence[tuple[int, tuple[str, ...], Floats]]) -> Floats:
-    """(G, B): the mean over folds, seeds of a fold averaged first, of nulls (fold, genes, (g, B)) for all of `genes`."""
+    """(G, B): the mean over folds, seeds of a fold averaged first, of the nulls (fold, genes, (g, B)) of runs."""
     place = {gene: row for row, gene in enumerate(genes)}
     folds = sorted({fold for fold, *_ in runs})
     total, count = np.zeros((len(genes), runs[0][2].shape[1])), np.zeros(len(genes))

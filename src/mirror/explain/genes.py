@@ -29,7 +29,7 @@ from mirror.nn.mirror import Mirror
 Method = Literal["exact", "integrated gradients"]
 
 STEPS = 64
-"""Points of the Gauss-Legendre rule along the way from the mean profile; `GeneContributions.error` says what is left."""
+"""Points of the Gauss-Legendre rule on the way from the mean profile; `GeneContributions.error` says what is left."""
 
 
 @dataclass(frozen=True, slots=True)

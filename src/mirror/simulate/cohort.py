@@ -19,13 +19,11 @@ from mirror.artefacts import write_aside, write_text
 from mirror.data.feature_file import BagFacts, write_bag
 from mirror.seeding import rng_for
 from mirror.simulate.planted import write_planted
+from mirror.simulate.planted_genes import gene_name, planted_loadings
 from mirror.types import Progress, silent
 
 FACTORS = ("shared", "slide", "expression")
 """Each factor has two coordinates: the first one moves the subtype, the second one survival."""
-EXPRESSED = tuple(f"{factor}_{part}" for factor in ("shared", "expression") for part in ("subtype", "survival"))
-"""The coordinates that show in the expression, as truth.csv calls them."""
-
 TILE_PX = 512
 MPP = 0.5
 TILE_LEVEL0_PX = 2 * TILE_PX
@@ -49,8 +47,8 @@ class SimulationSizes:
     without_slide: float = 0.0
     two_slides: float = 0.1
     planted: int | None = None
-    """Genes that each coordinate of a factor in the expression has to itself, raised or lowered alike: what explanations
-    must find. None: the same quarter of the genes carries all of them, each as strongly as it happens."""
+    """Genes that each coordinate of a factor in the expression has to itself (`planted_genes`). None: the same quarter
+    of the genes carries all of them, each as strongly as it happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +185,7 @@ def _draw_expression(truth: Truth, sizes: SimulationSizes, *, seed: int) -> pd.D
     nuisance = rng.standard_normal((len(truth.patients), 8))
     loadings = rng.standard_normal((visible.shape[1], sizes.genes)) * (rng.random((1, sizes.genes)) < 0.25)
     if sizes.planted is not None:
-        loadings = planted_loadings(sizes, seed=seed)
+        loadings = planted_loadings(sizes.planted, genes=sizes.genes, seed=seed)
     programmes = 0.8 * rng.standard_normal((nuisance.shape[1], sizes.genes))
     level = rng.uniform(2.0, 9.0, sizes.genes)
     noise = sizes.gene_noise * rng.standard_normal((len(truth.patients), sizes.genes))
@@ -195,31 +193,6 @@ def _draw_expression(truth: Truth, sizes: SimulationSizes, *, seed: int) -> pd.D
     table = pd.DataFrame(np.round(values, 4), columns=list(map(gene_name, range(sizes.genes))))
     table.insert(0, "case_id", truth.patients)
     return table
-
-
-def planted_genes(sizes: SimulationSizes, *, seed: int) -> dict[str, tuple[str, ...]]:
-    """Which genes carry each coordinate, such as `shared_subtype`, where `sizes.planted` says how many."""
-    loadings = planted_loadings(sizes, seed=seed)
-    return {
-        name: tuple(gene_name(int(gene)) for gene in np.flatnonzero(row))
-        for name, row in zip(EXPRESSED, loadings, strict=True)
-    }
-
-
-def planted_loadings(sizes: SimulationSizes, *, seed: int) -> NDArray[np.float64]:
-    """(4, genes): 2 or -2 at the genes that a coordinate of `EXPRESSED` has to itself, else 0."""
-    rng = rng_for(seed, "planted")
-    count = sizes.planted or 0
-    loadings = np.zeros((len(EXPRESSED), sizes.genes))
-    own = rng.permutation(sizes.genes)[: len(EXPRESSED) * count].reshape(len(EXPRESSED), count)
-    for row, genes in zip(loadings, own, strict=True):
-        row[genes] = 2.0 * rng.choice([-1.0, 1.0], count)
-    return loadings
-
-
-def gene_name(number: int) -> str:
-    """What a simulated gene is called."""
-    return f"GENE{number:04d}"
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -96,9 +96,9 @@ def set_table(one: ExplainedTarget) -> Table:
         pad_edge=False,
     )
     table.add_column("set", overflow="fold")
-    for name in ("genes", "missing", "signed z", "size z", "q"):
+    for name in ("genes", "missing", "signed z", "size", "q"):
         table.add_column(name, justify="right", no_wrap=True)
     for found in tested[:SHOWN]:
         counts = (str(len(found.genes)), str(len(found.missing)))
-        table.add_row(escape(found.name), *counts, f"{found.signed:+.2f}", f"{found.size:+.2f}", f"{found.q:.2g}")
+        table.add_row(escape(found.name), *counts, f"{found.signed:+.2f}", f"{found.size:.1f}x", f"{found.q:.2g}")
     return table

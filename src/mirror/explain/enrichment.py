@@ -1,10 +1,10 @@
 """Which gene sets stand out among the effects of genes, tested against heads that had nothing to find.
 
-The test is competitive: does a set rank higher than the panel's other genes? Its null is what the same encoder gives to
-heads whose answers were dealt out among the patients at random, gene by gene: genes that vary together, or that the
-encoder weighs together, have effects that move together there too. Permuting genes instead, as preranked tests of
-libraries do, takes genes for independent and calls every set of genes that move together (Wu and Smyth, 2012; Goeman
-and Buehlmann, 2007); the tests of this file show it.
+The test is competitive: are a set's effects higher, or larger, than the panel's? Its null is what the same encoder
+gives to heads whose answers were dealt out among the patients at random: genes that vary together, or that the encoder
+weighs together, have effects that move together there too. Permuting genes instead, as the preranked tests of libraries
+do, takes genes for independent and calls sets of genes that move together (Goeman and Buehlmann, 2007; Wu and Smyth,
+2012); the tests of this file show it.
 
 Legend: G genes of the panel, B drawings of the null, S sets.
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import false_discovery_control, norm, rankdata
+from scipy.stats import false_discovery_control, gamma, norm
 
 from mirror.evaluation.metrics import Floats
 from mirror.explain.gene_sets import SetInPanel
@@ -24,10 +24,10 @@ from mirror.explain.gene_sets import SetInPanel
 class EnrichedSet(NamedTuple):
     """A set among the effects. `genes` of it are in the panel, `missing` are not, both by name.
 
-    `signed` and `size` are how many standard deviations of the null the set's mean rank lies above the null's mean:
-    among signed effects (positive: its genes raise the target's output), and among their sizes, whichever the sign.
-    `p_signed` is two-sided, `p_size` of larger sizes alone; `q` is the smaller of both after Benjamini and Hochberg
-    over both tests of all sets. NaN of a set that is not tested.
+    `signed`: how many standard deviations of the null the mean of its effects lies above the null's (positive: its
+    genes raise the target's output), `p_signed` two-sided. `size`: how many times the mean square of its effects is
+    that of the whole panel, whichever their signs, `p_size` of larger ones. `q`: the smaller of both after Benjamini
+    and Hochberg over both tests of all sets. NaN of a set that is not tested.
     """
 
     name: str
@@ -52,28 +52,38 @@ def enrich(effects: Floats, null: Floats, genes: Sequence[str], sets: Sequence[S
         return tuple(_untested(one, genes) for one in sets)
     scale = null.std(axis=1)
     scale = np.where(scale > 1e-12 * scale.max(initial=0.0), scale, np.inf)
-    observed, drawn = effects / scale, null / scale[:, None]
-    signed = _scores(observed, drawn, tested)
-    size = _scores(np.abs(observed), np.abs(drawn), tested)
-    p_signed, p_size = 2.0 * norm.sf(np.abs(signed)), norm.sf(size)
+    observed, drawn = (effects / scale)[:, None], null / scale[:, None]
+    signed, signed_null = _means(observed, tested), _means(drawn, tested)
+    z = (signed[:, 0] - signed_null.mean(axis=1)) / np.maximum(signed_null.std(axis=1, ddof=1), 1e-12)
+    size, size_null = _squares(observed, tested)[:, 0], _squares(drawn, tested)
+    # Squares of what is normal along some directions: a gamma of the null's mean and variance, between one direction
+    # (a set that moves as one) and as many as genes. It needs no more draws for a small p-value.
+    mean, variance = size_null.mean(axis=1), np.maximum(size_null.var(axis=1, ddof=1), 1e-12)
+    p_signed, p_size = 2.0 * norm.sf(np.abs(z)), gamma.sf(size, mean**2 / variance, scale=variance / mean)
     q = false_discovery_control(np.concatenate([p_signed, p_size])).reshape(2, -1).min(axis=0)
-    rows = iter(np.stack([signed, p_signed, size, p_size, q], axis=1).tolist())
+    rows = iter(np.stack([z, p_signed, size, p_size, q], axis=1).tolist())
     return tuple(
         EnrichedSet(one.name, _names(one, genes), one.missing, *next(rows)) if one.tested else _untested(one, genes)
         for one in sets
     )
 
 
-def _scores(observed: Floats, drawn: Floats, sets: Sequence[SetInPanel]) -> Floats:
-    """(S,): the mean rank of each set, less the null's mean, over the null's deviation.
+def _means(effects: Floats, sets: Sequence[SetInPanel]) -> Floats:
+    """(S, B) of effects (G, B): a set's mean less the panel's median, over the panel's root mean square.
 
-    A mean of ranks is close to normal from five genes on, and has lighter tails than a normal where they move together;
-    so the normal's p-value needs no more drawings for a small one, and errs on the careful side.
+    The median, because a few strong genes must not make all others look lowered.
     """
-    ranks, null = rankdata(observed), rankdata(drawn, axis=0)
-    means = np.array([ranks[list(one.columns)].mean() for one in sets])
-    nulls = np.stack([null[list(one.columns)].mean(axis=0) for one in sets])
-    return (means - nulls.mean(axis=1)) / np.maximum(nulls.std(axis=1, ddof=1), 1e-12)
+    centred = effects - np.median(effects, axis=0)
+    return np.stack([centred[list(one.columns)].mean(axis=0) for one in sets]) / np.sqrt(_mean_square(effects))
+
+
+def _squares(effects: Floats, sets: Sequence[SetInPanel]) -> Floats:
+    """(S, B) of effects (G, B): the mean square of a set over that of the panel."""
+    return np.stack([(effects[list(one.columns)] ** 2).mean(axis=0) for one in sets]) / _mean_square(effects)
+
+
+def _mean_square(effects: Floats) -> Floats:
+    return np.maximum((effects**2).mean(axis=0), 1e-300)
 
 
 def _names(one: SetInPanel, genes: Sequence[str]) -> tuple[str, ...]:

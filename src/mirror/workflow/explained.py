@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mirror.config import Config
 from mirror.data.cohort import Cohort
@@ -39,7 +42,8 @@ def parse_run(text: str) -> RunName:
 
 
 class ExplainedRun(NamedTuple):
-    """One run. `table` has a row a patient, the mean over slides in every view that is one of slides."""
+    """One run. `table` has a row a patient, the mean over slides in every view that is one of slides; `profiles` the
+    expression (G,) of each patient who has any, as the model reads it."""
 
     config: Config
     cohort: Cohort
@@ -48,6 +52,7 @@ class ExplainedRun(NamedTuple):
     folder: RunFolder
     trained: TrainedModel
     table: PatientTable
+    profiles: Mapping[str, NDArray[np.float32]]
 
     @property
     def output(self) -> Path:
@@ -61,6 +66,12 @@ class ExplainedRun(NamedTuple):
         if patient in self.fold.test:
             return "test"
         return "unused" if patient in self.cohort.patients.index else "new"
+
+    @property
+    def mean_tile(self) -> NDArray[np.float64]:
+        """The mean over training patients of their mean tile (D,): what explanations compare a slide with."""
+        rows = self.table.rows(sorted(self.fold.train))
+        return np.nanmean(self.table.views["raw_slide"][rows], axis=0)
 
     def targets(self, names: Sequence[str], representation: str) -> list[Target]:
         """The targets `names` as `fit_targets` gives them."""
@@ -95,5 +106,7 @@ def explained_run(config: Config, cohort: Cohort, name: RunName) -> ExplainedRun
     embeddings = load_embeddings(folder.embeddings)
     if embeddings.uns.get("run") != trained.fingerprint:
         raise ArtefactError(f"{folder.embeddings} is of an earlier training of this run; run `mirror embed` again")
+    read = trained.profiles(cohort.expression)
+    profiles = {} if read is None else dict(zip(read.patients, read.values, strict=True))
     table = patient_table(cohort, embeddings)
-    return ExplainedRun(config, cohort, name, fold, folder, trained, table)
+    return ExplainedRun(config, cohort, name, fold, folder, trained, table, profiles)

@@ -22,9 +22,8 @@ from torch import Tensor
 
 from mirror.errors import ConfigError
 from mirror.evaluation.metrics import Floats
+from mirror.explain.relevance import Model, is_affine
 from mirror.explain.targets import Agreement, Target
-from mirror.nn.canonical import CanonicalMirror
-from mirror.nn.mirror import Mirror
 
 Method = Literal["exact", "integrated gradients"]
 
@@ -78,13 +77,8 @@ def reference(patients: tuple[str, ...], values: Floats) -> Reference:
     return Reference(values.mean(axis=0), values.std(axis=0), patients)
 
 
-def is_affine(model: Mirror | CanonicalMirror, target: Target) -> bool:
-    """Whether the target is affine in the panel: a head on what a canonical model's closed form alone gives."""
-    return isinstance(model, CanonicalMirror) and model.sizes.correction == 0 and not isinstance(target, Agreement)
-
-
 def contributions(
-    model: Mirror | CanonicalMirror,
+    model: Model,
     target: Target,
     profiles: Profiles,
     mean: Reference,
@@ -127,7 +121,7 @@ class Output:
     the mean, where an expression says nothing and its direction is undefined, a cosine proper jumps.
     """
 
-    def __init__(self, model: Mirror | CanonicalMirror, target: Target, profiles: Profiles) -> None:
+    def __init__(self, model: Model, target: Target, profiles: Profiles) -> None:
         self._model = copy.deepcopy(model).cpu().double().eval().requires_grad_(False)
         self._target = target
         count, held = len(profiles.patients), profiles.slide

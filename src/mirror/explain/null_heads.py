@@ -21,9 +21,8 @@ from mirror.evaluation.fitted import class_codes
 from mirror.evaluation.metrics import Flags, Floats
 from mirror.evaluation.representations import PatientTable
 from mirror.explain.genes import Output, Profiles, Reference
+from mirror.explain.relevance import Model
 from mirror.explain.targets import CLASS, Agreement, Head, Target
-from mirror.nn.canonical import CanonicalMirror
-from mirror.nn.mirror import Mirror
 from mirror.seeding import rng_for
 from mirror.types import Fold
 
@@ -56,7 +55,7 @@ def answers(target: Target, table: PatientTable) -> Answers:
 
 
 def null_effects(
-    model: Mirror | CanonicalMirror,
+    model: Model,
     target: Target,
     profiles: Profiles,
     mean: Reference,
@@ -94,7 +93,7 @@ def null_effects(
 
 
 def _unpaired(
-    model: Mirror | CanonicalMirror,
+    model: Model,
     target: Target,
     profiles: Profiles,
     mean: Reference,
@@ -117,9 +116,7 @@ def _unpaired(
     return found
 
 
-def _slopes_at_mean(
-    model: Mirror | CanonicalMirror, target: Target, profiles: Profiles, mean: Reference, view: str
-) -> Floats:
+def _slopes_at_mean(model: Model, target: Target, profiles: Profiles, mean: Reference, view: str) -> Floats:
     """(D, G): by how much each column of a view rises with each gene, at the training patients' mean profile."""
     output = Output(model, target, profiles)
     rows = torch.autograd.functional.jacobian(

@@ -74,6 +74,7 @@ def associations(run: str, found: Membership, patients: pd.DataFrame, classes: S
     `patients` (index: patient) with label, time, event. Who has no label, or no follow-up, is in no test of it.
     """
     people = patients.reindex(list(found.patients))
+    labels = classes[1:] if len(classes) == 2 else classes  # of two classes both tests would be one
     role, prototype = np.array(found.roles), found.prototype
     tests: list[Association] = []
     for among in AMONG:
@@ -83,7 +84,7 @@ def associations(run: str, found: Membership, patients: pd.DataFrame, classes: S
             if (inside & some).sum() < FEWEST:
                 continue
             labelled = some & people["label"].isin(list(classes)).to_numpy()
-            for label in classes:
+            for label in labels:
                 has = (people["label"] == label).to_numpy(dtype=bool, na_value=False)
                 tests += _label(run, number, label, among, inside[labelled], has[labelled])
             followed = some & people["time"].notna().to_numpy() & people["event"].notna().to_numpy()

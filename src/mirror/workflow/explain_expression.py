@@ -100,7 +100,8 @@ def explain_expression(
 
 def picture_file(folder: Path, target: str) -> Path:
     """The picture of a target's leading genes."""
-    return folder / f"expression_{re.sub(r'[^A-Za-z0-9.-]', '_', target)}.png"
+    plain = re.sub(r"[^\w.-]+", "-", target)
+    return folder / f"expression-{plain}.png"
 
 
 def profiles_of(one: ExplainedRun, target: Target) -> tuple[Profiles, Reference]:

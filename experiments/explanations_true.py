@@ -1,6 +1,6 @@
 """Is it true where an explanation points? Planted tiles found, weights that matter, tiles that count when removed.
 
-    python experiments/explanations_true.py [--patients 240] [--scans demo-slides]
+    python experiments/explanations_true.py [--patients 600] [--noise 1] [--scans demo-slides]
 
 The cohort of `simulate/cohort.py`: a patient's factors move the tumour's tiles and no others. Each preset is trained on
 the training patients of fold 0, heads are fitted on its slide representation, and slides of test patients are explained
@@ -54,6 +54,7 @@ from mirror.workflow.pretrain import pretrain_fold
 
 Floats = NDArray[np.float64]
 METHODS: tuple[Method, ...] = ("contributions", "integrated-gradients", "attention-gradient", "attention")
+SCANS = "mirror, scans"
 REMOVED = 0.2
 DRAWS = 10
 
@@ -213,9 +214,11 @@ def rows_of(name: str, run: ExplainedRun, slides: list[Slide]) -> Iterator[dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patients", type=int, default=240)
+    parser.add_argument("--patients", type=int, default=600)
+    parser.add_argument("--noise", type=float, default=1.0, help="deviation of a tile's own noise (demo: 2)")
     parser.add_argument("--slides", type=int, default=60, help="slides of test patients to explain")
     parser.add_argument("--scans", type=Path, help="folder of mirror demo --slides")
+    parser.add_argument("--only", nargs="+", default=[*PRESETS, SCANS], help="these presets")
     given = parser.parse_args()
     torch.set_num_threads(1)
     lines: list[dict[str, Any]] = []
@@ -234,13 +237,15 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        simulate_cohort(folder, seed=0, sizes=SimulationSizes(patients=given.patients))
+        simulate_cohort(folder, seed=0, sizes=SimulationSizes(patients=given.patients, tile_noise=given.noise))
         for name, sections in PRESETS.items():
+            if name not in given.only:
+                continue
             content = yaml.safe_load((folder / "demo.yaml").read_text(encoding="utf-8"))
             content = {key: content[key] for key in ("name", "cohort")} | sections | {"output": f"run-{name}"}
             add(name, trained(resolve(content, where=folder / "demo.yaml"), fresh=True), folder)
-    if given.scans is not None:
-        add("mirror, scans", trained(load_config(given.scans / "demo.yaml"), fresh=False), given.scans)
+    if given.scans is not None and SCANS in given.only:
+        add(SCANS, trained(load_config(given.scans / "demo.yaml"), fresh=False), given.scans)
     print(json.dumps(lines, allow_nan=True))
 
 

@@ -30,8 +30,12 @@ from mirror.nn.rollout import attention_of, attention_rollout, on_tiles
 
 Method = Literal["contributions", "integrated-gradients", "attention-gradient", "attention"]
 Model = Mirror | CanonicalMirror
-STEPS = 16
-"""Of integrated gradients, points of a Gauss-Legendre rule."""
+STEPS = (16, 64, 256)
+"""Points of integrated gradients (a Gauss-Legendre rule): the first number after which they are complete is enough."""
+COMPLETE = 0.02
+"""Most that their sum may differ from what it has to be, as a share of that."""
+POINTS = 64 * 4096
+"""Most tiles times points: a large slide gets the first number of points, and what its sum lacks is told."""
 
 
 class Subject(NamedTuple):
@@ -58,9 +62,7 @@ def is_affine(model: Model, target: Target) -> bool:
     return isinstance(model, CanonicalMirror) and model.sizes.correction == 0 and isinstance(target, Head)
 
 
-def relevance(
-    model: Model, subject: Subject, target: Target | None, method: Method, *, steps: int = STEPS
-) -> Relevance:
+def relevance(model: Model, subject: Subject, target: Target | None, method: Method) -> Relevance:
     """Explain one number of one slide. `target` is None for `attention` alone.
 
     Raises `ConfigError` where the method cannot say anything of this target in this model, or the target needs a
@@ -85,7 +87,7 @@ def relevance(
         case "contributions":
             values = _contributions(described)
         case "integrated-gradients":
-            values = _integrated_gradients(described, steps)
+            values = _integrated_gradients(described, ends[0] - ends[1])
         case _:
             values = _attention_gradient(described)
     return Relevance(values, *ends)
@@ -134,7 +136,17 @@ def _contributions(described: _Described) -> NDArray[np.float64]:
     return ((tiles.double() - at.detach()[0].double()) @ slope[0, 0].double() / len(tiles)).cpu().numpy()
 
 
-def _integrated_gradients(described: _Described, steps: int) -> NDArray[np.float64]:
+def _integrated_gradients(described: _Described, whole: float) -> NDArray[np.float64]:
+    tiles = described.tiles.shape[1]
+    values = np.zeros(0)
+    for steps in (points for points in STEPS if points == STEPS[0] or points * tiles <= POINTS):
+        values = _along_the_way(described, steps)
+        if abs(values.sum() - whole) <= COMPLETE * abs(whole):
+            break
+    return values
+
+
+def _along_the_way(described: _Described, steps: int) -> NDArray[np.float64]:
     from captum.attr import IntegratedGradients
 
     recompute_residuals(described.model, True)  # memory of one layer, however many tiles

@@ -69,6 +69,8 @@ def expression(
             highlight=False,
             soft_wrap=True,
         )
+    for reason in found.not_offered:
+        console.print(f"[bold]explain[/]   {escape(reason)}", highlight=False, soft_wrap=True)
     console.print(f"[bold]explain[/]   {escape(str(found.folder))}", highlight=False, soft_wrap=True)
 
 

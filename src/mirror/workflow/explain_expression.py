@@ -24,6 +24,7 @@ from mirror.explain.gene_sets import GeneSet, in_panel, read_gene_sets
 from mirror.explain.gene_table import INTERVAL, RunEffects, mean_null, summarise_effects
 from mirror.explain.genes import GeneContributions, Profiles, Reference, contributions, reference
 from mirror.explain.null_heads import DRAWS, null_effects
+from mirror.explain.offered_genes import require_offered, why_not
 from mirror.explain.targets import AGREEMENT, Target, target_names
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
@@ -51,11 +52,15 @@ class ExplainedTarget(NamedTuple):
 
 
 class ExplainedExpression(NamedTuple):
-    """What the stage found and where it lies: `folder` has expression.parquet, expression.json and the pictures."""
+    """What the stage found and where it lies: `folder` has expression.parquet, expression.json and the pictures.
+
+    `not_offered` says of which targets genes are not named, and why.
+    """
 
     folder: Path
     runs: tuple[RunName, ...]
     targets: tuple[ExplainedTarget, ...]
+    not_offered: tuple[str, ...]
 
 
 class _Found(NamedTuple):
@@ -83,19 +88,30 @@ def explain_expression(
         raise ConfigError(f"'{config.name}' has no expression to explain; name a table in `cohort.expression`")
     names = _runs(config, cohort, run)
     found: dict[str, list[_Found]] = defaultdict(list)
+    refused: dict[str, str] = {}
     for number, name in enumerate(names):
         one = explained_run(config, cohort, name)
-        wanted = list(targets or target_names(one.table))
-        for place, target in enumerate(one.targets(wanted, REPRESENTATION)):
+        asked = one.targets(list(targets or target_names(one.table)), REPRESENTATION)
+        model = one.trained.model
+        for target in asked if targets else ():
+            require_offered(model, target)
+        refused |= {target.name: reason for target in asked if (reason := why_not(model, target)) is not None}
+        wanted = [target for target in asked if target.name not in refused]
+        if not wanted:
+            raise ConfigError("; ".join(refused.values()) + "; take the preset `mirror`")
+        for place, target in enumerate(wanted):
             progress(number * len(wanted) + place, len(names) * len(wanted), f"{name}, {target.name}")
             found[target.name].append(_explain(one, target, null=sets is not None))
-        _write_patients(one.output / "expression_patients.parquet", [found[target][-1] for target in wanted])
-        _write_table(one.output / "expression.parquet", [_summary(target, [found[target][-1]]) for target in wanted])
+        parts = {target.name: [found[target.name][-1]] for target in wanted}
+        _write_patients(one.output / "expression_patients.parquet", [own for (own,) in parts.values()])
+        if run is None:
+            _write_table(one.output / "expression.parquet", [_summary(*item) for item in parts.items()])
     progress(1, 1)
     explained = tuple(_explained(target, parts, sets) for target, parts in found.items())
     folder = config.output / "explain" if run is None else explain_folder(config, run)
-    _write(folder, names, explained, gene_sets, sets)
-    return ExplainedExpression(folder, tuple(names), explained)
+    account = ExplainedExpression(folder, tuple(names), explained, tuple(refused.values()))
+    _write(account, gene_sets, sets)
+    return account
 
 
 def picture_file(folder: Path, target: str) -> Path:
@@ -109,11 +125,9 @@ def profiles_of(one: ExplainedRun, target: Target) -> tuple[Profiles, Reference]
 
     Raises `ConfigError` where the model reads no expression, `DataError` where the fold has nobody to explain.
     """
-    read = one.trained.profiles(one.cohort.expression)
-    if read is None:
+    if not one.profiles:
         raise ConfigError(f"the model of {one.name} reads no expression; there is nothing to explain")
-    place = {patient: row for row, patient in enumerate(read.patients)}
-    train, test = ([name for name in sorted(half) if name in place] for half in (one.fold.train, one.fold.test))
+    train, test = ([name for name in sorted(half) if name in one.profiles] for half in (one.fold.train, one.fold.test))
     slide = None
     if target.name == AGREEMENT:
         views = one.table.views["align_slide"][one.table.rows(test)]
@@ -121,9 +135,8 @@ def profiles_of(one: ExplainedRun, target: Target) -> tuple[Profiles, Reference]
         test, slide = [name for name, there in zip(test, has, strict=True) if there], views[has]
     if not test or not train:
         raise DataError(f"{one.name}: no test patient has what '{target.name}' reads; take another fold")
-    values = read.values.astype(np.float64)
-    rows = [[place[name] for name in half] for half in (train, test)]
-    return Profiles(tuple(test), values[rows[1]], slide), reference(tuple(train), values[rows[0]])
+    seen, values = (np.stack([one.profiles[name] for name in half]).astype(np.float64) for half in (train, test))
+    return Profiles(tuple(test), values, slide), reference(tuple(train), seen)
 
 
 def _explain(one: ExplainedRun, target: Target, *, null: bool) -> _Found:
@@ -196,25 +209,20 @@ def _write_table(path: Path, tables: Sequence[pd.DataFrame]) -> None:
         pd.concat(tables, ignore_index=True).to_parquet(aside, index=False)
 
 
-def _write(
-    folder: Path,
-    runs: Sequence[RunName],
-    explained: Sequence[ExplainedTarget],
-    gene_sets: Path | None,
-    sets: Sequence[GeneSet] | None,
-) -> None:
-    _write_table(folder / "expression.parquet", [one.genes for one in explained])
-    for one in explained:
+def _write(account: ExplainedExpression, gene_sets: Path | None, sets: Sequence[GeneSet] | None) -> None:
+    _write_table(account.folder / "expression.parquet", [one.genes for one in account.targets])
+    for one in account.targets:
         folds = one.genes["folds"].max()
-        with write_aside(picture_file(folder, one.name)) as aside:
+        with write_aside(picture_file(account.folder, one.name)) as aside:
             aside.write_bytes(gene_picture(one.genes, target=one.name, unit=one.unit, folds=int(folds)))
     write_json(
-        folder / "expression.json",
+        account.folder / "expression.json",
         {
-            "runs": [str(run) for run in runs],
+            "runs": [str(run) for run in account.runs],
             "representation": REPRESENTATION,
             "interval": INTERVAL,
-            "targets": [_account(one) for one in explained],
+            "targets": [_account(one) for one in account.targets],
+            "not_offered": account.not_offered,
             "gene_sets": None if gene_sets is None or sets is None else _source(gene_sets, sets),
         },
     )

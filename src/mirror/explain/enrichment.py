@@ -25,8 +25,8 @@ class EnrichedSet(NamedTuple):
     """A set among the effects. `genes` of it are in the panel, `missing` are not, both by name.
 
     `signed`: how many standard deviations of the null the mean of its effects lies above the null's (positive: its
-    genes raise the target's output), `p_signed` two-sided. `size`: how many times the mean square of its effects is
-    that of the whole panel, whichever their signs, `p_size` of larger ones. `q`: the smaller of both after Benjamini
+    genes raise the target's output), `p_signed` two-sided. `size`: the mean square of its effects, whichever
+    their signs, over what the null has on average; `p_size` of larger ones. `q`: the smaller of both after Benjamini
     and Hochberg over both tests of all sets. NaN of a set that is not tested.
     """
 
@@ -61,7 +61,7 @@ def enrich(effects: Floats, null: Floats, genes: Sequence[str], sets: Sequence[S
     mean, variance = size_null.mean(axis=1), np.maximum(size_null.var(axis=1, ddof=1), 1e-12)
     p_signed, p_size = 2.0 * norm.sf(np.abs(z)), gamma.sf(size, mean**2 / variance, scale=variance / mean)
     q = false_discovery_control(np.concatenate([p_signed, p_size])).reshape(2, -1).min(axis=0)
-    rows = iter(np.stack([z, p_signed, size, p_size, q], axis=1).tolist())
+    rows = iter(np.stack([z, p_signed, size / mean, p_size, q], axis=1).tolist())
     return tuple(
         EnrichedSet(one.name, _names(one, genes), one.missing, *next(rows)) if one.tested else _untested(one, genes)
         for one in sets
@@ -69,21 +69,20 @@ def enrich(effects: Floats, null: Floats, genes: Sequence[str], sets: Sequence[S
 
 
 def _means(effects: Floats, sets: Sequence[SetInPanel]) -> Floats:
-    """(S, B) of effects (G, B): a set's mean less the panel's median, over the panel's root mean square.
-
-    The median, because a few strong genes must not make all others look lowered.
-    """
+    """(S, B) of effects (G, B): a set's mean less the panel's median, over the panel's usual size."""
     centred = effects - np.median(effects, axis=0)
-    return np.stack([centred[list(one.columns)].mean(axis=0) for one in sets]) / np.sqrt(_mean_square(effects))
+    return np.stack([centred[list(one.columns)].mean(axis=0) for one in sets]) / _usual(effects)
 
 
 def _squares(effects: Floats, sets: Sequence[SetInPanel]) -> Floats:
-    """(S, B) of effects (G, B): the mean square of a set over that of the panel."""
-    return np.stack([(effects[list(one.columns)] ** 2).mean(axis=0) for one in sets]) / _mean_square(effects)
+    """(S, B) of effects (G, B): the mean square of a set over the square of the panel's usual size."""
+    return np.stack([(effects[list(one.columns)] ** 2).mean(axis=0) for one in sets]) / _usual(effects) ** 2
 
 
-def _mean_square(effects: Floats) -> Floats:
-    return np.maximum((effects**2).mean(axis=0), 1e-300)
+def _usual(effects: Floats) -> Floats:
+    """(B,): the median size of an effect. A median here and above, because a few strong genes must neither make all
+    others look lowered nor hide themselves behind their own size."""
+    return np.maximum(np.median(np.abs(effects), axis=0), 1e-150)
 
 
 def _names(one: SetInPanel, genes: Sequence[str]) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def null_effects(
     everyone = np.flatnonzero(given.known)
     dealt = np.zeros((len(x), draws))
     for draw in range(draws):
-        rng = rng_for(seed, "answers dealt out", target.name, draw)
+        rng = rng_for(seed, "answers dealt out", CLASS if target.name.startswith(CLASS) else target.name, draw)
         dealt[everyone, draw] = given.value[rng.permutation(everyone)]
     train = table.rows(sorted(fold.train))
     rows = train[given.known[train] & ~np.isnan(x[train]).any(axis=1)]

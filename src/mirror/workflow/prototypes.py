@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mirror.config import Config
+from mirror.config import CanonicalModelConfig, Config
 from mirror.evaluation.metrics import Floats
 from mirror.training.checkpoint import load_weights
 from mirror.training.runs import RunFolder
@@ -20,6 +20,6 @@ def why_none(config: Config) -> str | None:
     """The reason why the models of a configuration have no prototypes to speak of, or None where they have."""
     if config.pretraining.weights.cluster == 0:
         return "their weight in the objective (`pretraining.weights.cluster`) is 0, so they were never learned"
-    if config.model.kind != "canonical":
+    if not isinstance(config.model, CanonicalModelConfig):
         return "those of the published model score a code that is drawn at random, not an embedding"
     return None

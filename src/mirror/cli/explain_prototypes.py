@@ -26,6 +26,10 @@ SHOWN, SURE = 15, 0.05
 def prototypes(
     config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")],
     run: Annotated[str | None, typer.Option("--run", help="One run, such as seed0/fold0 (default: all).")] = None,
+    files: Annotated[
+        Path | None,
+        typer.Option("--slides", help="Folder or manifest of slide files (default: as `mirror slides` left)."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Prototypes in use: patients, slides, nearest tiles, enriched outcomes, genes, stability; shared and private."""
@@ -34,7 +38,8 @@ def prototypes(
 
     config = load_config(config_file)
     with progress_bar(console, "explain") as progress:
-        found = explain_prototypes(config, run=None if run is None else parse_run(run), progress=progress)
+        chosen = None if run is None else parse_run(run)
+        found = explain_prototypes(config, run=chosen, slides=files, progress=progress)
     if as_json:
         print_json(study_json(found))
     else:

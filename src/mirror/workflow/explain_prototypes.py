@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anndata
 import numpy as np
 import torch
 
-from mirror.artefacts import write_json
+from mirror.artefacts import write_aside, write_json
 from mirror.config import Config
 from mirror.data.feature_store import FeatureStore
 from mirror.data.places import tile_places
@@ -19,6 +19,7 @@ from mirror.evaluation.embed import NO_SLIDE, load_embeddings
 from mirror.evaluation.metrics import Floats
 from mirror.evaluation.prototypes import Membership, gene_shifts, membership, unit_rows
 from mirror.evaluation.report.prototypes import Prototype, opened_prototype
+from mirror.explain.overlay import Example, Shown, draw_sheet
 from mirror.explain.parts import PartShares, has_parts, head_shares, variance_shares
 from mirror.explain.prototypes import (
     Association,
@@ -30,13 +31,20 @@ from mirror.explain.prototypes import (
     stability,
 )
 from mirror.explain.targets import AGREEMENT, CLASS, Head, target_names
+from mirror.ids import SlideId
 from mirror.nn.canonical import CanonicalMirror
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
+from mirror.workflow.explain_slide import slide_entries
 from mirror.workflow.explained import ExplainedRun, RunName, explain_folder, explained_run
 from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.prototypes import learned_directions, why_none
 
+if TYPE_CHECKING:
+    from mirror.slides.manifest import SlideEntry
+
+DRAWN = 8
+"""Prototypes whose tiles are drawn; prototypes.json names those of all."""
 SLIDES_LOOKED, TILES, TILES_A_SLIDE = 8, 12, 3
 """Of a prototype, the slides nearest to it that are searched for tiles, the tiles named, and those of one slide."""
 
@@ -91,11 +99,12 @@ class _Loaded(NamedTuple):
 
 
 def explain_prototypes(
-    config: Config, *, run: RunName | None = None, progress: Progress = silent
+    config: Config, *, run: RunName | None = None, slides: Path | None = None, progress: Progress = silent
 ) -> ExplainedPrototypes:
     """Open the prototypes of every run of the configuration, or of `run` alone, and write prototypes.json.
 
-    Stability is over all runs of the configuration in either case. Raises `ConfigError` where the preset learns no
+    Where slide files are (`slides`, else as `slide_entries` knows them), prototypes.png shows the nearest tiles of the
+    largest prototypes. Stability is over all runs of the configuration in either case. Raises `ConfigError` where the preset learns no
     prototypes, `ArtefactError` where runs are not trained or not embedded.
     """
     reason = why_none(config)
@@ -112,6 +121,7 @@ def explain_prototypes(
         progress(number, 2 * len(every), f"{name}, reading")
         explained[name] = explained_run(config, cohort, name)
         loaded[name] = _load(config, explained[name])
+    entries = slide_entries(config, slides, None)
     tests: list[Association] = []
     parts: dict[str, tuple[PartShares, ...]] = {}
     opened: list[RunPrototypes] = []
@@ -195,6 +205,39 @@ def _stabilities(own: _Loaded, others: Sequence[_Loaded]) -> list[Stability]:
 def _mean(values: Any) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
+
+
+def _draw(path: Path, one: RunPrototypes, entries: Mapping[SlideId, SlideEntry], cohort: Cohort) -> None:
+    """The contact sheet, of those tiles whose slide file and place are known; none of them, no sheet."""
+    sections: list[tuple[str, list[Example]]] = []
+    store, side_um = FeatureStore(cohort.paths, keep_open=1), None
+    for opened in one.prototypes[:DRAWN]:
+        pictures: list[Example] = []
+        for slide in dict.fromkeys(tile.slide for tile in opened.tiles):
+            entry, places = entries.get(SlideId(slide)), tile_places(store.bag(slide))
+            if entry is None or places is None:
+                continue
+            from mirror.slides.looks import look_at
+
+            rows = [tile for tile in opened.tiles if tile.slide == slide]
+            corners = [(int(x), int(y)) for x, y in places.coords[[tile.tile for tile in rows]]]
+            looks = look_at(entry, mpp=places.mpp, tiles=corners, side=places.side)
+            side_um = None if looks.mpp is None else places.side * looks.mpp
+            pictures += [
+                Example(looks.tiles[corner], tile.tile, tile.closeness)
+                for corner, tile in zip(corners, rows, strict=True)
+            ]
+        if pictures:
+            pictures.sort(key=lambda example: -example.value)
+            patients = len(opened.found.patients)
+            sections.append((f"prototype {opened.found.title}: {patients} patients", pictures))
+    if not sections:
+        return
+    values = np.array([example.value for _, examples in sections for example in examples])
+    shown = Shown("closeness", values, "cosine of the tile with the prototype", signed=False)
+    title = f"{one.run}: tiles nearest to the {len(sections)} largest prototypes"
+    with write_aside(path) as aside:
+        aside.write_bytes(draw_sheet(sections, shown, title=title, side_um=side_um))
 
 
 def _slides(own: _Loaded, number: int, names: Sequence[str]) -> list[str]:

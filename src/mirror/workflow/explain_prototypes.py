@@ -12,6 +12,7 @@ import torch
 
 from mirror.artefacts import write_aside, write_json
 from mirror.config import Config
+from mirror.data.cohort import Cohort
 from mirror.data.feature_store import FeatureStore
 from mirror.data.places import tile_places
 from mirror.errors import ConfigError
@@ -104,8 +105,8 @@ def explain_prototypes(
     """Open the prototypes of every run of the configuration, or of `run` alone, and write prototypes.json.
 
     Where slide files are (`slides`, else as `slide_entries` knows them), prototypes.png shows the nearest tiles of the
-    largest prototypes. Stability is over all runs of the configuration in either case. Raises `ConfigError` where the preset learns no
-    prototypes, `ArtefactError` where runs are not trained or not embedded.
+    largest prototypes. Stability is over all runs of the configuration in either case. Raises `ConfigError` where the
+    preset learns no prototypes, `ArtefactError` where runs are not trained or not embedded.
     """
     reason = why_none(config)
     if reason is not None:
@@ -138,9 +139,9 @@ def explain_prototypes(
     result = ExplainedPrototypes(folder, tuple(opened), tuple(corrected(tests)), parts, no_parts)
     for one in opened:
         own = [test for test in result.tests if test.run == str(one.run)]
-        write_json(
-            explain_folder(config, one.run) / "prototypes.json", _run_json(one, own, parts.get(str(one.run), ()))
-        )
+        place = explain_folder(config, one.run)
+        _draw(place / "prototypes.png", one, entries, cohort)
+        write_json(place / "prototypes.json", _run_json(one, own, parts.get(str(one.run), ())))
     if run is None:
         write_json(folder / "prototypes.json", study_json(result))
     return result

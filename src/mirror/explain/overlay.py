@@ -105,7 +105,7 @@ def draw_examples(
 ) -> bytes:
     """PNG contact sheet: the tiles with most and those with least of a layer, framed in their colours."""
     words = ("speaking most for it", "speaking most against it") if shown.signed else ("with most", "with least")
-    sections = [(f"{len(part)} tiles {word}", part) for part, word in zip((top, bottom), words, strict=True)]
+    sections = [(f"{len(part) or 'no'} tiles {word}", part) for part, word in zip((top, bottom), words, strict=True)]
     return draw_sheet(sections, shown, title=title, side_um=side_um)
 
 

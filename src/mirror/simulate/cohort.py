@@ -42,6 +42,8 @@ class SimulationSizes:
     tiles: tuple[int, int] = (40, 120)
     """Least and most tiles a slide."""
     tile_noise: float = 2.0
+    tissue_spread: float = 2.0
+    """How far apart the five kinds of tissue lie."""
     gene_noise: float = 1.5
     without_expression: float = 0.05
     without_slide: float = 0.0
@@ -132,7 +134,7 @@ def _write_features(
     rng = rng_for(seed, "tissue")
     visible = truth.factors[:, [0, 1, 2, 3]]  # shared and slide-only
     loadings = rng.standard_normal((visible.shape[1], sizes.tile_features)) / np.sqrt(visible.shape[1])
-    tissues = 2.0 * rng.standard_normal((5, sizes.tile_features))
+    tissues = sizes.tissue_spread * rng.standard_normal((5, sizes.tile_features))
     rows: list[dict[str, str]] = []
     # From a stream of its own: where everybody has a slide, nothing else changes.
     has_slide = rng_for(seed, "slides lost").random(sizes.patients) >= sizes.without_slide

@@ -1,6 +1,6 @@
 """Is it true where an explanation points? Planted tiles found, weights that matter, tiles that count when removed.
 
-    python experiments/explanations_true.py [--patients 600] [--noise 1] [--scans demo-slides]
+    python experiments/explanations_true.py [--patients 400] [--scans demo-slides]
 
 The cohort of `simulate/cohort.py`: a patient's factors move the tumour's tiles and no others. Each preset is trained on
 the training patients of fold 0, heads are fitted on its slide representation, and slides of test patients are explained
@@ -175,7 +175,8 @@ def removed(model: Model, slides: list[Slide], target: Target, found: list[Float
     for slide, scores in zip(slides, found, strict=True):
         subject = slide.subject
         whole = target_value(model, subject, target)
-        towards = np.sign(whole - target_value(model, subject._replace(tiles_TD=subject.baseline_D[None]), target))
+        mean_tiles = np.broadcast_to(subject.baseline_D, subject.tiles_TD.shape).astype(np.float32)
+        towards = np.sign(whole - target_value(model, subject._replace(tiles_TD=mean_tiles), target))
         count = max(1, round(REMOVED * len(scores)))
 
         def without(rows: NDArray[np.intp], subject: Subject = subject) -> float:
@@ -204,7 +205,7 @@ def rows_of(name: str, run: ExplainedRun, slides: list[Slide]) -> Iterator[dict[
             except ConfigError:  # it says nothing of this target in this model
                 continue
             named = None if target is None else target.name
-            left = cascade(model, some[:10], target, method, found[:10])
+            left = cascade(model, some[:5], target, method, found[:5])
             lost = (float("nan"), float("nan")) if target is None else removed(model, some, target, found)
             yield {
                 "preset": name, "method": method, "target": named or "-", "planted": planted(some, named, found),
@@ -214,9 +215,10 @@ def rows_of(name: str, run: ExplainedRun, slides: list[Slide]) -> Iterator[dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patients", type=int, default=600)
+    parser.add_argument("--patients", type=int, default=400)
     parser.add_argument("--noise", type=float, default=1.0, help="deviation of a tile's own noise (demo: 2)")
-    parser.add_argument("--slides", type=int, default=60, help="slides of test patients to explain")
+    parser.add_argument("--tissues", type=float, default=0.5, help="how far apart kinds of tissue lie (demo: 2)")
+    parser.add_argument("--slides", type=int, default=20, help="slides of test patients to explain")
     parser.add_argument("--scans", type=Path, help="folder of mirror demo --slides")
     parser.add_argument("--only", nargs="+", default=[*PRESETS, SCANS], help="these presets")
     given = parser.parse_args()
@@ -237,7 +239,11 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        simulate_cohort(folder, seed=0, sizes=SimulationSizes(patients=given.patients, tile_noise=given.noise))
+        simulate_cohort(
+            folder,
+            seed=0,
+            sizes=SimulationSizes(patients=given.patients, tile_noise=given.noise, tissue_spread=given.tissues),
+        )
         for name, sections in PRESETS.items():
             if name not in given.only:
                 continue

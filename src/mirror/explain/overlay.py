@@ -105,8 +105,16 @@ def draw_examples(
 ) -> bytes:
     """PNG contact sheet: the tiles with most and those with least of a layer, framed in their colours."""
     words = ("speaking most for it", "speaking most against it") if shown.signed else ("with most", "with least")
+    sections = [(f"{len(part) or 'no'} tiles {word}", part) for part, word in zip((top, bottom), words, strict=True)]
+    return draw_sheet(sections, shown, title=title, side_um=side_um)
+
+
+def draw_sheet(
+    sections: Sequence[tuple[str, Sequence[Example]]], shown: Shown, *, title: str, side_um: float | None
+) -> bytes:
+    """PNG contact sheet: under each heading its tiles, framed in the colours of their values among those `shown`."""
     side, gap, head = EXAMPLE_PX, 30, 30
-    rows = [math.ceil(len(part) / COLUMNS) for part in (top, bottom)]
+    rows = [math.ceil(len(part) / COLUMNS) for _, part in sections]
     width = 14 + COLUMNS * (side + 14)
     height = 60 + sum(head + count * (side + gap) for count in rows)
     colours, norm = _scale(shown)
@@ -118,8 +126,8 @@ def draw_examples(
         _write(figure, 14, 24, title, size=13, weight="bold")
         _write(figure, 14, 44, shown.unit + ("" if side_um is None else f"; a tile is {side_um:.0f} um wide"))
         edge = 60
-        for part, word in zip((top, bottom), words, strict=True):
-            _write(figure, 14, edge + head - 8, f"{len(part)} tiles {word}", size=11)
+        for heading, part in sections:
+            _write(figure, 14, edge + head - 8, heading, size=11)
             edge += head
             for place, example in enumerate(part):
                 row, column = divmod(place, COLUMNS)

@@ -49,8 +49,8 @@ class Subject(NamedTuple):
 
 class Relevance(NamedTuple):
     """`values` (T,), positive where a tile speaks for more of the target. `value` is the target's number for the slide,
-    `baseline` that of a slide of mean tiles, both NaN for `attention`; `values` of the first two methods sum to the
-    difference."""
+    `baseline` that of a slide of as many mean tiles, both NaN for `attention`; `values` of the first two methods sum to
+    the difference."""
 
     values: NDArray[np.float64]
     value: float = np.nan
@@ -77,7 +77,7 @@ def relevance(model: Model, subject: Subject, target: Target | None, method: Met
         raise ConfigError(f"'{method}' does not explain {target.name} of this model; take {other}")
     model.requires_grad_(False)
     described = _Described(model, subject, target)
-    ends = [float(described(described.tiles)), float(described(described.mean_tile))]
+    ends = [float(described(tiles)) for tiles in (described.tiles, described.mean_tile.expand_as(described.tiles))]
     if np.isnan(ends).any():
         raise ConfigError(
             f"{target.name} of '{target.representation}' needs expression, which this patient has not; explain the "

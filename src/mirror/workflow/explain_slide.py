@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from mirror.slides.manifest import SlideEntry
 
 ATTENTION = "attention"
+Fitted = dict[tuple[str, tuple[str, ...]], list[Target]]
+"""Representation and names of targets -> the targets of a run, fitted once."""
 EXAMPLES = 12
 """Tiles on the contact sheet, of most and of least relevance each."""
 
@@ -52,12 +54,14 @@ class Wanted(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """One column of relevance.parquet: what of, by which method, and what came out."""
+    """One column of relevance.parquet: what of, by which method, what came out, and between which numbers the training
+    patients lie."""
 
     name: str
     target: Target | None
     method: Method
     found: Relevance
+    usual: tuple[float, float] | None
 
     @property
     def shown(self) -> overlay.Shown:
@@ -97,7 +101,7 @@ def explain_slides(config: Config, wanted: Wanted, *, progress: Progress = silen
     scans = slide_entries(config, wanted.slides, wanted.features)
     found: list[ExplainedSlide] = []
     run: ExplainedRun | None = None
-    fitted: dict[tuple[str, tuple[str, ...]], list[Target]] = {}
+    fitted: Fitted = {}
     for number, item in enumerate(items):
         progress(number, len(items), item.slide)
         if run is None or run.name != item.run:
@@ -170,12 +174,12 @@ def _explain(
     bag: Bag,
     wanted: Wanted,
     entry: SlideEntry | None,
-    fitted: dict[tuple[str, tuple[str, ...]], list[Target]],
+    fitted: Fitted,
 ) -> ExplainedSlide:
     profile = run.profiles.get(item.patient) if run.role(item.patient) != "new" else None
     subject = Subject(bag.read(), profile, run.mean_tile)
     notes: list[str] = []
-    layers = _layers(run, subject, wanted, fitted, notes)
+    layers = _layers(run, item.slide, subject, wanted, fitted, notes)
     places = tile_places(bag)
     if places is None:
         notes.append("the features have no coordinates of tiles in level-0 px: a table, and no pictures nor GeoJSON")
@@ -216,9 +220,10 @@ def _explain(
 
 def _layers(
     run: ExplainedRun,
+    slide: str,
     subject: Subject,
     wanted: Wanted,
-    fitted: dict[tuple[str, tuple[str, ...]], list[Target]],
+    fitted: Fitted,
     notes: list[str],
 ) -> list[Layer]:
     representation = wanted.representation or _default_representation(run, subject)
@@ -242,7 +247,13 @@ def _layers(
             notes.append(str(error))  # of all there are, those that can be explained
             continue
         found = relevance(run.trained.model, subject, target, method)
-        layers.append(Layer(name, target, method, found))
+        usual = None if target is None else run.usual(target)
+        layers.append(Layer(name, target, method, found, usual))
+        if target is not None and usual is not None and not usual[0] <= found.value <= usual[1]:
+            notes.append(
+                f"{target.name} of {slide} is {found.value:+.2f}, training patients have {usual[0]:+.2f} to "
+                f"{usual[1]:+.2f}: the slide is unlike those the model knows, and so is what it says of it"
+            )
     if not layers:
         raise ConfigError("nothing of this slide can be explained: " + "; ".join(notes))
     return layers
@@ -275,6 +286,7 @@ def _facts(layer: Layer) -> dict[str, Any]:
         "value": number(layer.found.value),
         "at_mean_tile": number(layer.found.baseline),
         "sum": float(layer.found.values.sum()),
+        "training_patients": layer.usual,
     }
 
 

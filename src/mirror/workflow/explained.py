@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mirror.config import Config
@@ -77,6 +78,13 @@ class ExplainedRun(NamedTuple):
         """The targets `names` as `fit_targets` gives them."""
         seed, settings = self.name.seed, self.config.evaluation
         return fit_targets(names, representation, self.table, self.fold, settings, seed=seed)
+
+    def usual(self, target: Target) -> tuple[float, float]:
+        """Least and greatest number of the target among the training patients who have what it reads."""
+        rows = self.table.rows(self.fold.train)
+        views = {f"X_{name}": torch.from_numpy(view[rows]) for name, view in self.table.views.items()}
+        values = target.value(views).numpy()
+        return float(np.nanmin(values)), float(np.nanmax(values))
 
 
 def explain_folder(config: Config, name: RunName) -> Path:

@@ -28,7 +28,6 @@ from mirror.evaluation.report.page import compose, render_page
 from mirror.evaluation.report.prototypes import Prototypes, prototypes
 from mirror.evaluation.report.retrieved import Retrieved, retrieved
 from mirror.evaluation.scores import read_intervals, read_predictions, read_scores
-from mirror.training.checkpoint import load_weights
 from mirror.training.loop import read_metrics
 from mirror.training.runs import RunFolder, run_folder
 from mirror.units import remark_on
@@ -36,6 +35,7 @@ from mirror.workflow.audit import audit, read_groups
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.evaluate import account_file, intervals_file, predictions_file, scores_file
 from mirror.workflow.pretrain import wanted_runs
+from mirror.workflow.prototypes import learned_directions
 from mirror.workflow.refine import unread_choice
 
 HASH_SHOWN = 12
@@ -94,7 +94,7 @@ def write_report(config: Config, *, found: Audit | None = None) -> Path:
         folds={patient: fold.number for fold in reversed(cohort.folds) for patient in fold.test},
         audit=found,
         retrieved=_retrieved(cohort, embedded, run_name(runs)),
-        prototypes=_prototypes(cohort, first, run_name(runs)),
+        prototypes=_prototypes(config, cohort, first, run_name(runs)),
         seed=config.seeds[0],
     )
     content = compose(inputs)
@@ -115,13 +115,11 @@ def _retrieved(cohort: Cohort, embedded: AnnData, name: str) -> Retrieved | None
     return retrieved(embedded, told, run=name)
 
 
-def _prototypes(cohort: Cohort, run: RunFolder, name: str) -> Prototypes | None:
-    """Those of a canonical model; the published one's live in a style code that is drawn at random, not embedded."""
-    directions = load_weights(run.weights).tensors.get("prototypes.weight")
+def _prototypes(config: Config, cohort: Cohort, run: RunFolder, name: str) -> Prototypes | None:
+    directions = learned_directions(config, run)
     if directions is None:
         return None
-    embeddings = load_embeddings(run.embeddings)
-    return prototypes(embeddings, directions.double().numpy(), cohort.patients, cohort.expression, run=name)
+    return prototypes(load_embeddings(run.embeddings), directions, cohort.patients, cohort.expression, run=name)
 
 
 def _excluded(cohort: Cohort) -> pd.DataFrame:

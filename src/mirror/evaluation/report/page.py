@@ -18,6 +18,7 @@ from lifelines.statistics import logrank_test
 
 from mirror.errors import DataError
 from mirror.evaluation.bootstrap import Interval
+from mirror.evaluation.prototypes import FEWEST
 from mirror.evaluation.report import pictures
 from mirror.evaluation.report.by_risk import survival_by_risk
 from mirror.evaluation.report.chances import calibration
@@ -38,7 +39,6 @@ from mirror.evaluation.report.findings import (
 from mirror.evaluation.report.inputs import UNLABELLED, ReportInputs
 from mirror.evaluation.report.patients import flow, people
 from mirror.evaluation.report.pictures import Dots, Survivors, signed
-from mirror.evaluation.report.prototypes import FEWEST
 from mirror.evaluation.report.score_tables import score_tables
 from mirror.evaluation.report.subtype import SitePictures, SubtypePictures, site_pictures, subtype_pictures
 from mirror.evaluation.report.training import terms

@@ -257,7 +257,8 @@ def test_what_genes_add_is_read_from_the_run_that_judges_the_patient_and_signed(
 def test_what_is_predicted_of_a_patient_is_what_the_run_said_that_judged_it(contents: Contents) -> None:
     table = contents.predictions
     assert table is not None
-    patient = str(contents.cohort.patients.dropna(subset=["time"]).index[0])
+    people = contents.cohort.patients
+    patient = str(people[people["has_expression"].astype(bool)].dropna(subset=["time", "label"]).index[0])
     known = Patients(contents).known(patient)
     judged = contents.judged_in(patient)
     assert judged is not None and known["judged_in"] == judged.name
@@ -301,9 +302,8 @@ def test_what_is_made_on_demand_is_of_a_model_that_has_not_seen_the_patient_and_
         shown.make(PICTURED[1])
         layers = shown.layers(PICTURED[1])
         made = contents.made_in
-        assert {"risk", "attention"} <= {layer.name for layer in layers} and {layer.role for layer in layers} == {
-            "test"
-        }
+        assert "risk" in {layer.name for layer in layers}
+        assert {layer.role for layer in layers} == {"test"}
         assert all(layer.facts["unit"] for layer in layers)
         values = shown.values(PICTURED[1], next(one.key for one in layers if one.name == "risk"), GRID * GRID)
         assert np.isfinite(values).all() and values.std() > 0

@@ -1,6 +1,8 @@
-"""The pictures of pages in the documentation: the top of a page, as Chromium shows it.
+"""The pictures of the documentation: the top of a page, as Chromium shows it, or a picture as a command wrote it.
 
 python docs/update_pictures.py runs/brca/report.html docs/pictures/brca_report.png [HEIGHT]
+python docs/update_pictures.py demo-slides/run/explain/seed0/fold0/slides/SIM-0003-DX1/overlay-risk.png \\
+    docs/pictures/heat.png
 python docs/update_pictures.py 'http://127.0.0.1:8907/#slide=SIM-0003-DX1&layer=...' docs/pictures/view.png 860
 """
 
@@ -53,7 +55,11 @@ def photograph(page: str, *, height: int) -> bytes:
 
 def main() -> None:
     page, target, *height = sys.argv[1:]
-    shot = Image.open(io.BytesIO(photograph(page, height=int(height[0]) if height else HEIGHT))).convert("RGB")
+    if page.endswith(".png"):
+        shot = Image.open(page).convert("RGB")
+    else:
+        content = photograph(page, height=int(height[0]) if height else HEIGHT)
+        shot = Image.open(io.BytesIO(content)).convert("RGB")
     small = shot.resize((SHOWN, round(shot.height * SHOWN / shot.width)), Image.Resampling.LANCZOS)
     # A palette is enough for a page of few colours, and a fraction of the size.
     small.quantize(256).save(target, optimize=True)

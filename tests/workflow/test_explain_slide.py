@@ -98,16 +98,6 @@ def test_who_was_trained_on_is_said_aloud(trained: Path) -> None:
     assert "of patients whom the model was trained on" in " ".join(result.output.split())
 
 
-def test_a_patient_without_expression_is_explained_by_the_slide_alone(trained: Path, tmp_path: Path) -> None:
-    table = cohort(trained).slides
-    slide = str(table.loc[~table["has_expression"], "slide"].iloc[0])
-    (found,) = explain_slides(load_config(trained), Wanted(names=[slide], output=tmp_path))
-    assert {layer["representation"] for layer in found.layers} == {"slide"}
-    assert "no agreement: this patient has no expression" in found.notes
-    with pytest.raises(ConfigError, match="needs expression, which this patient has not"):
-        explain_slides(load_config(trained), Wanted(names=[slide], targets=["risk"], representation="fused"))
-
-
 def test_new_slides_are_explained_and_those_without_coordinates_get_a_table_alone(
     trained: Path, tmp_path: Path
 ) -> None:
@@ -117,10 +107,15 @@ def test_new_slides_are_explained_and_those_without_coordinates_get_a_table_alon
     wanted = Wanted(targets=["risk"], features=tmp_path / "features", output=tmp_path / "out")
     (found,) = explain_slides(load_config(trained), wanted)
     assert (found.role, found.files) == ("new", ("relevance.parquet", "relevance.json"))
+    assert found.layers[0]["representation"] == "slide"
     assert any("no coordinates" in note for note in found.notes)
     assert any("unlike those the model knows" in note for note in found.notes)
     table = pd.read_parquet(found.folder / "relevance.parquet")
     assert list(table.columns) == ["tile", "risk"] and len(table) == bag.tiles
+    with pytest.raises(ConfigError, match="needs expression, which this patient has not"):
+        explain_slides(load_config(trained), wanted._replace(representation="fused"))
+    (every,) = explain_slides(load_config(trained), wanted._replace(targets=None))
+    assert "no agreement: this patient has no expression" in every.notes
 
 
 def test_the_slide_file_is_drawn_where_it_is_found(trained: Path, tmp_path: Path) -> None:

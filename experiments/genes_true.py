@@ -1,6 +1,7 @@
 """Whether the genes that `mirror explain expression` names are those that a simulated factor sits in.
 
     python experiments/genes_true.py [--presets mirror alignment-only published] [--patients 400] [--seeds 0 1 2]
+        [--representation fused]
 
 The cohort of `simulate/cohort.py` with 20 genes for each of the four coordinates that show in the expression. A class
 and the risk are of heads on the expression view, which carries the shared coordinate of each (README, the table of
@@ -136,30 +137,37 @@ def randomised(run: ExplainedRun, target: Target, effect: np.ndarray) -> dict[st
     return found
 
 
-def study(preset: str, *, patients: int, seed: int) -> list[dict[str, Any]]:
-    """A line a target."""
+def study(preset: str, *, patients: int, seed: int, representation: str = "expression") -> list[dict[str, Any]]:
+    """A line a target; of heads on both modalities together, recall alone."""
     lines: list[dict[str, Any]] = []
     truth = planted_genes(PLANTED, genes=SimulationSizes().genes, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         _, runs = trained(Path(folder), preset, patients=patients, seed=seed)
-        for name in CARRIED:
+        for name in CARRIED if representation == "expression" else ("class:B", "risk"):
             effects: list[RunEffects] = []
             nulls: list[tuple[int, tuple[str, ...], np.ndarray]] = []
             parts: list[dict[str, Any]] = []
             wanted, both = ({gene for one in of[name] for gene in truth[one]} for of in (CARRIED, BOTH))
             for run in runs:
-                (target,) = run.targets([name], "expression")
+                (target,) = run.targets([name], representation)
                 profiles, mean = profiles_of(run, target)
                 panel = run.trained.panel
                 assert panel is not None
                 given = contributions(run.trained.model, target, profiles, mean)
                 effects.append(RunEffects(0, run.name.fold, panel.genes, given.effect, given.size, 0.5))
+                if representation != "expression":
+                    continue
                 null = null_effects(run.trained.model, target, profiles, mean, run.table, run.fold, seed=0)
                 nulls.append((run.name.fold, panel.genes, null))
                 deleted = deletion(run, target, given.effect, len(wanted))
                 parts.append({**deleted, "shuffled": randomised(run, target, given.effect), "error": given.error})
             table = summarise_effects(name, effects)
             genes = tuple(table["gene"])
+            found = {"recall": recall(genes, wanted), "both": recall(genes, both)}
+            about = {"preset": preset, "target": name, "method": given.method, "seed": seed, **found}
+            if representation != "expression":
+                lines.append(about)
+                continue
             null = mean_null(genes, nulls)
             place = {gene: row for row, gene in enumerate(genes)}
             sets = [SetInPanel(one, tuple(place[gene] for gene in truth[one]), ()) for one in CARRIED[name]]
@@ -172,12 +180,7 @@ def study(preset: str, *, patients: int, seed: int) -> list[dict[str, Any]]:
             shuffled = pd.DataFrame([part["shuffled"] for part in parts]).mean()
             lines.append(
                 {
-                    "preset": preset,
-                    "target": name,
-                    "method": given.method,
-                    "seed": seed,
-                    "recall": recall(genes, wanted),
-                    "both": recall(genes, both),
+                    **about,
                     **{key: float(np.mean([part[key] for part in parts])) for key in ("as_is", "leading", "random")},
                     "error": max(part["error"] for part in parts),
                     "shuffled_all": float(shuffled["all"]),
@@ -196,13 +199,14 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=list(ROWS))
     parser.add_argument("--patients", type=int, default=400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--representation", choices=("expression", "fused"), default="expression")
     given = parser.parse_args()
     lines: list[dict[str, Any]] = []
     for preset in given.presets:
         for seed in given.seeds:
-            lines += study(preset, patients=given.patients, seed=seed)
+            lines += study(preset, patients=given.patients, seed=seed, representation=given.representation)
             print(f"{preset}, seed {seed}: done", flush=True)
-    table = pd.DataFrame(lines).drop(columns=["shuffled_one"])
+    table = pd.DataFrame(lines).drop(columns=["shuffled_one"], errors="ignore")
     keys = ["preset", "target", "method"]
     mean = table.groupby(keys, sort=False).mean(numeric_only=True).drop(columns=["seed"]).reset_index()
     print(mean.round(3).to_string(index=False))

@@ -80,9 +80,11 @@ def gene_table(one: ExplainedTarget) -> Table:
     table.add_column("gene", no_wrap=True)
     for name in ("effect", "95 % interval", "mean size", "folds"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in one.genes.head(SHOWN).itertuples(index=False):
-        ends = "" if math.isnan(row.low) else f"{row.low:+.4f}, {row.high:+.4f}"
-        table.add_row(escape(str(row.gene)), f"{row.effect:+.4f}", ends, f"{row.size:.4f}", str(row.folds))
+    shown = one.genes.head(SHOWN)
+    numbers = shown[["effect", "low", "high", "size", "folds"]].astype(float).to_numpy().tolist()
+    for gene, (effect, low, high, size, folds) in zip(shown["gene"].astype(str), numbers, strict=True):
+        ends = "" if math.isnan(low) else f"{low:+.4f}, {high:+.4f}"
+        table.add_row(escape(gene), f"{effect:+.4f}", ends, f"{size:.4f}", f"{folds:.0f}")
     return table
 
 

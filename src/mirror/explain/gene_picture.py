@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 
+import numpy as np
 import pandas as pd
 
 from mirror.evaluation.report.drawing import CLASS_COLOURS, FAINT, INK, PAPER, RULE, new_figure, place_axes
@@ -20,12 +22,13 @@ def gene_picture(genes: pd.DataFrame, *, target: str, unit: str, folds: int) -> 
     per = f"mean contribution, {unit}" if target == "agreement" else f"{unit} per standard deviation of the gene"
     with new_figure(470, 84 + 17 * len(shown)) as figure:
         axes = place_axes(figure, left=104, right=20, top=40, bottom=40)
-        for place, row in enumerate(shown.itertuples(index=False)):
-            colour = RAISES if row.effect > 0 else LOWERS
-            if pd.notna(row.low):
-                axes.plot([row.low, row.high], [place, place], color=colour, linewidth=6, alpha=0.28)
-            axes.plot([0, row.effect], [place, place], color=colour, linewidth=1.4)
-            axes.plot(row.effect, place, "o" if row.effect > 0 else "s", color=colour, markersize=5.5, mec="white")
+        numbers = shown[["effect", "low", "high"]].to_numpy(dtype=np.float64).tolist()
+        for place, (effect, low, high) in enumerate(numbers):
+            colour = RAISES if effect > 0 else LOWERS
+            if not math.isnan(low):
+                axes.plot([low, high], [place, place], color=colour, linewidth=6, alpha=0.28)
+            axes.plot([0, effect], [place, place], color=colour, linewidth=1.4)
+            axes.plot(effect, place, "o" if effect > 0 else "s", color=colour, markersize=5.5, mec="white")
         axes.axvline(0, color=FAINT, linewidth=1)
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.set_yticks(range(len(shown)), list(shown["gene"]))

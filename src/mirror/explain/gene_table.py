@@ -50,7 +50,8 @@ def summarise_effects(target: str, runs: Sequence[RunEffects]) -> pd.DataFrame:
     table["folds"] = grouped.size()
     table["runs"] = every.groupby("gene", sort=False).size()
     share = float(np.mean([run.share for run in runs]))
-    half = _half_width(grouped["effect"].std(ddof=1).to_numpy(), table["folds"].to_numpy(), share)
+    spread = grouped["effect"].std(ddof=1), table["folds"]
+    half = _half_width(*(np.asarray(part, dtype=np.float64) for part in spread), share=share)
     table["low"], table["high"] = table["effect"] - half, table["effect"] + half
     order = table["effect"].abs().sort_values(ascending=False, kind="stable").index
     return table.loc[order].reset_index().assign(target=target)[list(COLUMNS)]
@@ -74,7 +75,7 @@ def mean_null(genes: Sequence[str], runs: Sequence[tuple[int, tuple[str, ...], F
     return total / np.maximum(count, 1)[:, None]
 
 
-def _half_width(deviation: Floats, folds: Floats, share: float) -> Floats:
+def _half_width(deviation: Floats, folds: Floats, *, share: float) -> Floats:
     several = folds > 1
     width = np.full(len(folds), np.nan)
     factor = t.ppf((1 + LEVEL) / 2, np.maximum(folds - 1, 1)) * np.sqrt(1 / np.maximum(folds, 1) + share)

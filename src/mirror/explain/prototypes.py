@@ -8,7 +8,7 @@ however many slides there are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -135,9 +135,9 @@ def _label(run: str, number: int, label: str, among: str, inside: np.ndarray, ha
     if not inside.any() or inside.all() or not has.any() or has.all():
         return []
     table = [[int((side & part).sum()) for part in (has, ~has)] for side in (inside, ~inside)]
-    odds, p = fisher_exact(table)
+    found: Any = fisher_exact(table)
     sizes = int(inside.sum()), int((~inside).sum())
-    return [Association(run, number, f"label:{label}", among, *sizes, float(odds), float(p))]
+    return [Association(run, number, f"label:{label}", among, *sizes, float(found.statistic), float(found.pvalue))]
 
 
 def _survival(run: str, number: int, among: str, inside: np.ndarray, people: pd.DataFrame) -> list[Association]:

@@ -131,7 +131,7 @@ def profiles_of(one: ExplainedRun, target: Target) -> tuple[Profiles, Reference]
     slide = None
     if target.name == AGREEMENT:
         views = one.table.views["align_slide"][one.table.rows(test)]
-        has = ~np.isnan(views).any(axis=1)
+        has = np.asarray(~np.isnan(views).any(axis=1))
         test, slide = [name for name, there in zip(test, has, strict=True) if there], views[has]
     if not test or not train:
         raise DataError(f"{one.name}: no test patient has what '{target.name}' reads; take another fold")

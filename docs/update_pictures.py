@@ -1,6 +1,8 @@
-"""The pictures of reports in the README: the top of a page, as Chromium shows it.
+"""The pictures in the README: the top of a report, as Chromium shows it, or a picture as a command wrote it.
 
 python docs/update_pictures.py runs/brca/report.html docs/pictures/brca_report.png [HEIGHT]
+python docs/update_pictures.py demo-slides/run/explain/seed0/fold0/slides/SIM-0003-DX1/overlay-risk.png \\
+    docs/pictures/heat.png
 """
 
 from __future__ import annotations
@@ -44,7 +46,11 @@ def photograph(page: Path, *, height: int) -> bytes:
 
 def main() -> None:
     page, target, *height = sys.argv[1:]
-    shot = Image.open(io.BytesIO(photograph(Path(page), height=int(height[0]) if height else HEIGHT))).convert("RGB")
+    if page.endswith(".png"):
+        shot = Image.open(page).convert("RGB")
+    else:
+        content = photograph(Path(page), height=int(height[0]) if height else HEIGHT)
+        shot = Image.open(io.BytesIO(content)).convert("RGB")
     small = shot.resize((SHOWN, round(shot.height * SHOWN / shot.width)), Image.Resampling.LANCZOS)
     # A palette is enough for a page of few colours, and a fraction of the size.
     small.quantize(256).save(target, optimize=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mirror.errors import ConfigError
-from mirror.explain.targets import Head, Target
+from mirror.explain.targets import Agreement, Head, Target
 from mirror.nn.canonical import CanonicalMirror
 from mirror.nn.layers import recompute_residuals
 from mirror.nn.mirror import Mirror
@@ -30,7 +30,7 @@ from mirror.nn.rollout import attention_of, attention_rollout, on_tiles
 
 Method = Literal["contributions", "integrated-gradients", "attention-gradient", "attention"]
 Model = Mirror | CanonicalMirror
-STEPS = (16, 64, 256)
+STEPS = (16, 64)
 """Points of integrated gradients (a Gauss-Legendre rule): the first number after which they are complete is enough."""
 COMPLETE = 0.02
 """Most that their sum may differ from what it has to be, as a share of that."""
@@ -110,7 +110,11 @@ def attention(model: Model, subject: Subject) -> NDArray[np.float64]:
 
 
 class _Described(nn.Module):
-    """Tiles (B, T, D) to the target's number (B,) of slides of this patient."""
+    """Tiles (B, T, D) to the target's number (B,) of slides of this patient.
+
+    The agreement's length is held at the slide's own, `<s(x), e> / (|s| |e|)`: at the mean tile, where a slide says
+    nothing and its direction is undefined, a cosine proper jumps.
+    """
 
     def __init__(self, model: Model, subject: Subject, target: Target) -> None:
         super().__init__()
@@ -121,9 +125,15 @@ class _Described(nn.Module):
             self.expression = self.tiles.new_full((1, model.expression_width), torch.nan)
         else:
             self.expression = model.embed_expression(_tensor(model, subject.profile_G)[None]).detach()
+        self.length: Tensor | None = None
+        if isinstance(target, Agreement):
+            with torch.no_grad():
+                self.length = self.views(self.tiles)["X_align_slide"].double().norm()
 
     def forward(self, tiles_BTD: Tensor) -> Tensor:
-        return self.target.value(self.views(tiles_BTD))
+        views = self.views(tiles_BTD)
+        value = self.target.value(views)
+        return value if self.length is None else value * views["X_align_slide"].double().norm(dim=1) / self.length
 
     def views(self, tiles_BTD: Tensor) -> Mapping[str, Tensor]:
         return self.model.views(self.model.embed_slide(tiles_BTD), self.expression.expand(len(tiles_BTD), -1))
@@ -147,8 +157,10 @@ def _integrated_gradients(described: _Described, whole: float) -> NDArray[np.flo
 
 
 def _along_the_way(described: _Described, steps: int) -> NDArray[np.float64]:
-    from captum.attr import IntegratedGradients
-
+    try:
+        from captum.attr import IntegratedGradients
+    except ImportError:
+        raise ConfigError('networks are explained by captum: pip install "mirror-pathology[explain]"') from None
     recompute_residuals(described.model, True)  # memory of one layer, however many tiles
     try:
         # One point of the way at a time: all of them at once would hold the slide that often.

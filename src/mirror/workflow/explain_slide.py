@@ -189,6 +189,7 @@ def _explain(
         table["x"], table["y"] = places.coords.astype(np.int32).T
     for layer in layers:
         table[layer.name] = layer.found.values.astype(np.float32)
+    _clear(folder)
     with write_aside(folder / "relevance.parquet") as aside:
         table.to_parquet(aside, index=False)
     files = ["relevance.parquet"]
@@ -216,6 +217,13 @@ def _explain(
     return ExplainedSlide(
         item.slide, item.patient, role, str(run.name), folder, facts, (*files, "relevance.json"), tuple(notes)
     )
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier call left of a slide, so that pictures are always those of the table beside them."""
+    for pattern in ("relevance.json", "relevance.geojson", "overlay-*.png", "tiles-*.png"):
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def _layers(

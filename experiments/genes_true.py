@@ -204,8 +204,10 @@ def main() -> None:
     lines: list[dict[str, Any]] = []
     for preset in given.presets:
         for seed in given.seeds:
-            lines += study(preset, patients=given.patients, seed=seed, representation=given.representation)
-            print(f"{preset}, seed {seed}: done", flush=True)
+            found = study(preset, patients=given.patients, seed=seed, representation=given.representation)
+            told = ", ".join(f"{one['target']} {one['recall']:.2f}" for one in found)
+            print(f"{preset}, seed {seed}: recall {told}", flush=True)
+            lines += found
     table = pd.DataFrame(lines).drop(columns=["shuffled_one"], errors="ignore")
     keys = ["preset", "target", "method"]
     mean = table.groupby(keys, sort=False).mean(numeric_only=True).drop(columns=["seed"]).reset_index()

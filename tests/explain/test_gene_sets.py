@@ -74,8 +74,8 @@ def null_effects(rng: np.random.Generator, draws: int) -> np.ndarray:
 
 def test_sets_of_genes_that_move_together_are_not_called_for_that() -> None:
     rng = np.random.default_rng(0)
-    null, others = null_effects(rng, 500), null_effects(rng, 300)
-    random = [tuple(rng.choice(np.arange(20, 400), 20, replace=False).tolist()) for _ in range(20)]
+    null, others = null_effects(rng, 500), null_effects(rng, 150)
+    random = [tuple(rng.choice(np.arange(20, 400), 20, replace=False).tolist()) for _ in range(8)]
     sets = [SetInPanel("module", MODULE, ()), *(SetInPanel(str(n), one, ()) for n, one in enumerate(random))]
     found = [enrich(effects, null, GENES, sets) for effects in others.T]
     most = binom.ppf(0.9999, len(found), 0.05) / len(found)

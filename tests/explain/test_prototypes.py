@@ -61,13 +61,13 @@ def test_labels_and_survival_are_tested_by_patients_as_libraries_do() -> None:
 
 def test_where_there_is_nothing_little_is_found_after_correction() -> None:
     found = 0
-    for seed in range(20):
+    for seed in range(12):
         rng = np.random.default_rng(seed)
         table = people(90, ill=rng.random(90) < 0.3)
         table["time"] = rng.exponential(20.0, 90)
         tests = corrected(associations("r", members(rng.integers(0, 4, 90)), table, ("IDC", "ILC")))
         found += any(one.p_holm < 0.05 for one in tests)
-    assert found <= 4  # binomial(20, 0.05) is above that in 3 of 1,000
+    assert found <= 3  # binomial(12, 0.05) is above that in 2 of 1,000
 
 
 def test_stability_is_of_the_patients_and_not_of_numbers() -> None:

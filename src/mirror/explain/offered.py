@@ -39,9 +39,16 @@ MEASURED: tuple[Figure, ...] = (
     Figure("pooling network", "class", "attention-gradient", 0.958),
     Figure("pooling network", "risk", "integrated-gradients", 0.956),
     Figure("pooling network", "risk", "attention-gradient", 0.942),
-    Figure("pooling network", "agreement", "integrated-gradients", 0.832),
-    Figure("pooling network", "agreement", "attention-gradient", 0.626),
+    Figure("pooling network", "agreement", "integrated-gradients", 0.930),
+    Figure("pooling network", "agreement", "attention-gradient", 0.926),
     Figure("pooling network", "attention", "attention", 0.910),
+    Figure("token attention", "class", "integrated-gradients", 0.591),
+    Figure("token attention", "class", "attention-gradient", 0.692),
+    Figure("token attention", "risk", "integrated-gradients", 0.655),
+    Figure("token attention", "risk", "attention-gradient", 0.773),
+    Figure("token attention", "agreement", "integrated-gradients", 0.669),
+    Figure("token attention", "agreement", "attention-gradient", 0.736),
+    Figure("token attention", "attention", "attention", 0.565),
 )
 
 

@@ -127,14 +127,15 @@ def _class_heads(fitted: Fitted) -> list[Head]:
     """The log-odds of each class: of two classes against the other, of more against the geometric mean of the others,
     which unlike the odds against their sum is affine."""
     model = linear_probe(fitted).model
-    coefficients, offsets = _both_signs(model.coef_), _both_signs(model.intercept_[:, None])[:, 0]
+    # The last column is the offset.
+    scores = _both_signs(np.hstack([model.coef_, np.reshape(model.intercept_, (-1, 1))]))
     rest = len(fitted.table.classes) - 1
     # z_k less the mean of the others, where those are all less z_k.
-    against = [scores - (scores.sum(axis=0) - scores) / rest for scores in (coefficients, offsets)]
+    against = scores - (scores.sum(axis=0) - scores) / rest
     on = _fitted_on(fitted, "subtyping", class_codes(fitted.table) >= 0)
     unit = "log-odds" if rest == 1 else "log-odds against the geometric mean of the other classes"
     return [
-        _head(fitted, f"{CLASS}{name}", unit, against[0][code], float(against[1][code]), on)
+        _head(fitted, f"{CLASS}{name}", unit, against[code, :-1], float(against[code, -1]), on)
         for code, name in enumerate(fitted.table.classes)
     ]
 

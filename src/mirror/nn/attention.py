@@ -87,7 +87,8 @@ class TokenAttention(nn.Module):
         """What `forward` makes of the tokens first."""
         padding = self._front_padding(tokens_BNE.shape[1])
         qkv = self.qkv(F.pad(tokens_BNE, (0, 0, padding, 0)) if padding else tokens_BNE)
-        return Heads(*qkv.unflatten(2, (3, self.form.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0), padding)
+        q_BHNC, k_BHNC, v_BHNC = qkv.unflatten(2, (3, self.form.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return Heads(q_BHNC, k_BHNC, v_BHNC, padding)
 
     def reach(self, tokens_BNE: Tensor, weights_BN: Tensor) -> Tensor:
         """How much of each token arrives where `weights_BN` says: `weights @ A` of every head, (B, H, N).

@@ -332,10 +332,10 @@ def _drawn(
         files.append(f"overlay-{name}.png")
         _write(folder / files[-1], overlay.draw_overlay(canvas, places, one, title=title, note=note))
         if looks is not None:
-            parts = [_pictured(part, looks, places, one) for part in rows]
+            top, bottom = (_pictured(part, looks, places, one) for part in rows)
             side = None if canvas.mpp is None else places.side * canvas.mpp
             files.append(f"tiles-{name}.png")
-            _write(folder / files[-1], overlay.draw_examples(*parts, one, title=title, side_um=side))
+            _write(folder / files[-1], overlay.draw_examples(top, bottom, one, title=title, side_um=side))
     return files
 
 

@@ -1,12 +1,12 @@
 """What of a known truth an embedding keeps: the factor both modalities show, the slide's own, the expression's own.
 
-    python experiments/retention_proof.py [--patients 400] [--seeds 0 1 2]
+    python experiments/retention_proof.py [--patients 400] [--seeds 0 1 2] [--rows published alignment-only mirror]
 
 The cohort of `simulate/cohort.py`, drawn anew for every seed: each of its three factors has two coordinates. Rows are
-the presets at sizes that suit the simulated data, the raw features, and the parts of the default preset. A row's
-number is R^2 of ridge regression (penalty chosen by leave-one-out on training patients) from the fused view (or the
-part) to a factor, on test patients, mean over both coordinates, over folds, then over seeds ± their standard deviation.
-The last line is one JSON object.
+the presets at sizes that suit the simulated data, the raw features, the mean tile, and views of the default preset. A
+row's number is R^2 of ridge regression (penalty chosen by leave-one-out on training patients) from the fused view (or
+the one named) to a factor, on test patients, mean over both coordinates, over folds, then over seeds ± their standard
+deviation. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "alignment-only": {"preset": "alignment-only", "model": {"components": 16}, "pretraining": {"tiles": 48}},
     "mirror": {"preset": "mirror", "model": {"components": 16}, "pretraining": {"tiles": 48}},
 }  # fmt: skip
-PARTS = ("X_shared", "X_slide_private", "X_expression_private")
+VIEWS = ("X_slide", "X_shared", "X_slide_private", "X_expression_private")
 
 
 def configuration(folder: Path, row: str) -> Config:
@@ -77,10 +78,10 @@ def by_patient(table: Any, view: str, patients: pd.Index) -> Floats:
     return rows.groupby(table.obs["patient"].to_numpy()).mean().reindex(patients).to_numpy()
 
 
-def study(folder: Path, *, seed: int) -> list[dict[str, Any]]:
-    """R^2 of every row and part on every fold of one simulated cohort."""
+def study(folder: Path, rows: Sequence[str], *, seed: int) -> list[dict[str, Any]]:
+    """R^2 of `rows`, and of further views, on every fold of one simulated cohort."""
     lines: list[dict[str, Any]] = []
-    for row in ROWS:
+    for row in rows:
         config = configuration(folder, row)
         cohort: Cohort = prepare_cohort(config)
         truth = pd.read_csv(folder / "truth.csv", index_col="case_id").loc[cohort.patients.index]
@@ -93,8 +94,9 @@ def study(folder: Path, *, seed: int) -> list[dict[str, Any]]:
                 assert cohort.expression is not None
                 raw = pd.DataFrame(cohort.expression.values, index=list(cohort.expression.patients))
                 tiles = by_patient(table, "X_raw_slide", truth.index)
+                views["mean tile"] = tiles
                 views["raw features"] = np.hstack([tiles, raw.reindex(truth.index).to_numpy(dtype=np.float64)])
-                views |= {f"mirror {part}": by_patient(table, part, truth.index) for part in PARTS}
+                views |= {f"mirror {view}": by_patient(table, view, truth.index) for view in VIEWS}
             for name, x in views.items():
                 lines.append({"row": name, "seed": seed, "fold": fold.number, **recovered(x, truth, fold)})
     return lines
@@ -104,12 +106,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     given = parser.parse_args()
     lines: list[dict[str, Any]] = []
     for seed in given.seeds:
         with tempfile.TemporaryDirectory() as folder:
             simulate_cohort(Path(folder), seed=seed, sizes=SimulationSizes(patients=given.patients))
-            lines += study(Path(folder), seed=seed)
+            lines += study(Path(folder), given.rows, seed=seed)
     per_seed = pd.DataFrame(lines).groupby(["row", "seed"], sort=False)[list(FACTORS)].mean()
     mean = per_seed.groupby("row", sort=False).mean()
     spread = per_seed.groupby("row", sort=False).std(ddof=0)

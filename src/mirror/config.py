@@ -267,6 +267,9 @@ class CanonicalModelConfig(Section):
     correction: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of what the networks add to the closed form that probes get; the aligned views and the parts have all of
     it. With `start: none` there is nothing else: 1."""
+    slide_private: bool = False
+    """Whether `X_slide`, too, has what only the slide says, at half of the weight `private`; without it, it has what
+    expression says as well and nothing else."""
     hidden: Positive
     """Width of either network's middle."""
     dropout: Fraction
@@ -321,6 +324,12 @@ class PretrainingConfig(Section):
     recompute: Literal["auto", "on", "off"] = "auto"
     """What the layers over tiles hold for the backward pass: `off` all of it, `on` each layer's input alone, computing
     the rest again (the same numbers, a third more time, a fraction of the memory). `auto`: on above 8,192 tiles."""
+    compile: bool = False
+    """Compile the model (torch.compile): half a minute to minutes before the first step, for at most a quarter of each
+    step on a CPU (docs/scale.md). Where it fails, training goes on without and says so."""
+    rows_at_once: Positive | None = None
+    """Pairs that are encoded together; all of a batch when not given. With fewer, a contrastive batch of any size fits
+    in the memory of that many: the same terms and gradients (but for dropout's draws), a third more time."""
     optimiser: Literal["adam", "adamw"] = "adam"
     """`adamw` keeps weight decay apart from the gradient's moments."""
     one_modality: Literal["leave_out", "train"] = "leave_out"
@@ -483,6 +492,21 @@ class Config(Section):
     """All genes of the table when not given."""
     supervised: SupervisedConfig | None = None
     """No supervised models when not given; `supervised: {}` and `mirror run --supervised` are all of them."""
+
+    @model_validator(mode="after")
+    def _rows_do_not_depend_on_company(self) -> Self:
+        model = self.model
+        if (
+            self.pretraining.rows_at_once is not None
+            and isinstance(model, PublishedModelConfig)
+            and model.attention != "exact"
+            and model.pinv_scaling == "batch"
+        ):
+            raise ValueError(
+                "`pretraining.rows_at_once` needs slides that do not depend on the rest of their batch: set "
+                "`model.pinv_scaling: slide`, or `model.attention: exact`"
+            )
+        return self
 
 
 def preset_names() -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -52,6 +54,14 @@ def test_a_plan_says_files_bytes_patients_and_time_and_fetches_nothing(simulate,
     minutes = megabytes / 0.001 / 60
     assert f"0:{int(minutes):02d}:" in said or f"0:{int(minutes) + 1:02d}:" in said
     assert [path.name for path in folder.iterdir()] == ["lock.json"]
+    done = CliRunner().invoke(
+        app, ["data", "plan", "brca", "--output", str(folder), "--settings", str(made.settings), "--json"]
+    )
+    found = json.loads(done.stdout)
+    assert (found["patients"], found["with_slide"], found["with_both"]) == (40, len(slides), len(slides & expressed))
+    assert found["bytes"] == sum(part["bytes"] for part in found["parts"])
+    assert found["files"] == sum(part["files"] for part in found["parts"])
+    assert found["unpinned"] == 6
 
 
 def test_a_controlled_file_comes_with_the_token_which_is_nowhere_afterwards(simulate, tmp_path):

@@ -78,9 +78,9 @@ def losses(file: str) -> dict[str, Tensor]:
         "alignment": alignment_loss(out.alignment.logits_BB),
         "wsi_retention": retention_loss(*out.slide_retention),
         "rna_retention": retention_loss(*out.expression_retention),
-        "style": prior_divergence(slide.mean_BZ, slide.log_variance_BZ)
-        + prior_divergence(expression.mean_BZ, expression.log_variance_BZ),
-        "cluster": cluster_divergence(slide.scores_BK, expression.scores_BK),
+        "style": prior_divergence(slide.mean_BZ, slide.log_variance_BZ).mean()
+        + prior_divergence(expression.mean_BZ, expression.log_variance_BZ).mean(),
+        "cluster": cluster_divergence(slide.scores_BK, expression.scores_BK).mean(),
     }
     return {**terms, "total": sum((WEIGHTS[name] * term for name, term in terms.items()), torch.zeros(()))}
 

@@ -66,7 +66,8 @@ def test_hidden_tiles_and_genes_do_not_change_what_is_encoded() -> None:
     other_genes = torch.where(draws.genes_BG, torch.randn(genes.shape, generator=noise), genes)
     torch.testing.assert_close(mine.embed_slide(tiles, draws.tiles_BT), mine.embed_slide(other_tiles, draws.tiles_BT))
     one, other = mine(tiles, genes, draws), mine(other_tiles, other_genes, draws)
-    torch.testing.assert_close(one.logits_BB, other.logits_BB)
+    torch.testing.assert_close(one.slide_BK, other.slide_BK)
+    torch.testing.assert_close(one.expression_BK, other.expression_BK)
     torch.testing.assert_close(one.slide_retention.prediction, other.slide_retention.prediction)
     torch.testing.assert_close(one.expression_retention.prediction, other.expression_retention.prediction)
 
@@ -154,7 +155,8 @@ def test_the_tail_stands_in_what_probes_get_and_nowhere_else() -> None:
     for name in views.keys() - {"X_expression", "X_fused"}:
         torch.testing.assert_close(views[name], others[name])
     torch.testing.assert_close(long.fused(u, v)[:, -3:], 0.3 * v[:, 4:])
-    torch.testing.assert_close(long.alone(v), torch.cat([short.alone(w), 0.15 * v[:, 4:]], dim=1))
+    alone = torch.cat([short.expression_alone(w), 0.15 * v[:, 4:]], dim=1)
+    torch.testing.assert_close(long.expression_alone(v), alone)
     torch.testing.assert_close(long.fused(u, v)[:, :-3], short.fused(u, w))
     gap = torch.full_like(u, NAN)
     assert long.views(gap, v)["X_fused"].isnan().all()
@@ -180,9 +182,34 @@ def test_probes_get_the_share_of_the_correction_and_the_aligned_views_all_of_it(
             torch.testing.assert_close(views[name], none.views(*embedded[2])[name])
 
 
+def test_a_slide_alone_loses_nothing_of_its_components_where_it_has_its_private_part() -> None:
+    # The last of the four directions correlates with nothing: `rho u` has no trace of it.
+    tiles, _ = pairs(batch=9)
+    for kept in (False, True):
+        mine = model(replace(SIZES, slide_private=kept))
+        u = mine.embed_slide(tiles)
+        alone = mine.slide_alone(u)
+        shown = alone @ torch.linalg.lstsq(alone, u[:, 3:], driver="gelsd").solution
+        assert torch.allclose(shown, u[:, 3:], atol=1e-4) == kept
+
+
+def test_a_slide_alone_has_the_inner_products_of_its_shared_and_its_private_part_side_by_side() -> None:
+    mine = model(replace(SIZES, slide_private=True))
+    u = torch.randn(6, 4, generator=torch.Generator().manual_seed(5))
+    beside = torch.cat([mine.correlations * u, 0.15 * u], dim=1)
+    torch.testing.assert_close(mine.slide_alone(u) @ mine.slide_alone(u).mT, beside @ beside.mT)
+    without = model(replace(SIZES, slide_private=False))
+    torch.testing.assert_close(without.slide_alone(u), without.correlations * u)
+    gap = torch.full_like(u, NAN)
+    views, others = mine.views(u, gap), without.views(u, gap)
+    for name in views.keys() - {"X_slide"}:
+        torch.testing.assert_close(views[name], others[name], equal_nan=True)
+
+
 @pytest.mark.parametrize("modality", ["slide", "expression", "fused"])
 def test_what_is_fine_tuned_reaches_the_networks_though_probes_were_given_the_closed_form(modality: Modality) -> None:
-    tuned = Pretrained(model(replace(SIZES, tail=3, correction=0.0), trained=True), modality)
+    sizes = replace(SIZES, tail=3, correction=0.0, slide_private=True)
+    tuned = Pretrained(model(sizes, trained=True), modality)
     tuned(*pairs()).square().sum().backward()
     read = {"slide": ("slide",), "expression": ("expression",), "fused": ("slide", "expression")}[modality]
     for name in read:

@@ -36,9 +36,9 @@ def total(out: MirrorOutput) -> Tensor:
         alignment_loss(out.alignment.logits_BB)
         + retention_loss(*out.slide_retention)
         + retention_loss(*out.expression_retention)
-        + prior_divergence(out.slide_style.mean_BZ, out.slide_style.log_variance_BZ)
-        + prior_divergence(out.expression_style.mean_BZ, out.expression_style.log_variance_BZ)
-        + cluster_divergence(out.slide_style.scores_BK, out.expression_style.scores_BK)
+        + prior_divergence(out.slide_style.mean_BZ, out.slide_style.log_variance_BZ).mean()
+        + prior_divergence(out.expression_style.mean_BZ, out.expression_style.log_variance_BZ).mean()
+        + cluster_divergence(out.slide_style.scores_BK, out.expression_style.scores_BK).mean()
     )
 
 

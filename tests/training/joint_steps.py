@@ -39,22 +39,30 @@ Steps: TypeAlias = dict[tuple[str, int], Step]
 """By preset and size of the batch."""
 
 
-def task_of(preset: str, ranks: Ranks) -> Pretraining | CanonicalPretraining:
-    """The task of a preset at a small size, its weights moved away from zero, without dropout."""
+def task_of(
+    preset: str, ranks: Ranks, *, dropout: float = 0.0, rows_at_once: int | None = None
+) -> Pretraining | CanonicalPretraining:
+    """The task of a preset at a small size, its weights moved away from zero.
+
+    Where not all rows are encoded at once, slides do not depend on their company.
+    """
     sections = read_preset(preset)
     kind = sections["model"].get("kind", "published")
-    settings = {**sections["model"], **SMALL[kind], "dropout": 0.0}
+    settings: dict[str, Any] = {**sections["model"], **SMALL[kind], "dropout": dropout}
     weights = ObjectiveWeights(**sections["pretraining"]["weights"])
     if kind == "published":
+        if rows_at_once is not None:
+            settings["pinv_scaling"] = "slide"
         sizes = mirror_sizes(PublishedModelConfig(**settings), tile_dim=WIDTH, genes=GENES, tiles=TILES)
-        return Pretraining(build_mirror(sizes, generator=generator_for(0, "weights")), weights, ranks=ranks)
+        model = build_mirror(sizes, generator=generator_for(0, "weights"))
+        return Pretraining(model, weights, ranks=ranks, rows_at_once=rows_at_once)
     model = build_canonical(
         canonical_sizes(CanonicalModelConfig(**settings), tile_dim=WIDTH, genes=GENES),
         generator=generator_for(0, "weights"),
     )
     for parameter in model.parameters():  # a network that starts at zero has no gradient behind its last layer
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator_for(0, "moved"))
-    return CanonicalPretraining(model, weights, ranks=ranks)
+    return CanonicalPretraining(model, weights, ranks=ranks, rows_at_once=rows_at_once)
 
 
 def batch_of(size: int, share: Share, *, lone: bool) -> PairedBatch:
@@ -71,11 +79,11 @@ def batch_of(size: int, share: Share, *, lone: bool) -> PairedBatch:
     return PairedBatch(tuple(f"s{row}" for row in range(size)), names, tiles[rows], expression[rows])
 
 
-def steps(share: Share = Share()) -> Steps:  # noqa: B008 - immutable
+def steps(share: Share = Share(), rows_at_once: int | None = None) -> Steps:  # noqa: B008 - immutable
     """One step for each preset and size of batch."""
     found: Steps = {}
     for preset in PRESETS:
-        task = task_of(preset, Ranks(share))
+        task = task_of(preset, Ranks(share), rows_at_once=rows_at_once)
         for size in BATCHES:
             task.model.zero_grad()
             batch = batch_of(size, share, lone=preset != "published")
@@ -89,10 +97,11 @@ def steps(share: Share = Share()) -> Steps:  # noqa: B008 - immutable
     return found
 
 
-def work(rank: int, world: int, folder: Path) -> None:
+def work(rank: int, world: int, folder: Path, rows_at_once: int | None) -> None:
     """The steps as one of several processes takes them, left in `folder` by each."""
     torch.set_num_threads(1)
     store = f"file://{folder / 'meet'}"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
-    torch.save({key: step._asdict() for key, step in steps(Share(rank, world)).items()}, folder / f"rank{rank}.pt")
+    taken = steps(Share(rank, world), rows_at_once)
+    torch.save({key: step._asdict() for key, step in taken.items()}, folder / f"rank{rank}.pt")
     dist.destroy_process_group()

@@ -10,17 +10,23 @@ from torch.multiprocessing.spawn import spawn
 WORLD = 2
 
 
+@pytest.fixture(scope="module", params=[None, 2], ids=["all rows at once", "two rows at once"])
+def rows_at_once(request: pytest.FixtureRequest) -> int | None:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def of_each_rank(tmp_path_factory: pytest.TempPathFactory) -> list[joint_steps.Steps]:
+def of_each_rank(tmp_path_factory: pytest.TempPathFactory, rows_at_once: int | None) -> list[joint_steps.Steps]:
     folder = tmp_path_factory.mktemp("ranks")
-    spawn(joint_steps.work, args=(WORLD, folder), nprocs=WORLD)
+    spawn(joint_steps.work, args=(WORLD, folder, rows_at_once), nprocs=WORLD)
     saved = [torch.load(folder / f"rank{rank}.pt") for rank in range(WORLD)]
     return [{key: joint_steps.Step(**step) for key, step in steps.items()} for steps in saved]
 
 
 @pytest.fixture(scope="module")
-def alone() -> joint_steps.Steps:
-    return joint_steps.steps()
+def alone(rows_at_once: int | None) -> joint_steps.Steps:
+    """In one go; a part as large as any batch only makes slides independent of each other, as the ranks' are."""
+    return joint_steps.steps(rows_at_once=rows_at_once and max(joint_steps.BATCHES))
 
 
 @pytest.mark.parametrize("size", joint_steps.BATCHES)

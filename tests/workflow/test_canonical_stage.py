@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from small_job import CANONICAL, same_weights, write_config
 
 from mirror.artefacts import read_json
@@ -14,8 +15,10 @@ from mirror.config import Config, load_config
 from mirror.data.cohort import Cohort
 from mirror.errors import ConfigError, LeakError
 from mirror.evaluation.embed import NO_SLIDE, load_embeddings
+from mirror.nn.canonical import CanonicalMirror
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.tasks.trained import load_trained
+from mirror.training.checkpoint import load_weights, save_weights
 from mirror.types import Fold
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
@@ -125,8 +128,29 @@ def test_columns_for_probes_vary_alike_on_training_patients(job: Config) -> None
     frame = cohort.slides.set_index("slide").loc[table.obs_names]
     train = (frame["patient"].isin(fold.train) & frame["has_expression"]).to_numpy()
     owners = frame["patient"].to_numpy()[train]
-    rows = np.stack([table.obsm["X_fused"][train][owners == patient].mean(axis=0) for patient in sorted(set(owners))])
-    np.testing.assert_allclose(rows.var(axis=0), rows.var(axis=0).mean(), rtol=1e-3)
+    for view in ("X_slide", "X_fused"):
+        rows = np.stack([table.obsm[view][train][owners == patient].mean(axis=0) for patient in sorted(set(owners))])
+        np.testing.assert_allclose(rows.var(axis=0), rows.var(axis=0).mean(), rtol=1e-3)
+
+
+def test_weights_from_before_a_switch_make_the_model_that_they_were(job: Config, tmp_path: Path) -> None:
+    settings = job.model.model_copy(update={"slide_private": False})
+    old = job.model_copy(update={"output": tmp_path / "old", "model": settings})
+    cohort = prepare_cohort(old)
+    run = pretrain_fold(old, cohort, cohort.folds[0], 0)
+    weights, before = load_weights(run.weights), load_trained(run).model
+    sizes = {name: value for name, value in weights.sizes.items() if name != "slide_private"}
+    assert len(sizes) == len(weights.sizes) - 1
+    save_weights(run.weights, weights.tensors, sizes=sizes)
+    after = load_trained(run).model
+    assert isinstance(before, CanonicalMirror) and isinstance(after, CanonicalMirror)
+    generator = torch.Generator().manual_seed(0)
+    inputs = (torch.randn(3, width, generator=generator) for width in (before.slide_width, before.expression_width))
+    parts = tuple(inputs)
+    views, same = before.views(*parts), after.views(*parts)
+    assert views.keys() == same.keys()
+    for name, view in views.items():
+        torch.testing.assert_close(view, same[name])
 
 
 def test_no_epoch_leaves_the_closed_form(job: Config, tmp_path: Path) -> None:

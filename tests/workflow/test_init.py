@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 import feature_layouts as layouts
 from mirror.cli.app import app
 from mirror.config import load_config
-from mirror.data.survey import clinical_tables, expression_tables, owners_by_name, owners_by_table, survey
+from mirror.data.cohort_tables import clinical_tables, expression_tables, owners_by_name, owners_by_table
+from mirror.data.survey import survey
 from project_scripts import load_script
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

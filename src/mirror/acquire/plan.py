@@ -13,7 +13,7 @@ from mirror.acquire.client import Client, SourceError
 from mirror.acquire.lock import NAME as LOCK
 from mirror.acquire.lock import Lock, changed, differences, now
 from mirror.acquire.remote import RemoteFile, Source
-from mirror.acquire.settings import RECORDED, Part, RecipeConfig
+from mirror.acquire.settings import RECORDED, Part, RecipeConfig, TransferConfig
 from mirror.acquire.sources.cbioportal import CBioPortal
 from mirror.acquire.sources.gdc import Gdc
 from mirror.acquire.sources.hipt import Hipt
@@ -38,6 +38,34 @@ class Speed(NamedTuple):
 
     rate: float
     latency: float
+
+
+class PartPlan(NamedTuple):
+    """One part of a plan: where it comes from, what it is, and the seconds it takes at the measured speed."""
+
+    part: Part
+    source: Source
+    files: int
+    bytes: int
+    unsized: int
+    seconds: float
+
+
+class PlanSummary(NamedTuple):
+    """A plan in numbers. `releases` and `bytes_a_second` (of one connection) by source; patients counted by what they
+    have; `unpinned` files have no checksum until they are first fetched."""
+
+    parts: tuple[PartPlan, ...]
+    files: int
+    bytes: int
+    seconds: float
+    releases: Mapping[Source, str]
+    bytes_a_second: Mapping[Source, float]
+    patients: int
+    with_slide: int
+    with_expression: int
+    with_both: int
+    unpinned: int
 
 
 class Sources:
@@ -215,6 +243,33 @@ def part_sizes(lock: Lock) -> list[PartSize]:
         PartSize(part, len(files), sum(file.size or 0 for file in files), sum(file.size is None for file in files))
         for part, files in rows.items()
     ]
+
+
+def summarise(lock: Lock, client: Client, transfer: TransferConfig) -> PlanSummary:
+    """What a plan comes to, at the speed of its sources that is measured for it."""
+    speeds = measure(lock, client, probe=transfer.probe)
+
+    def took(files: Iterable[RemoteFile]) -> float:
+        return seconds(files, speeds, workers=transfer.workers, bandwidth=transfer.bandwidth)
+
+    parts: list[PartPlan] = []
+    for row in part_sizes(lock):
+        files = lock.of_part(row.part)
+        parts.append(PartPlan(row.part, files[0].source, row.files, row.bytes, row.unsized, took(files)))
+    slides, expression = with_slide(lock), with_expression(lock)
+    return PlanSummary(
+        tuple(parts),
+        files=len(lock.files),
+        bytes=sum(row.bytes for row in parts),
+        seconds=took(lock.files),
+        releases=lock.releases,
+        bytes_a_second={source: speed.rate for source, speed in speeds.items()},
+        patients=len(lock.patients),
+        with_slide=len(slides),
+        with_expression=len(expression),
+        with_both=len(slides & expression),
+        unpinned=sum(file.checksum is None for file in lock.files),
+    )
 
 
 def measure(lock: Lock, client: Client, *, probe: float) -> dict[Source, Speed]:

@@ -94,6 +94,7 @@ def plan(
     bandwidth: Bandwidth = None,
     workers: Workers = None,
     renew: Renew = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask the sources what the recipe comes to: files, bytes, patients, time. Fetches none of it; writes lock.json."""
     require_extra()
@@ -103,7 +104,7 @@ def plan(
     client = _client(config, token)
     with progress_bar(console, "plan") as progress:
         lock = stage.plan(config, output, client, renew=renew, progress=progress)
-    _say_plan(config, lock, client, output)
+    _say_plan(config, lock, client, output, as_json=as_json)
 
 
 @app.command()
@@ -234,33 +235,30 @@ def _fetch(config: RecipeConfig, output: Path, token: Path | None, *, locked: bo
     )
 
 
-def _say_plan(config: RecipeConfig, lock: Lock, client: Client, output: Path) -> None:
+def _say_plan(config: RecipeConfig, lock: Lock, client: Client, output: Path, *, as_json: bool) -> None:
     from mirror.acquire.budget import size
-    from mirror.acquire.plan import measure, part_sizes, seconds, with_expression, with_slide
+    from mirror.acquire.plan import summarise
 
-    transfer = config.transfer
-    speeds = measure(lock, client, probe=transfer.probe)
+    found = summarise(lock, client, config.transfer)
+    if as_json:
+        print_json({**found._asdict(), "plan": output / "lock.json"})
+        return
     table = _table("part", "source", "files", "bytes", "time", right=("files", "bytes", "time"))
-    for row in part_sizes(lock):
-        files = lock.of_part(row.part)
-        took = seconds(files, speeds, workers=transfer.workers, bandwidth=transfer.bandwidth)
+    for row in found.parts:
         unknown = f"{row.unsized} of unknown size" if row.unsized else ""
         known = " and ".join(filter(None, (size(row.bytes) if row.bytes else "", unknown)))
-        table.add_row(row.part, files[0].source, str(row.files), known, _time(took))
+        table.add_row(row.part, row.source, str(row.files), known, _time(row.seconds))
     Console().print(table)
-    total = seconds(lock.files, speeds, workers=transfer.workers, bandwidth=transfer.bandwidth)
-    slides, expression = with_slide(lock), with_expression(lock)
-    unpinned = sum(file.checksum is None for file in lock.files)
+    most = config.transfer.bandwidth
     lines = [
-        *(f"{source} has {release}" for source, release in lock.releases.items()),
-        f"{len(lock.files)} files, {size(sum(file.size or 0 for file in lock.files))}, {_time(total)} at the measured "
-        "speed of one connection a source"
-        + (f" and {transfer.bandwidth:g} MB/s at most" if transfer.bandwidth else ""),
-        "measured: " + ", ".join(f"{source} {size(speed.rate)}/s" for source, speed in speeds.items()),
-        f"{len(lock.patients)} patients: {len(slides)} with a diagnostic slide, {len(expression)} with a tumour's "
-        f"expression, {len(slides & expression)} with both",
-        f"{len(lock.files) - unpinned} files have a checksum"
-        + (f", that of {unpinned} is recorded at first fetch" if unpinned else "")
+        *(f"{source} has {release}" for source, release in found.releases.items()),
+        f"{found.files} files, {size(found.bytes)}, {_time(found.seconds)} at the measured speed of one connection a "
+        "source" + (f" and {most:g} MB/s at most" if most else ""),
+        "measured: " + ", ".join(f"{source} {size(rate)}/s" for source, rate in found.bytes_a_second.items()),
+        f"{found.patients} patients: {found.with_slide} with a diagnostic slide, {found.with_expression} with a "
+        f"tumour's expression, {found.with_both} with both",
+        f"{found.files - found.unpinned} files have a checksum"
+        + (f", that of {found.unpinned} is recorded at first fetch" if found.unpinned else "")
         + f"; nothing was fetched; the plan is {output / 'lock.json'}",
     ]
     for line in lines:

@@ -15,7 +15,8 @@ from mirror.cli.progress import progress_bar
 from mirror.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from mirror.data.survey import FeatureGroup, Matched, Ownership, Survey
+    from mirror.data.cohort_tables import Matched, Ownership
+    from mirror.data.survey import FeatureGroup, Survey
     from mirror.workflow.draft import Draft, Survival
 
 console = Console(stderr=True)
@@ -103,7 +104,7 @@ def _short(path: Path, found: Survey) -> str:
 
 
 def _answered(folder: Path, name: str, found: Survey, questions: Questions) -> Draft:
-    from mirror.data.survey import clinical_tables, expression_tables
+    from mirror.data.cohort_tables import clinical_tables, expression_tables
     from mirror.workflow.draft import Draft, imported, write_slide_table
 
     group = _features(found, questions)
@@ -142,7 +143,7 @@ def _features(found: Survey, questions: Questions) -> FeatureGroup:
 
 
 def _owners(group: FeatureGroup, found: Survey, questions: Questions) -> Ownership:
-    from mirror.data.survey import owners_by_name, owners_by_table
+    from mirror.data.cohort_tables import owners_by_name, owners_by_table
 
     tables = owners_by_table(group.slides, found.tables)
     named = owners_by_name(group.slides, found.tables)
@@ -201,7 +202,7 @@ def _units(table: Matched, questions: Questions) -> str:
 
 
 def _label(table: Matched, questions: Questions) -> tuple[str | None, tuple[str, ...] | None]:
-    from mirror.data.survey import likely_labels
+    from mirror.data.likely_columns import likely_labels
 
     sketch = table.sketch
     options = likely_labels(sketch, but={str(table.column)})
@@ -222,7 +223,7 @@ def _label(table: Matched, questions: Questions) -> tuple[str | None, tuple[str,
 
 
 def _survival(table: Matched, questions: Questions, *, but: set[str | None]) -> Survival | None:
-    from mirror.data.survey import likely_events, likely_times, time_unit_of
+    from mirror.data.likely_columns import likely_events, likely_times, time_unit_of
     from mirror.workflow.draft import Survival, told_by_event
 
     sketch = table.sketch

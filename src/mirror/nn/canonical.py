@@ -44,6 +44,7 @@ class CanonicalSizes:
     start: Literal["canonical", "none"]
     tail: int = 0
     correction: float = 1.0
+    slide_private: bool = False
 
 
 class CanonicalDraws(NamedTuple):
@@ -62,22 +63,16 @@ class Rebuilt(NamedTuple):
 
 
 class CanonicalOutput(NamedTuple):
-    """What the objectives need. Directions of either modality (B, K), of length one, and the temperature of their
-    cosines; scores of either modality against the prototypes over theirs (B, P); and what either decoder rebuilt: the
-    mean hidden tile (B, D), the genes (B, G)."""
+    """What the objectives need. Directions of either modality (B, K), of length one; scores of either modality against
+    the prototypes over their temperature (B, P); and what either decoder rebuilt: the mean hidden tile (B, D), the
+    genes (B, G)."""
 
     slide_BK: Tensor
     expression_BK: Tensor
-    temperature: float
     slide_scores_BP: Tensor
     expression_scores_BP: Tensor
     slide_retention: Rebuilt
     expression_retention: Rebuilt
-
-    @property
-    def logits_BB(self) -> Tensor:
-        """Cosines of every pair over the temperature, slides in rows."""
-        return self.slide_BK @ self.expression_BK.mT / self.temperature
 
 
 class Attended(NamedTuple):
@@ -229,7 +224,6 @@ class CanonicalMirror(nn.Module):
         return CanonicalOutput(
             slide_BK,
             expression_BK,
-            self.sizes.temperature,
             self.prototypes(slide_BK) * sharpness,
             self.prototypes(expression_BK) * sharpness,
             Rebuilt(self.slide_decoder(u_BK), mean_BD, some_BD),
@@ -250,8 +244,8 @@ class CanonicalMirror(nn.Module):
         shared = self.shared(slide_NK, expression_NK)
         own = slide_NK - rho.sqrt() * shared, expression_NK - rho.sqrt() * shared
         return {
-            "X_slide": self.slide_readout(rho * probed_NK),
-            "X_expression": self.expression_readout(self.alone(probed_NV)),
+            "X_slide": self.slide_readout(self.slide_alone(probed_NK)),
+            "X_expression": self.expression_readout(self.expression_alone(probed_NV)),
             "X_fused": self.fused_readout(self.fused(probed_NK, probed_NV)),
             "X_align_slide": rho * slide_NK,
             "X_align_expression": rho * expression_NK,
@@ -267,7 +261,17 @@ class CanonicalMirror(nn.Module):
         one = torch.where(slide_NK.isnan(), expression_NK, slide_NK)
         return rho.sqrt() * torch.where(both.isnan(), one, both)
 
-    def alone(self, expression_NV: Tensor) -> Tensor:
+    def slide_alone(self, slide_NK: Tensor) -> Tensor:
+        """A slide by itself before the readout (N, K): `rho u`, and with `slide_private` half of `private` times u too.
+
+        `rho u` is what expression says as well: nothing along a direction that correlates with nothing. Side by side,
+        both have the inner products of `sqrt(rho^2 + (private / 2)^2) u`, in twice the columns.
+        """
+        rho = self.correlations
+        own = self.sizes.private / 2 if self.sizes.slide_private else 0.0
+        return (rho.square() + own**2).sqrt() * slide_NK
+
+    def expression_alone(self, expression_NV: Tensor) -> Tensor:
         """Expression by itself before the readout (N, V): `rho v`, and `private / 2` times the tail.
 
         Half of the weight it has in the fused view, where `rho v` is doubled by the other modality's `rho u`.

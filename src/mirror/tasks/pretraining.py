@@ -3,81 +3,103 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from mirror.config import ObjectiveWeights, PublishedModelConfig
 from mirror.losses.alignment import alignment_loss
-from mirror.losses.retention import retention_loss
+from mirror.losses.retention import HiddenErrors, hidden_errors
 from mirror.losses.style import cluster_divergence, prior_divergence
+from mirror.nn.alignment import AlignmentOutput
 from mirror.nn.draws import Draws
 from mirror.nn.mirror import Mirror, MirrorOutput, MirrorSizes
-from mirror.nn.retention import RetentionOutput
-from mirror.training.distributed import Joint, Ranks
+from mirror.training.distributed import Ranks
+from mirror.training.rows import RowModel
 from mirror.types import PairedBatch
 
-Objective = Callable[[MirrorOutput, Joint], Tensor]
-"""One term of the total: a scalar of the joint batch, from what the model put out for the rows of one rank."""
+R = TypeVar("R")
 
 
-def joint_alignment(out: MirrorOutput, joint: Joint) -> Tensor:
-    """The alignment of every pair of the joint batch with every other."""
-    own = out.alignment
-    every = own._replace(slide_BE=joint.rows(own.slide_BE), expression_BE=joint.rows(own.expression_BE))
-    return alignment_loss(every.logits_BB)
+class PairRows(NamedTuple):
+    """What the terms need of each pair: projections, errors where something was hidden, divergences (B,)."""
 
+    alignment: AlignmentOutput
+    slide_retention: HiddenErrors
+    expression_retention: HiddenErrors
+    style_B: Tensor
+    cluster_B: Tensor
+
+
+Objective = Callable[[PairRows], Tensor]
+"""One term of the total: a scalar of the rows of the whole batch."""
 
 OBJECTIVES: Mapping[str, Objective] = {
-    "alignment": joint_alignment,
-    "slide_retention": lambda out, joint: joint_retention(out.slide_retention, joint),
-    "expression_retention": lambda out, joint: joint_retention(out.expression_retention, joint),
-    "style": lambda out, joint: joint.mean(
-        prior_divergence(out.slide_style.mean_BZ, out.slide_style.log_variance_BZ)
-        + prior_divergence(out.expression_style.mean_BZ, out.expression_style.log_variance_BZ),
-        joint.own,
-    ),
-    "cluster": lambda out, joint: joint.mean(
-        cluster_divergence(out.slide_style.scores_BK, out.expression_style.scores_BK), joint.own
-    ),
+    "alignment": lambda rows: alignment_loss(rows.alignment.logits_BB),
+    "slide_retention": lambda rows: rows.slide_retention.mean,
+    "expression_retention": lambda rows: rows.expression_retention.mean,
+    "style": lambda rows: rows.style_B.mean(),
+    "cluster": lambda rows: rows.cluster_B.mean(),
 }
 """The published objective, term by term; `ObjectiveWeights` has a weight of the same name for each."""
 
 
 class Pretraining:
-    """The task that the loop trains: `model` with the weighted sum of `OBJECTIVES`, shared among `ranks`."""
+    """The task that the loop trains: `model` with the weighted sum of `OBJECTIVES`, shared among `ranks`.
 
-    def __init__(self, model: Mirror, weights: ObjectiveWeights, *, ranks: Ranks | None = None) -> None:
+    `rows_at_once`: pairs that are encoded together, see `training/rows.py`.
+    """
+
+    def __init__(
+        self, model: Mirror, weights: ObjectiveWeights, *, ranks: Ranks | None = None, rows_at_once: int | None = None
+    ) -> None:
         self.model = model
         self._weights: dict[str, float] = weights.model_dump()
         self._ranks = ranks or Ranks()
-        self._encode = self._ranks.wrap(model)
+        self._rows = self._ranks.wrap(RowModel(model, encoded_rows, at_once=rows_at_once))
 
     def terms(self, batch: PairedBatch, *, generator: torch.Generator) -> dict[str, Tensor]:
         """The unweighted terms of one batch and their weighted `total`, scalars on the model's device."""
-        device = generator.device
-        tiles_BTD = batch.tiles_BTD.to(device, non_blocking=True)
-        expression_BG = batch.expression_BG.to(device, non_blocking=True)
         joint = self._ranks.joint(len(batch.patients))
         self.model.before_forward()
-        draws = self.model.draw(len(batch.patients), tiles_BTD.shape[1], generator=generator, device=device)
-        own = Draws(*(drawn[joint.computed] for drawn in draws))
-        return total_loss(self._encode(tiles_BTD, expression_BG, own), joint, self._weights)
+        tiles = batch.tiles_BTD.shape[1]
+        draws = self.model.draw(len(batch.patients), tiles, generator=generator, device=generator.device)
+        own = (drawn[joint.computed] for drawn in draws)
+        rows: PairRows = joint.every(self._rows(batch.tiles_BTD, batch.expression_BG, *own))
+        return weighted(OBJECTIVES, self._weights, rows)
 
     def after_update(self) -> None:
         """Keep the scale of the logits in its range."""
         self.model.after_update()
 
 
-def total_loss(output: MirrorOutput, joint: Joint, weights: Mapping[str, float]) -> dict[str, Tensor]:
-    """Every term of `OBJECTIVES`, unweighted, and `total`, their sum weighted by `weights`."""
-    terms = {name: objective(output, joint) for name, objective in OBJECTIVES.items()}
+def encoded_rows(model: Mirror, tiles_BTD: Tensor, expression_BG: Tensor, *draws: Tensor) -> PairRows:
+    """A forward of the model on the device of its draws, and what the terms need of it."""
+    device = draws[0].device
+    inputs = (inputs.to(device, non_blocking=True) for inputs in (tiles_BTD, expression_BG))
+    return pair_rows(model(*inputs, Draws(*draws)))
+
+
+def pair_rows(output: MirrorOutput) -> PairRows:
+    """What the terms need of a forward."""
+    slide, expression = output.slide_style, output.expression_style
+    return PairRows(
+        output.alignment,
+        hidden_errors(*output.slide_retention),
+        hidden_errors(*output.expression_retention),
+        prior_divergence(slide.mean_BZ, slide.log_variance_BZ)
+        + prior_divergence(expression.mean_BZ, expression.log_variance_BZ),
+        cluster_divergence(slide.scores_BK, expression.scores_BK),
+    )
+
+
+def weighted(
+    objectives: Mapping[str, Callable[[R], Tensor]], weights: Mapping[str, float], rows: R
+) -> dict[str, Tensor]:
+    """Every term, unweighted, and `total`, their sum weighted by `weights`."""
+    terms = {name: objective(rows) for name, objective in objectives.items()}
     return {**terms, "total": torch.stack([weights[name] * term for name, term in terms.items()]).sum()}
-
-
-def joint_retention(rebuilt: RetentionOutput, joint: Joint) -> Tensor:
-    """The mean over all hidden positions of the joint batch."""
-    return joint.mean(retention_loss(*rebuilt), rebuilt.mask[: joint.own].sum())
 
 
 def mirror_sizes(config: PublishedModelConfig, *, tile_dim: int, genes: int, tiles: int) -> MirrorSizes:

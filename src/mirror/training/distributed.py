@@ -1,6 +1,6 @@
 """One run on several devices: the processes that torchrun starts compute together what one process would.
 
-Every rank encodes its rows of the batch; what the terms need of rows is gathered, so that each rank computes the terms
+Every rank encodes its rows of the batch; what the terms need of a row is gathered, so that each rank computes the terms
 of the *joint* batch: negatives, balanced assignments and means are those of one process. `DistributedDataParallel`
 takes the mean of the ranks' gradients, so whatever is gathered hands its own rows' gradient back `world` times.
 """
@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mirror.training.rows import Rows, map_rows
 from mirror.types import Share
 
 _PATIENCE = timedelta(hours=24)
@@ -65,26 +66,20 @@ class Joint:
         self._share = share
         self._sizes = [len(Share(rank, share.world).rows(batch)) for rank in range(share.world)]
         self.computed = share.computed(batch)
-        self.own = self._sizes[share.rank]
-        """How many of the computed rows count; 0 where a batch has fewer rows than there are ranks."""
 
-    def rows(self, rows_B: Tensor) -> Tensor:
-        """The rows of the whole batch, (B, ...), from those that each rank computed."""
-        if self._share.world == 1:
+    def every(self, rows: Rows) -> Rows:
+        """The rows of the whole batch from those that each rank computed; scalars stay what they are here."""
+        return map_rows(lambda parts: self._gathered(parts[0]), rows)
+
+    def _gathered(self, rows_B: Tensor) -> Tensor:
+        if self._share.world == 1 or rows_B.ndim == 0:
             return rows_B
         if rows_B.dtype == torch.bool:
-            return self.rows(rows_B.byte()).bool()
-        gathered: Tensor = _Gather.apply(rows_B[: self.own], self._sizes, self._share.rank)  # pyright: ignore
+            return self._gathered(rows_B.byte()).bool()
+        # A rank without rows of its own computed one all the same, which does not count.
+        own_B = rows_B[: self._sizes[self._share.rank]]
+        gathered: Tensor = _Gather.apply(own_B, self._sizes, self._share.rank)  # pyright: ignore
         return gathered
-
-    def mean(self, term: Tensor, weight: Tensor | int) -> Tensor:
-        """The mean of all ranks' scalar `term`, each weighing what it is a mean of; 0 where none weighs anything."""
-        if self._share.world == 1:
-            return term
-        weight = torch.as_tensor(weight, dtype=torch.float, device=term.device)
-        own_12 = torch.stack([term.float() * weight, weight])[None]
-        all_W2: Tensor = _Gather.apply(own_12, [1] * self._share.world, self._share.rank)  # pyright: ignore
-        return all_W2[:, 0].sum() / all_W2[:, 1].sum().clamp(min=1)
 
 
 class _Gather(torch.autograd.Function):

@@ -16,8 +16,10 @@ import yaml
 
 from mirror.artefacts import write_text
 from mirror.config import Config, FeaturesConfig, load_config
+from mirror.data.cohort_tables import Matched, Ownership
 from mirror.data.importers.found import Asked
-from mirror.data.survey import FeatureGroup, Matched, Ownership, Sketch
+from mirror.data.sketch import Sketch
+from mirror.data.survey import FeatureGroup
 from mirror.data.tables import read_matrix
 from mirror.data.unit_checks import Guess, check_units, guess_units
 from mirror.errors import ConfigError, DataError

@@ -32,6 +32,7 @@ from mirror.seeding import generator_for
 from mirror.tasks.canonical_pretraining import CanonicalPretraining
 from mirror.tasks.pretraining import Pretraining, mirror_sizes
 from mirror.training.checkpoint import load_state, save_weights
+from mirror.training.compiled import compile_in_place
 from mirror.training.device import choose_device
 from mirror.training.distributed import Ranks
 from mirror.training.loop import Records, Schedule, train
@@ -152,7 +153,9 @@ def _train_published(
     )
     device = choose_device(config.device)
     model = first_model(config, cohort, genes=len(panel.genes), seed=seed).to(device)
-    task = Pretraining(model, config.pretraining.weights, ranks=work.ranks)
+    task = Pretraining(
+        model, config.pretraining.weights, ranks=work.ranks, rows_at_once=config.pretraining.rows_at_once
+    )
     wanted = config.pretraining.recompute
     recompute_residuals(model, wanted == "on" or (wanted == "auto" and config.pretraining.tiles > RECOMPUTE_TILES))
     history = _train(config, task, [part], work, seed, progress)
@@ -182,7 +185,9 @@ def _train_canonical(
     device = choose_device(config.device)
     model = started_model(config, parts, seed=seed).to(device)
     loaded = [paired_slides(part, config, seed, like=None if part is own else own) for part in parts]
-    task = CanonicalPretraining(model, config.pretraining.weights, ranks=work.ranks)
+    task = CanonicalPretraining(
+        model, config.pretraining.weights, ranks=work.ranks, rows_at_once=config.pretraining.rows_at_once
+    )
     history = _train(config, task, loaded, work, seed, progress)
     if work.ranks.first:
         finish(model, own, device=device)
@@ -218,6 +223,8 @@ def _train(
         pin_memory=device.type == "cuda",
         share=share,
     )
+    if settings.compile:
+        compile_in_place(task.model)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimiser]
     optimiser = kind(task.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     return train(

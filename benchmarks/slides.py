@@ -25,8 +25,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +33,7 @@ import torch
 
 from mirror.ids import SlideId
 from mirror.seeding import rng_for
-from mirror.simulate.scans import MPP, draw_scan, tumour_of, write_scan
+from mirror.simulate.scans import MPP, draw_scan, tumour_of, write_huge_scan, write_scan
 from mirror.slides.encoders import imagenet_transform, load_encoder
 from mirror.slides.manifest import SlideEntry
 from mirror.slides.reading import TileReader, reading_threads
@@ -154,7 +152,7 @@ def _median_ratio(ours: list[float], theirs: list[float]) -> float:
 def memory(folder: Path) -> dict[str, Any]:
     path = folder / "huge.tif"
     begun = time.perf_counter()
-    write_huge(path)
+    write_huge_scan(path, HUGE_PX)
     print(
         f"huge.tif: {HUGE_PX:,} x {HUGE_PX:,} px, {path.stat().st_size / 2**20:.0f} MiB on disk, "
         f"written in {time.perf_counter() - begun:.0f} s"
@@ -197,41 +195,6 @@ def extract_huge(path: Path) -> None:
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     peak = int(status["VmHWM"].split()[0]) / 1024
     print(json.dumps({"peak_mib": peak, "tiles": tiles, "seconds": time.perf_counter() - begun}))
-
-
-def write_huge(path: Path) -> None:
-    """A pyramid of 0.25 um/px and five coarser levels; tissue in the middle fifth, glass around it."""
-    import tifffile
-
-    side = 1024
-    pattern = draw_scan(tumour_of(np.zeros(4)), side, rng_for(0, "huge"))[256:768, 256:768]
-    pattern &= 0xE0  # without its noise it is small on disk
-    glass = np.full_like(pattern, 243)
-
-    tissue, empty = (zlib.compress(tile.tobytes()) for tile in (pattern, glass))
-
-    def pieces(length: int) -> Iterator[bytes]:
-        count = -(-length // 512)
-        for row in range(count):
-            for column in range(count):
-                middle = all(0.4 <= (place + 0.5) / count <= 0.6 for place in (row, column))
-                yield tissue if middle else empty
-
-    with tifffile.TiffWriter(path, bigtiff=True) as file:
-        for level in range(6):
-            length = HUGE_PX // 2**level
-            file.write(
-                pieces(length),
-                shape=(length, length, 3),
-                dtype=np.uint8,
-                tile=(512, 512),
-                photometric="rgb",
-                compression="zlib",
-                subfiletype=1 if level else 0,
-                metadata=None,
-                resolution=(1e4 / (0.25 * 2**level),) * 2,
-                resolutionunit="CENTIMETER",
-            )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
-"""The pictures of reports in the README: the top of a page, as Chromium shows it.
+"""The pictures of the documentation: the top of a page, as Chromium shows it, or a picture as a command wrote it.
 
 python docs/update_pictures.py runs/brca/report.html docs/pictures/brca_report.png [HEIGHT]
+python docs/update_pictures.py demo-slides/run/explain/seed0/fold0/slides/SIM-0003-DX1/overlay-risk.png \\
+    docs/pictures/heat.png
+python docs/update_pictures.py 'http://127.0.0.1:8907/#slide=SIM-0003-DX1&layer=...' docs/pictures/view.png 860
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import io
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from PIL import Image
@@ -19,8 +23,12 @@ WIDTH, HEIGHT, SHOWN = 1280, 2050, 1000
 """Of the page in pixels, and the width of the picture."""
 
 
-def photograph(page: Path, *, height: int) -> bytes:
-    """The upper `height` pixels of `page`, PNG. Needs chromium and chromedriver."""
+SERVED_SECONDS = 12
+"""What a page of a server gets to fetch its pictures."""
+
+
+def photograph(page: str, *, height: int) -> bytes:
+    """The upper `height` pixels of `page`, a file or an address, PNG. Needs chromium and chromedriver."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or "chromium"
     with tempfile.TemporaryDirectory() as profile:
@@ -36,7 +44,10 @@ def photograph(page: Path, *, height: int) -> bytes:
         try:
             size = {"width": WIDTH, "height": height, "deviceScaleFactor": 1, "mobile": False}
             browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-            browser.get(page.resolve().as_uri())
+            served = page.startswith("http://")
+            browser.get(page if served else Path(page).resolve().as_uri())
+            if served:
+                time.sleep(SERVED_SECONDS)
             return base64.b64decode(browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"])
         finally:
             browser.quit()
@@ -44,7 +55,11 @@ def photograph(page: Path, *, height: int) -> bytes:
 
 def main() -> None:
     page, target, *height = sys.argv[1:]
-    shot = Image.open(io.BytesIO(photograph(Path(page), height=int(height[0]) if height else HEIGHT))).convert("RGB")
+    if page.endswith(".png"):
+        shot = Image.open(page).convert("RGB")
+    else:
+        content = photograph(page, height=int(height[0]) if height else HEIGHT)
+        shot = Image.open(io.BytesIO(content)).convert("RGB")
     small = shot.resize((SHOWN, round(shot.height * SHOWN / shot.width)), Image.Resampling.LANCZOS)
     # A palette is enough for a page of few colours, and a fraction of the size.
     small.quantize(256).save(target, optimize=True)

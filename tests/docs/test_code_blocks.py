@@ -177,12 +177,13 @@ READY = {
     "docs/leaks.md": a_finished_demo,
     "docs/cluster.md": a_finished_demo,
     "docs/report.md": a_finished_demo,
+    "docs/explain.md": a_finished_demo,
     "docs/start.md": nothing,
     "docs/command-line.md": nothing,
 }
 """What lies in the folder before the first block of a page runs. Pages that are not here have no block that is run."""
 
-AFTER_A_RUN = ("docs/models.md", "docs/report.md")
+AFTER_A_RUN = ("docs/models.md", "docs/report.md", "docs/explain.md")
 """Pages that begin after `mirror run demo/demo.yaml`."""
 
 

@@ -18,7 +18,7 @@ from mirror.evaluation.report import roc
 from mirror.evaluation.report.by_site import FEWEST, subtype_by_site, survival_by_site
 from mirror.evaluation.report.confusion import confusion
 from mirror.evaluation.report.data import report_data
-from mirror.evaluation.report.embedding_map import RISK_STEPS, risk_steps
+from mirror.evaluation.report.embedding_map import RISK_STEPS, embedded_points, joint_views, risk_steps
 from mirror.evaluation.report.inputs import ReportInputs
 from mirror.evaluation.report.page import compose, render_page
 from mirror.evaluation.report.prototypes import prototypes
@@ -203,3 +203,22 @@ def test_the_leak_stands_in_the_opening_and_its_remedy_in_the_audit(inputs: Repo
     above, below = page.split("</header>")
     assert "The audit found 1 leak" in above and "2 patients" in above and "0.660 AUROC" in above
     assert "Two of 20 patients are wrong." in below and "What to do: mend them." in below
+
+
+def test_a_map_of_both_modalities_takes_the_aligned_views_where_the_others_have_two_widths() -> None:
+    names = ["a-1", "a-2", "b-1"]
+    obs = pd.DataFrame({"patient": ["a", "a", "b"], "role": ["train", "train", "test"]}, index=names)
+    table = anndata.AnnData(obs=obs)
+    table.obsm["X_slide"], table.obsm["X_expression"] = np.arange(9.0).reshape(3, 3), np.ones((3, 5))
+    table.obsm["X_align_slide"], table.obsm["X_align_expression"] = np.eye(3)[:, :2], np.ones((3, 2))
+    views = joint_views(table)
+    assert views == {"slide": "X_align_slide", "expression": "X_align_expression"}
+    labels = pd.Series({"a": "A", "b": "B"})
+    points = embedded_points(table, labels, views)
+    assert points.notna().all(axis=None) and len(points) == 4
+    one = points[(points["patient"] == "a") & (points["modality"] == "slide")]
+    assert one[["v0", "v1"]].to_numpy().tolist() == [[0.5, 0.5]]
+    slides = embedded_points(table, labels, {"slide": "X_slide"}, each="slide")
+    assert slides.index.tolist() == names and slides["label"].tolist() == ["A", "A", "B"]
+    table.obsm["X_expression"] = np.ones((3, 3))
+    assert joint_views(table) == {"slide": "X_slide", "expression": "X_expression"}

@@ -8,7 +8,12 @@ from typing import Any
 import torch
 import yaml
 
+from mirror.config import Config
+from mirror.data.cohort import Cohort
 from mirror.training.checkpoint import load_weights
+from mirror.workflow.cohort import prepare_cohort
+from mirror.workflow.embed import embed_run
+from mirror.workflow.pretrain import pretrain_fold, wanted_runs
 
 SMALL: dict[str, Any] = {
     "preset": "published",
@@ -43,6 +48,15 @@ def same_weights(first: Path, second: Path) -> bool:
     """True when two files of weights hold the same tensors, bit for bit; their headers promise no order."""
     one, other = (load_weights(path).tensors for path in (first, second))
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def embedded(config: Config) -> Cohort:
+    """The cohort of a job whose runs are trained and embedded."""
+    cohort = prepare_cohort(config)
+    for seed, fold in wanted_runs(config, cohort, fold=None, seed=None):
+        run = pretrain_fold(config, cohort, fold, seed)
+        embed_run(run, cohort, fold=fold, path=run.embeddings)
+    return cohort
 
 
 def write_config(simulated: Path, output: Path, *, form: dict[str, Any] | None = None, **changes: Any) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from small_job import write_config
+from small_job import embedded, write_config
 
 from mirror.artefacts import read_json
 from mirror.config import Config, load_config
@@ -20,19 +20,8 @@ from mirror.evaluation.report.findings import metric_label, protocol_label, task
 from mirror.evaluation.scores import read_intervals, read_scores, summarise
 from mirror.workflow.audit import audit_file
 from mirror.workflow.cohort import cohort_folder, prepare_cohort
-from mirror.workflow.embed import embed_run
 from mirror.workflow.evaluate import evaluate_runs, intervals_file, scores_file
-from mirror.workflow.pretrain import pretrain_fold, wanted_runs
 from mirror.workflow.report import data_file, write_report
-
-
-def embedded(config: Config) -> Cohort:
-    """The cohort of a job whose runs are trained and embedded."""
-    cohort = prepare_cohort(config)
-    for seed, fold in wanted_runs(config, cohort, fold=None, seed=None):
-        run = pretrain_fold(config, cohort, fold, seed)
-        embed_run(run, cohort, fold=fold, path=run.embeddings)
-    return cohort
 
 
 def reported(config: Config) -> str:

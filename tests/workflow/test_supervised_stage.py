@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_job import CANONICAL, write_config
+from small_job import CANONICAL, embedded, write_config
 
 from mirror.artefacts import read_json
 from mirror.config import Config, load_config
@@ -15,9 +15,7 @@ from mirror.errors import ArtefactError
 from mirror.evaluation.scores import read_intervals
 from mirror.training.runs import run_folder
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.embed import embed_run
 from mirror.workflow.evaluate import evaluate_runs, intervals_file
-from mirror.workflow.pretrain import pretrain_fold, wanted_runs
 from mirror.workflow.report import write_report
 from mirror.workflow.supervised import supervised_file, supervised_folder, train_fold, train_supervised
 
@@ -26,10 +24,7 @@ SMALL = {"width": 8, "epochs": 3, "patience": 2, "tiles": 6, "batch": 8, "parts"
 
 def prepared(simulated: Path, output: Path, *, form: dict | None = CANONICAL, **settings: object) -> Config:
     config = load_config(write_config(simulated, output, form=form, supervised={**SMALL, **settings}))
-    cohort = prepare_cohort(config)
-    for seed, fold in wanted_runs(config, cohort, fold=None, seed=None):
-        run = pretrain_fold(config, cohort, fold, seed)
-        embed_run(run, cohort, fold=fold, path=run.embeddings)
+    embedded(config)
     return config
 
 

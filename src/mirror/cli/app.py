@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 import mirror
-from mirror.cli import configuration, data, expression, sweep
+from mirror.cli import configuration, data, explain, expression, sweep
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.audit import audit, audited
 from mirror.cli.doctor import doctor
@@ -21,6 +21,7 @@ from mirror.cli.plain import BUG, plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
 from mirror.cli.tables import comparison_tables, score_tables
+from mirror.cli.view import view
 from mirror.cli.workflow import workflow
 from mirror.config import Config, SupervisedConfig, load_config
 from mirror.errors import ConfigError, DataError
@@ -39,8 +40,9 @@ app = typer.Typer(
 )
 app.add_typer(expression.app, name="expression")
 app.add_typer(data.app, name="data")
+app.add_typer(explain.app, name="explain")
 app.add_typer(configuration.app, name="config")
-for command in (init, doctor, sweep.sweep, slides, audit, workflow, export):
+for command in (init, doctor, sweep.sweep, slides, audit, workflow, export, view):
     app.command()(command)
 console = Console(stderr=True)
 

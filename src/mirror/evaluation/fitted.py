@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mirror.config import EvaluationConfig
 from mirror.evaluation.metrics import Codes, Flags, Floats
-from mirror.evaluation.representations import CLINICAL, PatientTable, fit_representation, recipes, row_space
+from mirror.evaluation.representations import CLINICAL, Block, PatientTable, fit_representation, recipes, row_space
 from mirror.seeding import stream_seed
 from mirror.types import Fold
 
@@ -45,7 +45,11 @@ class Half(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """One representation of one fold, ready for protocols; `notes` say where it is less than was asked for."""
+    """One representation of one fold, ready for protocols; `notes` say where it is less than was asked for.
+
+    `x` of either half is what `blocks` make of the views side by side, then `@ basis` where there is one; of supervised
+    models, whose logits are their own columns, there are no blocks.
+    """
 
     name: str
     table: PatientTable
@@ -56,11 +60,18 @@ class Fitted(NamedTuple):
     test: Half
     notes: list[str]
     scaled_on: tuple[str, ...]
+    blocks: tuple[Block, ...] = ()
+    basis: Floats | None = None
 
     @property
     def inner_seed(self) -> int:
         """Of the inner folds: the same for every representation."""
         return stream_seed(self.seed, "inner folds", self.fold.number) % 2**32
+
+    def on_view(self, coefficients: Floats) -> tuple[Floats, float]:
+        """Weights (D,) and offset on the one view of this representation that give what `coefficients` give on `x`."""
+        (block,) = self.blocks
+        return block.on_view(coefficients if self.basis is None else self.basis @ coefficients)
 
 
 def fit_on_fold(name: str, table: PatientTable, fold: Fold, config: EvaluationConfig, seed: int) -> Fitted:
@@ -83,7 +94,8 @@ def fit_on_fold(name: str, table: PatientTable, fold: Fold, config: EvaluationCo
     ]
     if CLINICAL in recipe.views:
         notes += _imputed(table, rows)
-    return Fitted(name, table, fold, config, seed, train, test, notes, representation.fitted_on)
+    on = representation.fitted_on
+    return Fitted(name, table, fold, config, seed, train, test, notes, on, representation.blocks, basis)
 
 
 def _imputed(table: PatientTable, halves: list[NDArray[np.intp]]) -> list[str]:

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from mirror.errors import DataError
 from mirror.evaluation import few_shot, probes, survival
 from mirror.evaluation.fitted import Fitted, Half, class_codes
 from mirror.evaluation.horizons import FOLLOWED, Watched, fit_censoring, integrated_losses, mean_area, watched
@@ -62,11 +63,28 @@ def judge_linear(fitted: Fitted) -> Judged:
     reason = probes.why_not(own, fitted.table.classes, needed=2)
 
     def predict(x: Floats) -> _Predicted:
-        folds, seed = fitted.config.inner_folds, fitted.inner_seed
-        probe = probes.fit_linear_probe(fitted.train.x[rows], own, inner_folds=folds, seed=seed)
+        probe = probes.fit_linear_probe(fitted.train.x[rows], own, **_inner(fitted))
         return _Predicted(probe.probabilities(x)[None], probe.strength)
 
     return _subtyping(fitted, "linear", reason, predict)
+
+
+def linear_probe(fitted: Fitted) -> probes.Probe:
+    """The probe that `linear` judges. Raises `DataError` where there is none."""
+    rows, own = _labelled(fitted)
+    reason = probes.why_not(own, fitted.table.classes, needed=2)
+    if reason is not None:
+        raise DataError(f"no linear probe on '{fitted.name}' of fold {fitted.fold.number}: {reason}")
+    return probes.fit_linear_probe(fitted.train.x[rows], own, **_inner(fitted))
+
+
+def cox_head(fitted: Fitted) -> SurvivalFit:
+    """The head that `cox` judges. Raises `DataError` where there is none."""
+    train = _survival_data(fitted.table, fitted.train, ~np.isnan(fitted.table.time))
+    reason = survival.why_not(train)
+    if reason is not None:
+        raise DataError(f"no Cox head on '{fitted.name}' of fold {fitted.fold.number}: {reason}")
+    return survival.fit_cox_head(train, **_inner(fitted))
 
 
 def judge_prototype(fitted: Fitted) -> Judged:

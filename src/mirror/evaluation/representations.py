@@ -86,6 +86,11 @@ class Block:
         z[gap & ~gap.all(axis=1, keepdims=True)] = 0.0
         return z if self.axes is None else z @ self.axes
 
+    def on_view(self, coefficients: Floats) -> tuple[Floats, float]:
+        """Weights (D,) and offset on the view itself that give what `coefficients` give on `transform` of it."""
+        weights = (coefficients if self.axes is None else self.axes @ coefficients) / self.scale
+        return weights, -float(self.mean @ weights)
+
 
 @dataclass(frozen=True, slots=True)
 class Representation:

@@ -6,7 +6,7 @@ Legend: B slides, H heads, N tokens, M landmarks, C width of one head, E = H * C
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,8 @@ AUTO_TOKENS = 4096
 
 CONV_KERNEL = 33
 PINV_STEPS = 6
+_ROWS = 512
+"""Rows of an attention matrix that `reach` holds at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,15 @@ class AttentionForm:
     dropout: float = 0.1
 
 
+class Heads(NamedTuple):
+    """Queries, keys and values of every head (B, H, padding + N, C); the first `padding` rows are zero."""
+
+    q_BHNC: Tensor
+    k_BHNC: Tensor
+    v_BHNC: Tensor
+    padding: int
+
+
 class TokenAttention(nn.Module):
     """Self-attention over (B, N, E) tokens plus a depthwise convolution of the values over the sequence.
 
@@ -63,9 +74,7 @@ class TokenAttention(nn.Module):
 
     def forward(self, tokens_BNE: Tensor) -> Tensor:
         """(B, N, E) to the same shape."""
-        padding = self._front_padding(tokens_BNE.shape[1])
-        qkv = self.qkv(F.pad(tokens_BNE, (0, 0, padding, 0)) if padding else tokens_BNE)
-        q_BHNC, k_BHNC, v_BHNC = qkv.unflatten(2, (3, self.form.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        q_BHNC, k_BHNC, v_BHNC, padding = self.heads(tokens_BNE)
         if self._is_exact(tokens_BNE.shape[1]):
             mixed_BHNC = F.scaled_dot_product_attention(q_BHNC, k_BHNC, v_BHNC)
         else:
@@ -73,6 +82,32 @@ class TokenAttention(nn.Module):
         # The rows in front are zero in v as well: without them the convolution sees its own zero padding instead.
         mixed_BNE = mixed_BHNC.transpose(1, 2).flatten(2) + self._convolve(v_BHNC[:, :, padding:])
         return self.dropout(self.project(mixed_BNE))
+
+    def heads(self, tokens_BNE: Tensor) -> Heads:
+        """What `forward` makes of the tokens first."""
+        padding = self._front_padding(tokens_BNE.shape[1])
+        qkv = self.qkv(F.pad(tokens_BNE, (0, 0, padding, 0)) if padding else tokens_BNE)
+        q_BHNC, k_BHNC, v_BHNC = qkv.unflatten(2, (3, self.form.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return Heads(q_BHNC, k_BHNC, v_BHNC, padding)
+
+    def reach(self, tokens_BNE: Tensor, weights_BN: Tensor) -> Tensor:
+        """How much of each token arrives where `weights_BN` says: `weights @ A` of every head, (B, H, N).
+
+        A is the attention matrix that `forward` applies to the values, or the product that stands for it; it is never
+        formed: a one-hot weight gives one row of it, in memory that grows with N alone. What falls to padding is left
+        out. Rows of the exact matrix sum to one; those of the product nearly, with entries that may be negative.
+        """
+        q_BHNC, k_BHNC, _, padding = self.heads(tokens_BNE)
+        own_BHNC = q_BHNC[:, :, padding:]
+        if self._is_exact(tokens_BNE.shape[1]):
+            return _weighed_rows(own_BHNC, k_BHNC, weights_BN.unsqueeze(1))
+        run = -(-q_BHNC.shape[2] // self.form.landmarks)
+        q_BHMC, k_BHMC = run_means(q_BHNC, run), run_means(k_BHNC, run)
+        scores_BHMM = q_BHMC @ k_BHMC.mT * q_BHMC.shape[-1] ** -0.5
+        inverse_BHMM = iterative_pinv(scores_BHMM.softmax(dim=-1), scaling=self.form.pinv_scaling)
+        landmarks_BHM = _weighed_rows(own_BHNC, k_BHMC, weights_BN.unsqueeze(1))
+        landmarks_BHM = (landmarks_BHM.unsqueeze(2) @ inverse_BHMM).squeeze(2)
+        return _weighed_rows(q_BHMC, k_BHNC, landmarks_BHM)[:, :, padding:]
 
     def _is_exact(self, tokens: int) -> bool:
         return self.form.kind == "exact" or (self.form.kind == "auto" and tokens <= AUTO_TOKENS)
@@ -92,6 +127,18 @@ class TokenAttention(nn.Module):
         filter_E = self.value_conv.weight.repeat_interleave(v_BHNC.shape[3], dim=0)
         out = F.conv2d(channels_BEN1, filter_E, padding=(CONV_KERNEL // 2, 0), groups=filter_E.shape[0])
         return out.squeeze(3).transpose(1, 2)
+
+
+def _weighed_rows(q_BHRC: Tensor, k_BHNC: Tensor, weights_BHR: Tensor) -> Tensor:
+    """`weights @ softmax(q k)`, (B, H, N), a block of its rows at a time; blocks without weight are left out."""
+    total = torch.zeros_like(k_BHNC[..., 0])
+    for start in range(0, q_BHRC.shape[2], _ROWS):
+        weights = weights_BHR[:, :, start : start + _ROWS]
+        used = weights.reshape(-1, weights.shape[2]).any(dim=0).nonzero().squeeze(1)
+        if len(used):
+            scores = q_BHRC[:, :, start + used] @ k_BHNC.mT * q_BHRC.shape[-1] ** -0.5
+            total = total + (weights[:, :, used].unsqueeze(2) @ scores.softmax(dim=-1)).squeeze(2)
+    return total
 
 
 def nystrom_attention(

@@ -75,6 +75,13 @@ class CanonicalOutput(NamedTuple):
     expression_retention: Rebuilt
 
 
+class Attended(NamedTuple):
+    """Tiles (B, T, H) and the weight of each in their sum (B, T)."""
+
+    tiles_BTH: Tensor
+    weight_BT: Tensor
+
+
 class TilePooling(nn.Module):
     """Gated attention over tiles (Ilse et al., 2018): (B, T, D), and which of them are visible (B, T), to (B, K)."""
 
@@ -87,10 +94,14 @@ class TilePooling(nn.Module):
         self.out = nn.Linear(hidden, out)
 
     def forward(self, tiles_BTD: Tensor, visible_BT: Tensor) -> Tensor:
+        h_BTH, weight_BT = self.attend(tiles_BTD, visible_BT)
+        return self.out(self.dropout((weight_BT.unsqueeze(1) @ h_BTH).squeeze(1)))
+
+    def attend(self, tiles_BTD: Tensor, visible_BT: Tensor) -> Attended:
+        """The tiles as they are pooled, and by which weights; those of visible ones sum to one."""
         h_BTH = F.gelu(self.embed(tiles_BTD))
         score_BT = self.score(h_BTH.tanh() * self.gate(h_BTH).sigmoid()).squeeze(2)
-        weight_BT = score_BT.masked_fill(~visible_BT, float("-inf")).softmax(dim=1)
-        return self.out(self.dropout((weight_BT.unsqueeze(1) @ h_BTH).squeeze(1)))
+        return Attended(h_BTH, score_BT.masked_fill(~visible_BT, float("-inf")).softmax(dim=1))
 
 
 class CanonicalMirror(nn.Module):
@@ -171,6 +182,11 @@ class CanonicalMirror(nn.Module):
         if not self.sizes.tail:
             return v_BU
         return torch.cat([v_BU, self._visible(genes_BG, hidden_BG) @ self.tail_axes], dim=1)
+
+    def attend(self, tiles_BTD: Tensor) -> Attended:
+        """How the slide's network pools all tiles of slides."""
+        visible_BT = torch.ones_like(tiles_BTD[..., 0], dtype=torch.bool)
+        return self.slide_network.attend(self._standard_tiles(tiles_BTD), visible_BT)
 
     def for_probes(self, slide_NU: Tensor, expression_NE: Tensor) -> tuple[Tensor, Tensor]:
         """The columns of either embedding that probes get: components (N, K), and components and tail (N, V)."""

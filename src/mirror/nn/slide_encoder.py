@@ -36,14 +36,25 @@ class SlideEncoder(nn.Module):
 
     def forward(self, tiles_BTD: Tensor) -> Tensor:
         """Raises `DataError` when the slides have no tiles."""
+        tokens = self.attention2(self.between(self.tokens(tiles_BTD)))
+        return self.norm(tokens[:, : 1 + tiles_BTD.shape[1]])
+
+    def tokens(self, tiles_BTD: Tensor) -> Tensor:
+        """What the first attention layer gets (B, N, E): class token, tiles, and the first tiles again to fill up a
+        square. Raises `DataError` when the slides have no tiles."""
         slides, tiles, _ = tiles_BTD.shape
         if tiles == 0:
             raise DataError("a slide without tiles cannot be encoded; exclude it from the cohort")
-        side = math.isqrt(tiles - 1) + 1
         grid_BTE = self.embed(tiles_BTD).relu()
-        filling_BTE = grid_BTE[:, : side * side - tiles]
-        tokens = torch.cat([self.class_token.expand(slides, -1, -1), grid_BTE, filling_BTE], dim=1)
-        tokens = self.attention1(tokens)
-        tokens = torch.cat([tokens[:, :1], self.grid(tokens[:, 1:], side)], dim=1)
-        tokens = self.attention2(tokens)
-        return self.norm(tokens[:, : 1 + tiles])
+        filling_BTE = grid_BTE[:, : _side(tiles) ** 2 - tiles]
+        return torch.cat([self.class_token.expand(slides, -1, -1), grid_BTE, filling_BTE], dim=1)
+
+    def between(self, tokens_BNE: Tensor) -> Tensor:
+        """What the second attention layer gets, from what the first one got; both (B, N, E)."""
+        tokens = self.attention1(tokens_BNE)
+        return torch.cat([tokens[:, :1], self.grid(tokens[:, 1:], _side(tokens.shape[1] - 1))], dim=1)
+
+
+def _side(tiles: int) -> int:
+    """Side of the least square that holds so many."""
+    return math.isqrt(tiles - 1) + 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,16 +18,18 @@ from numpy.typing import NDArray
 from mirror.artefacts import write_aside, write_text
 from mirror.data.feature_file import BagFacts, write_bag
 from mirror.seeding import rng_for
+from mirror.simulate.planted import write_planted
+from mirror.simulate.planted_genes import gene_name, planted_loadings
 from mirror.types import Progress, silent
 
 FACTORS = ("shared", "slide", "expression")
 """Each factor has two coordinates: the first one moves the subtype, the second one survival."""
-
 TILE_PX = 512
 MPP = 0.5
+TILE_LEVEL0_PX = 2 * TILE_PX
 """Tiles of 512 px at 20x; the slides were scanned at 40x, so a tile is 1,024 px wide at level 0."""
 
-FACTS = BagFacts(encoder="simulated", mpp=MPP, tile_px=TILE_PX)
+FACTS = BagFacts(encoder="simulated", mpp=MPP, tile_px=TILE_PX, tile_level0_px=float(TILE_LEVEL0_PX), slide_mpp=MPP / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,15 @@ class SimulationSizes:
     tiles: tuple[int, int] = (40, 120)
     """Least and most tiles a slide."""
     tile_noise: float = 2.0
+    tissue_spread: float = 2.0
+    """How far apart the five kinds of tissue lie."""
     gene_noise: float = 1.5
     without_expression: float = 0.05
     without_slide: float = 0.0
     two_slides: float = 0.1
+    planted: int | None = None
+    """Genes that each coordinate of a factor in the expression has to itself (`planted_genes`). None: the same quarter
+    of the genes carries all of them, each as strongly as it happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +134,17 @@ def _write_features(
     rng = rng_for(seed, "tissue")
     visible = truth.factors[:, [0, 1, 2, 3]]  # shared and slide-only
     loadings = rng.standard_normal((visible.shape[1], sizes.tile_features)) / np.sqrt(visible.shape[1])
-    tissues = 2.0 * rng.standard_normal((5, sizes.tile_features))
+    tissues = sizes.tissue_spread * rng.standard_normal((5, sizes.tile_features))
     rows: list[dict[str, str]] = []
     # From a stream of its own: where everybody has a slide, nothing else changes.
     has_slide = rng_for(seed, "slides lost").random(sizes.patients) >= sizes.without_slide
 
     def write(slide: str, signal: NDArray[np.float64]) -> None:
-        features, coords = _draw_slide(signal, tissues, sizes, rng)
-        write_bag(folder / f"{slide}.h5", features, coords=coords, facts=FACTS)
+        drawn = _draw_slide(signal, tissues, sizes, rng)
+        write_bag(folder / f"{slide}.h5", drawn.features, coords=drawn.grid * TILE_LEVEL0_PX, facts=FACTS)
+        tumour = np.zeros(drawn.grid.max(axis=0)[::-1] + 1, dtype=bool)
+        tumour[drawn.grid[:, 1], drawn.grid[:, 0]] = drawn.tumour
+        write_planted(folder.parent, slide, tumour, px=TILE_LEVEL0_PX)
 
     for number, patient in enumerate(truth.patients):
         progress(number, len(truth.patients), "simulating slides")
@@ -146,9 +157,17 @@ def _write_features(
     return pd.DataFrame(rows)
 
 
+class _Drawn(NamedTuple):
+    """Features (T, D) of a slide's tiles, their places (x, y) on its grid (T, 2), and which are tumour (T,)."""
+
+    features: NDArray[np.float32]
+    grid: NDArray[np.int64]
+    tumour: NDArray[np.bool_]
+
+
 def _draw_slide(
     signal: NDArray[np.float64], tissues: NDArray[np.float64], sizes: SimulationSizes, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+) -> _Drawn:
     """Tiles on a grid: a round tumour that carries `signal`, tissue of four other kinds around it."""
     count = int(rng.integers(*sizes.tiles, endpoint=True))
     side = int(np.ceil(np.sqrt(count)))
@@ -159,7 +178,7 @@ def _draw_slide(
     stain = rng.standard_normal(sizes.tile_features)  # a slide's own shift, larger than what it hides
     features = tissues[kind] + stain + sizes.tile_noise * rng.standard_normal((count, sizes.tile_features))
     features[tumour] += 1.5 * signal
-    return features.astype(np.float32), (grid * 2 * TILE_PX).astype(np.int64)
+    return _Drawn(features.astype(np.float32), grid.astype(np.int64), tumour)
 
 
 def _draw_expression(truth: Truth, sizes: SimulationSizes, *, seed: int) -> pd.DataFrame:
@@ -167,11 +186,13 @@ def _draw_expression(truth: Truth, sizes: SimulationSizes, *, seed: int) -> pd.D
     visible = truth.factors[:, [0, 1, 4, 5]]  # shared and expression-only
     nuisance = rng.standard_normal((len(truth.patients), 8))
     loadings = rng.standard_normal((visible.shape[1], sizes.genes)) * (rng.random((1, sizes.genes)) < 0.25)
+    if sizes.planted is not None:
+        loadings = planted_loadings(sizes.planted, genes=sizes.genes, seed=seed)
     programmes = 0.8 * rng.standard_normal((nuisance.shape[1], sizes.genes))
     level = rng.uniform(2.0, 9.0, sizes.genes)
     noise = sizes.gene_noise * rng.standard_normal((len(truth.patients), sizes.genes))
     values = level + 0.7 * visible @ loadings + nuisance @ programmes + noise
-    table = pd.DataFrame(np.round(values, 4), columns=[f"GENE{number:04d}" for number in range(sizes.genes)])
+    table = pd.DataFrame(np.round(values, 4), columns=list(map(gene_name, range(sizes.genes))))
     table.insert(0, "case_id", truth.patients)
     return table
 

@@ -5,6 +5,8 @@ Legend: H, W height and width, px.
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +18,19 @@ from scipy.ndimage import gaussian_filter, zoom
 from mirror.artefacts import write_aside, write_text
 from mirror.seeding import rng_for
 from mirror.simulate.cohort import DEMO_CONFIG, SimulationSizes, Truth, draw_truth, write_tables
+from mirror.simulate.planted import write_planted
 from mirror.types import Progress, silent
 
 MPP = 0.5
 """um/px of level 0; level 1 is four times coarser."""
 TILE_PX = 128
+MAP_PX = 8
+"""Level-0 px between the places of the map that says where the tumour is."""
 
 # Optical density of haematoxylin and eosin in red, green, blue (Ruifrok and Johnston 2001).
 _STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
 _GLASS = 243.0
+_HUGE_PIECE = 512
 
 
 class Tissue(NamedTuple):
@@ -53,8 +59,20 @@ def tumour_of(visible: NDArray[np.float64]) -> Tissue:
     )
 
 
+class DrawnScan(NamedTuple):
+    """RGB (H, W, 3) of a slide, and where in it the tumour is (H, W)."""
+
+    image: NDArray[np.uint8]
+    tumour: NDArray[np.bool_]
+
+
 def draw_scan(tumour: Tissue, side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """RGB (side, side, 3) of a slide: a round tumour in stroma on glass.
+    """RGB (side, side, 3) of a slide, as `draw_planted` draws it."""
+    return draw_planted(tumour, side, rng).image
+
+
+def draw_planted(tumour: Tissue, side: int, rng: np.random.Generator) -> DrawnScan:
+    """A slide `side` px wide: a round tumour in stroma on glass.
 
     Its own stain strengths vary from slide to slide by more than the factors do.
     """
@@ -69,7 +87,7 @@ def draw_scan(tumour: Tissue, side: int, rng: np.random.Generator) -> NDArray[np
     density *= np.exp(rng.normal(0, (0.15, 0.15))).astype(np.float32)
     light = _GLASS * np.exp(-density @ _STAINS.astype(np.float32))
     light += rng.normal(0, 2.0, (side, side, 1)).astype(np.float32)
-    return np.clip(light, 0, 255).astype(np.uint8)
+    return DrawnScan(np.clip(light, 0, 255).astype(np.uint8), tissue & inside)
 
 
 def write_scan(path: Path, image: NDArray[np.uint8], *, mpp: float | None) -> None:
@@ -85,6 +103,42 @@ def write_scan(path: Path, image: NDArray[np.uint8], *, mpp: float | None) -> No
     with write_aside(path) as aside, tifffile.TiffWriter(aside) as file:
         file.write(image, **shared, **resolution)
         file.write(coarse, subfiletype=1, **shared)
+
+
+def write_huge_scan(path: Path, side: int) -> None:
+    """A pyramid of 0.25 um/px and five coarser levels, `side` px wide; tissue in the middle fifth, glass around it.
+
+    Two pieces over and over, so that it is small on disk and in memory.
+    """
+    import tifffile
+
+    pattern = draw_scan(tumour_of(np.zeros(4)), 2 * _HUGE_PIECE, rng_for(0, "huge"))
+    pattern = pattern[_HUGE_PIECE // 2 :, _HUGE_PIECE // 2 :][:_HUGE_PIECE, :_HUGE_PIECE]
+    pattern = pattern & 0xE0  # without its noise it is small on disk
+    tissue, glass = (zlib.compress(piece.tobytes()) for piece in (pattern, np.full_like(pattern, 243)))
+
+    def pieces(length: int) -> Iterator[bytes]:
+        count = -(-length // _HUGE_PIECE)
+        for row in range(count):
+            for column in range(count):
+                middle = all(0.4 <= (place + 0.5) / count <= 0.6 for place in (row, column))
+                yield tissue if middle else glass
+
+    with write_aside(path) as aside, tifffile.TiffWriter(aside, bigtiff=True) as file:
+        for level in range(6):
+            length = side // 2**level
+            file.write(
+                pieces(length),
+                shape=(length, length, 3),
+                dtype=np.uint8,
+                tile=(_HUGE_PIECE, _HUGE_PIECE),
+                photometric="rgb",
+                compression="zlib",
+                subfiletype=1 if level else 0,
+                metadata=None,
+                resolution=(1e4 / (0.25 * 2**level),) * 2,
+                resolutionunit="CENTIMETER",
+            )
 
 
 def simulate_scans(
@@ -103,7 +157,9 @@ def simulate_scans(
 
     def write(slide: str, visible: NDArray[np.float64], mpp: float | None = MPP) -> Path:
         path = folder / "scans" / f"{slide}.tif"
-        write_scan(path, draw_scan(tumour_of(visible), side, rng), mpp=mpp)
+        drawn = draw_planted(tumour_of(visible), side, rng)
+        write_scan(path, drawn.image, mpp=mpp)
+        write_planted(folder, slide, drawn.tumour[::MAP_PX, ::MAP_PX], px=MAP_PX)
         manifest.append({"slide": slide, "path": f"scans/{path.name}", "mpp": "" if mpp is not None else str(MPP)})
         return path
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mirror.artefacts import write_aside
 from mirror.data.tables import read_text_table
-from mirror.errors import DataError, raise_together
+from mirror.errors import DataError, first_line, raise_together
 from mirror.ids import SlideId
 
 ENDINGS = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu", ".czi")
@@ -59,12 +60,30 @@ def read_manifest(source: Path) -> list[SlideEntry]:
     return sorted(entries)
 
 
+def entries_of(source: Path) -> Mapping[SlideId, SlideEntry]:
+    """The slides of a folder, of a manifest, or of the `slides.jsonl` that `mirror slides` left, by name.
+
+    Paths that `slides.jsonl` does not give whole are taken from its folder. Raises `DataError`.
+    """
+    if source.suffix != ".jsonl":
+        return {entry.slide: entry for entry in read_manifest(source)}
+    try:
+        lines = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+        return {SlideId(line["slide"]): _entry(line, source.parent) for line in lines}
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise DataError(f"{source} is damaged ({first_line(error)}); run `mirror slides` again") from error
+
+
 def write_manifest(path: Path, entries: Iterable[SlideEntry]) -> None:
     """Write a manifest of the slides, to be filled in where a resolution is missing."""
     with write_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(["slide", "path", "mpp"])
         table.writerows([entry.slide, entry.path, "" if entry.mpp is None else entry.mpp] for entry in entries)
+
+
+def _entry(line: Mapping[str, Any], folder: Path) -> SlideEntry:
+    return SlideEntry(SlideId(line["slide"]), folder / line["path"], line.get("mpp"))
 
 
 def _slides_of(folder: Path) -> list[Path]:

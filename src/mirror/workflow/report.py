@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 
 from mirror.artefacts import read_json, write_json, write_text
 from mirror.config import Config, changes_from_preset, dump_config, shareable
@@ -20,13 +21,13 @@ from mirror.evaluation.audit.finding import Audit
 from mirror.evaluation.audit.sites import BARCODE
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.report.data import report_data
+from mirror.evaluation.report.embedding_map import embedded_points, joint_views
 from mirror.evaluation.report.findings import headline_intervals, rows_by_choice
 from mirror.evaluation.report.inputs import ReportInputs
 from mirror.evaluation.report.page import compose, render_page
 from mirror.evaluation.report.prototypes import Prototypes, prototypes
 from mirror.evaluation.report.retrieved import Retrieved, retrieved
 from mirror.evaluation.scores import read_intervals, read_predictions, read_scores
-from mirror.training.checkpoint import load_weights
 from mirror.training.loop import read_metrics
 from mirror.training.runs import RunFolder, run_folder
 from mirror.units import remark_on
@@ -34,6 +35,7 @@ from mirror.workflow.audit import audit, read_groups
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.evaluate import account_file, intervals_file, predictions_file, scores_file
 from mirror.workflow.pretrain import wanted_runs
+from mirror.workflow.prototypes import learned_directions
 from mirror.workflow.refine import unread_choice
 
 HASH_SHOWN = 12
@@ -70,6 +72,7 @@ def write_report(config: Config, *, found: Audit | None = None) -> Path:
     sites = sites_of(cohort, groups, label=clinical.label if clinical else None)
     site_name = BARCODE if BARCODE in sites else next(iter(sites), "site")
     first = next(iter(runs.values()))
+    embedded = load_embeddings(first.embeddings)
     inputs = ReportInputs(
         name=config.name,
         preset=config.preset,
@@ -82,7 +85,7 @@ def write_report(config: Config, *, found: Audit | None = None) -> Path:
         scores=scores,
         predictions=predictions,
         histories={key: read_metrics(run.metrics) for key, run in runs.items()},
-        embedding=_points(cohort, first),
+        embedding=embedded_points(embedded, cohort.patients["label"], joint_views(embedded)).reset_index(drop=True),
         facts=_facts(config, cohort, list(runs.values())),
         intervals=read_intervals(intervals_file(config)),
         differences=headline_intervals(scores, predictions, seed=config.seeds[0]),
@@ -90,8 +93,8 @@ def write_report(config: Config, *, found: Audit | None = None) -> Path:
         site_name=site_name,
         folds={patient: fold.number for fold in reversed(cohort.folds) for patient in fold.test},
         audit=found,
-        retrieved=_retrieved(cohort, first, run_name(runs)),
-        prototypes=_prototypes(cohort, first, run_name(runs)),
+        retrieved=_retrieved(cohort, embedded, run_name(runs)),
+        prototypes=_prototypes(config, cohort, first, run_name(runs)),
         seed=config.seeds[0],
     )
     content = compose(inputs)
@@ -106,19 +109,17 @@ def run_name(runs: Mapping[tuple[int, int], RunFolder]) -> str:
     return f"seed {seed}, fold {fold}"
 
 
-def _retrieved(cohort: Cohort, run: RunFolder, name: str) -> Retrieved | None:
+def _retrieved(cohort: Cohort, embedded: AnnData, name: str) -> Retrieved | None:
     labels = cohort.patients["label"]
     told = {str(patient): None if pd.isna(label) else str(label) for patient, label in labels.items()}
-    return retrieved(load_embeddings(run.embeddings), told, run=name)
+    return retrieved(embedded, told, run=name)
 
 
-def _prototypes(cohort: Cohort, run: RunFolder, name: str) -> Prototypes | None:
-    """Those of a canonical model; the published one's live in a style code that is drawn at random, not embedded."""
-    directions = load_weights(run.weights).tensors.get("prototypes.weight")
+def _prototypes(config: Config, cohort: Cohort, run: RunFolder, name: str) -> Prototypes | None:
+    directions = learned_directions(config, run)
     if directions is None:
         return None
-    embeddings = load_embeddings(run.embeddings)
-    return prototypes(embeddings, directions.double().numpy(), cohort.patients, cohort.expression, run=name)
+    return prototypes(load_embeddings(run.embeddings), directions, cohort.patients, cohort.expression, run=name)
 
 
 def _excluded(cohort: Cohort) -> pd.DataFrame:
@@ -145,26 +146,6 @@ def _notes(config: Config, cohort: Cohort) -> list[str]:
     account = read_json(account_file(config))["runs"]
     notes += sorted({note for run in account for note in run["notes"]})
     return [*notes, *([unread] if (unread := unread_choice(config, cohort)) else [])]
-
-
-def _points(cohort: Cohort, run: RunFolder) -> pd.DataFrame:
-    """A point a patient and modality: the embeddings of one run."""
-    table = load_embeddings(run.embeddings)
-    labels = cohort.patients["label"]
-    parts: list[pd.DataFrame] = []
-    for modality, view in (("slide", "X_slide"), ("expression", "X_expression")):
-        vectors = pd.DataFrame(np.asarray(table.obsm[view]))
-        vectors.columns = [f"v{column}" for column in range(vectors.shape[1])]
-        known = ~vectors.isna().any(axis=1).to_numpy()
-        owners = table.obs["patient"].astype(str).to_numpy()[known]
-        roles = pd.Series(table.obs["role"].astype(str).to_numpy()[known], index=owners)
-        points = vectors[known].groupby(owners).mean()
-        points.insert(0, "role", roles[~roles.index.duplicated()].reindex(points.index))
-        points.insert(0, "label", labels.reindex(points.index))
-        points.insert(0, "modality", modality)
-        points.insert(0, "patient", points.index)
-        parts.append(points)
-    return pd.concat(parts, ignore_index=True)
 
 
 def _facts(config: Config, cohort: Cohort, runs: list[RunFolder]) -> dict[str, str]:

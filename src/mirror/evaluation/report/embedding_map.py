@@ -7,8 +7,9 @@ under which choice. So nothing has to be computed in the browser.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import anndata
 import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
@@ -21,6 +22,9 @@ MOST = 8000
 RISK_STEPS = ("lowest fifth", "second", "middle", "fourth", "highest fifth")
 RISK_COLOURS = ("#440154", "#3B528B", "#21918C", "#5EC962", "#D9C31B")
 """Viridis, its last step darkened to stand out on white: in order for every kind of colour vision, and in grey."""
+
+
+IN_NO_TEST_HALF, SITE_UNKNOWN, RISK_UNKNOWN = "in no test half", "site not known", "risk not predicted"
 
 
 class Colouring(NamedTuple):
@@ -62,6 +66,87 @@ def colouring(
     places = {name: place for place, name in enumerate(kept)}
     classes = told.map(lambda name: len(kept) if name is None else places.get(str(name), len(kept)))
     return Colouring(key, title, legend, classes.astype(int))
+
+
+def colourings_of(
+    patients: pd.Index,
+    *,
+    labels: pd.Series,
+    unlabelled: str,
+    folds: Mapping[str, int],
+    sites: Mapping[str, Mapping[str, str]],
+    risks: pd.Series,
+) -> list[Colouring]:
+    """What `patients` can be coloured by: label, the fold that judges them, each kind of site, predicted risk.
+
+    `labels` and `risks` (steps, as `risk_steps` gives them) by patient; `sites` title -> patient -> site. A choice
+    with nothing to tell apart is left out; that by label is always there.
+    """
+    names = {name: f"fold {number}" for name, number in folds.items()}
+    numbers = sorted(set(names.values()), key=lambda name: int(name.split()[1]))
+    of_sites = [
+        (f"site{place or ''}", title, pd.Series(dict(told), dtype=object), SITE_UNKNOWN, None)
+        for place, (title, told) in enumerate(sites.items())
+    ]
+    given = (
+        ("label", "Label", labels, unlabelled, None),
+        ("fold", "Fold", pd.Series(names, dtype=object), IN_NO_TEST_HALF, numbers or None),
+        *of_sites,
+        ("risk", "Risk", risks, RISK_UNKNOWN, RISK_STEPS),
+    )
+    return [
+        colouring(key, title, values.reindex(patients), missing=missing, order=order)
+        for key, title, values, missing, order in given
+        if key == "label" or values.reindex(patients).notna().any()
+    ]
+
+
+def joint_views(table: anndata.AnnData) -> dict[str, str]:
+    """Modality -> view, for one map of both: what probes get, or the aligned views where that has two widths."""
+    asked = {"slide": "X_slide", "expression": "X_expression"}
+    widths = {table.obsm[view].shape[1] for view in asked.values()}
+    return asked if len(widths) == 1 else {modality: f"X_align_{modality}" for modality in asked}
+
+
+def embedded_points(
+    table: anndata.AnnData,
+    labels: pd.Series,
+    views: Mapping[str, str],
+    *,
+    each: Literal["patient", "slide"] = "patient",
+) -> pd.DataFrame:
+    """A point a patient (the mean of the slides) or a slide, and modality, of the embeddings `table` of one run.
+
+    `views`: modality -> its view in `table`; rows that lack it are left out. Columns patient, modality, label (by
+    patient, from `labels`), role, and the vector's; the index is the slide or patient.
+    """
+    parts: list[pd.DataFrame] = []
+    for modality, view in views.items():
+        vectors = pd.DataFrame(np.asarray(table.obsm[view]), index=table.obs_names.astype(str))
+        vectors.columns = [f"v{column}" for column in range(vectors.shape[1])]
+        known = ~vectors.isna().any(axis=1).to_numpy()
+        owners = table.obs["patient"].astype(str).to_numpy()[known]
+        roles = pd.Series(table.obs["role"].astype(str).to_numpy()[known], index=owners)
+        roles = roles[~roles.index.duplicated()]
+        points = vectors[known] if each == "slide" else vectors[known].groupby(owners).mean()
+        whose = owners if each == "slide" else points.index.to_numpy()
+        points.insert(0, "role", roles.reindex(whose).to_numpy())
+        points.insert(0, "label", labels.reindex(whose).to_numpy())
+        points.insert(0, "modality", modality)
+        points.insert(0, "patient", whose)
+        parts.append(points)
+    return pd.concat(parts)
+
+
+def of_risk(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Cox predictions of the fused representation, of the slide's where that has none."""
+    if "risk" not in predictions:
+        return pd.DataFrame({"risk": [], "seed": [], "fold": [], "patient": []})
+    cox = predictions[predictions["protocol"] == "cox"]
+    for name in ("fused", "slide"):
+        if (cox["representation"] == name).any():
+            return cox[cox["representation"] == name]
+    return cox.head(0)
 
 
 def risk_steps(predictions: pd.DataFrame) -> pd.Series:

@@ -18,11 +18,12 @@ from lifelines.statistics import logrank_test
 
 from mirror.errors import DataError
 from mirror.evaluation.bootstrap import Interval
+from mirror.evaluation.prototypes import FEWEST
 from mirror.evaluation.report import pictures
 from mirror.evaluation.report.by_risk import survival_by_risk
 from mirror.evaluation.report.chances import calibration
 from mirror.evaluation.report.curves import recall_picture
-from mirror.evaluation.report.embedding_map import RISK_STEPS, Map, colouring, draw_map, risk_steps
+from mirror.evaluation.report.embedding_map import Map, colourings_of, draw_map, of_risk, risk_steps
 from mirror.evaluation.report.findings import (
     Opening,
     Verdict,
@@ -38,7 +39,6 @@ from mirror.evaluation.report.findings import (
 from mirror.evaluation.report.inputs import UNLABELLED, ReportInputs
 from mirror.evaluation.report.patients import flow, people
 from mirror.evaluation.report.pictures import Dots, Survivors, signed
-from mirror.evaluation.report.prototypes import FEWEST
 from mirror.evaluation.report.score_tables import score_tables
 from mirror.evaluation.report.subtype import SitePictures, SubtypePictures, site_pictures, subtype_pictures
 from mirror.evaluation.report.training import terms
@@ -189,33 +189,14 @@ def embedding_map(inputs: ReportInputs) -> Map | None:
     if points.empty:
         return None
     patients = pd.Index(sorted(set(points["patient"].astype(str))))
-    labels = inputs.patients.set_index("patient")["label"].reindex(patients)
-    folds = pd.Series({name: f"fold {number}" for name, number in inputs.folds.items()}, dtype=object)
-    steps = risk_steps(_of_risk(inputs))
-    numbers = sorted(set(folds), key=lambda name: int(name.split()[1]))
-    given = (
-        ("label", "Label", labels, UNLABELLED, None),
-        ("fold", "Fold", folds.reindex(patients), "in no test half", numbers or None),
-        ("site", "Site", pd.Series(dict(inputs.sites), dtype=object).reindex(patients), "site not known", None),
-        ("risk", "Risk", steps.reindex(patients), "risk not predicted", RISK_STEPS),
+    colourings = colourings_of(
+        patients,
+        labels=inputs.patients.set_index("patient")["label"],
+        unlabelled=UNLABELLED,
+        folds=inputs.folds,
+        sites={"Site": inputs.sites},
+        risks=risk_steps(of_risk(inputs.predictions)),
     )
-    colourings = [
-        colouring(key, title, values, missing=missing, order=order)
-        for key, title, values, missing, order in given
-        if values.notna().any() or key == "label"
-    ]
     modalities = " and ".join(sorted(set(points["modality"]), reverse=True))
     choices = ", ".join(one.title.lower() for one in colourings)
     return draw_map(points, colourings, description=f"Map of {len(points)} embeddings ({modalities}) by {choices}.")
-
-
-def _of_risk(inputs: ReportInputs) -> pd.DataFrame:
-    """Cox predictions of the fused representation, of the slide's where that has none."""
-    predictions = inputs.predictions
-    if "risk" not in predictions:
-        return pd.DataFrame({"risk": [], "seed": [], "fold": [], "patient": []})
-    cox = predictions[predictions["protocol"] == "cox"]
-    for name in ("fused", "slide"):
-        if (cox["representation"] == name).any():
-            return cox[cox["representation"] == name]
-    return cox.head(0)

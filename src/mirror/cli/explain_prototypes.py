@@ -1,0 +1,134 @@
+"""`mirror explain prototypes`: who is in each prototype, what is enriched there, and what the modalities share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mirror.cli.as_json import AsJson, print_json
+from mirror.cli.plain import plain_errors
+from mirror.cli.progress import progress_bar
+from mirror.config import load_config
+
+if TYPE_CHECKING:
+    from mirror.workflow.explain_prototypes import ExplainedPrototypes
+
+console = Console(stderr=True)
+SHOWN, SURE = 15, 0.05
+
+
+@plain_errors(console)
+def prototypes(
+    config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")],
+    run: Annotated[str | None, typer.Option("--run", help="One run, such as seed0/fold0 (default: all).")] = None,
+    files: Annotated[
+        Path | None,
+        typer.Option("--slides", help="Folder or manifest of slide files (default: as `mirror slides` left)."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prototypes in use: patients, slides, nearest tiles, enriched outcomes, genes, stability; shared and private."""
+    from mirror.workflow.explain_prototypes import explain_prototypes, study_json
+    from mirror.workflow.explained import parse_run
+
+    config = load_config(config_file)
+    with progress_bar(console, "explain") as progress:
+        chosen = None if run is None else parse_run(run)
+        found = explain_prototypes(config, run=chosen, slides=files, progress=progress)
+    if as_json:
+        print_json(study_json(found))
+    else:
+        for table in (run_table(found), test_table(found), *([part_table(found)] if found.parts else [])):
+            Console().print(table)
+    sure = sum(test.p_holm < SURE for test in found.tests)
+    console.print(
+        f"[bold]explain[/]   {len(found.tests)} tests, {sure} of them below {SURE} after Holm over all; "
+        "prototypes learned without outcomes, patients counted once",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if found.no_parts is not None:
+        console.print(f"[bold]explain[/]   {escape(found.no_parts)}", highlight=False, soft_wrap=True)
+    console.print(
+        f"[bold]explain[/]   prototypes.json of each run in {escape(str(found.folder))}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def run_table(found: ExplainedPrototypes) -> Table:
+    """How much the prototypes of each run cover, and how stable they are; large ones have 5 patients or more."""
+    table = _table("prototypes: how much they cover, how stable they are")
+    table.add_column("run", no_wrap=True)
+    for name in ("in use", "large", "in large", "sure", "effective", "Rand, seeds", "Rand, folds"):
+        table.add_column(name, justify="right")
+    for one in found.runs:
+        told = one.coverage
+        table.add_row(
+            str(one.run),
+            f"{told.in_use}/{told.total}",
+            str(told.large),
+            f"{told.share_large:.0%}",
+            f"{told.share_sure:.0%}",
+            f"{told.effective:.1f}",
+            _or_dash(one.rand_seeds),
+            _or_dash(one.rand_folds),
+        )
+    return table
+
+
+def test_table(found: ExplainedPrototypes) -> Table:
+    """The outcomes that are most surely enriched."""
+    table = _table("outcomes in prototypes, by p (odds ratio; of survival, events over those expected)")
+    table.add_column("run, prototype")
+    table.add_column("outcome", overflow="fold")
+    for name in ("among", "patients", "value", "p", "Holm p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for test in sorted(found.tests, key=lambda test: test.p)[:SHOWN]:
+        holm = f"{test.p_holm:.2g}"
+        table.add_row(
+            f"{test.run}, {test.prototype + 1}",
+            escape(test.outcome),
+            test.among,
+            str(test.inside),
+            f"{test.value:.2f}",
+            f"{test.p:.2g}",
+            f"[bold]{holm}[/]" if test.p_holm < SURE else holm,
+        )
+    return table
+
+
+def part_table(found: ExplainedPrototypes) -> Table:
+    """Mean and deviation over runs of the share of each part."""
+    import numpy as np
+
+    from mirror.explain.parts import PARTS
+
+    table = _table("share of the fused view's variance and of heads' outputs, test patients, mean ± sd over runs")
+    table.add_column("of", overflow="fold")
+    for name in PARTS:
+        table.add_column({"slide": "slide only", "expression": "expression only"}.get(name, name), justify="right")
+    for of in dict.fromkeys(one.of for shares in found.parts.values() for one in shares):
+        own = [one.shares for shares in found.parts.values() for one in shares if one.of == of]
+        cells = [[shares[name] for shares in own] for name in PARTS]
+        table.add_row(
+            escape(of),
+            *(
+                f"{np.mean(cell):.2f} ± {np.std(cell, ddof=1):.2f}" if len(cell) > 1 else f"{cell[0]:.2f}"
+                for cell in cells
+            ),
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", padding=(0, 1), pad_edge=False)
+
+
+def _or_dash(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,114 @@
+"""`mirror explain slide`: where on a slide a class, the risk or the agreement with the expression comes from."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mirror.cli.as_json import AsJson, print_json
+from mirror.cli.plain import plain_errors
+from mirror.cli.progress import progress_bar
+from mirror.config import load_config
+
+if TYPE_CHECKING:
+    from mirror.workflow.explain_slide import ExplainedSlide
+
+console = Console(stderr=True)
+SHOWN = 10
+"""Slides on the terminal; each has its own files."""
+
+
+@plain_errors(console)
+def slide(
+    config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")],
+    slides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slide", help="A slide's name, again for more (default: all whose patients are in a test half)."
+        ),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", help="One run, as seed0/fold0 (default: that in which the patient is tested)."),
+    ] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="class:NAME, risk, agreement or attention; again for more (default: all)."),
+    ] = None,
+    method: Annotated[
+        Literal["contributions", "integrated-gradients", "attention-gradient", "attention"] | None,
+        typer.Option("--method", help="How (default: what has been shown to be true of the model)."),
+    ] = None,
+    representation: Annotated[
+        Literal["slide", "fused"] | None,
+        typer.Option("--representation", help="Whose head (default: fused where the patient has expression)."),
+    ] = None,
+    files: Annotated[
+        Path | None,
+        typer.Option("--slides", help="Folder or manifest of slide files (default: as `mirror slides` left)."),
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option("--features", help="Folder of feature files of slides that are not the cohort's.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="Folder to write (default: the run's own).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Relevance of every tile: overlay with scale bar, top and bottom tiles, table, GeoJSON that QuPath opens."""
+    from mirror.workflow.explain_slide import Wanted, explain_slides
+    from mirror.workflow.explained import parse_run
+
+    wanted = Wanted(
+        slides, targets, method, representation, None if run is None else parse_run(run), files, features, output
+    )
+    config = load_config(config_file)
+    begun = time.monotonic()
+    with progress_bar(console, "explain") as progress:
+        found = explain_slides(config, wanted, progress=progress)
+    if as_json:
+        print_json([one._asdict() for one in found])
+    else:
+        for one in found[:SHOWN]:
+            Console().print(slide_table(one))
+    notes = list(dict.fromkeys(note for one in found for note in one.notes))
+    for note in notes[:SHOWN]:
+        console.print(f"[bold]explain[/]   {escape(note)}", highlight=False, soft_wrap=True)
+    trained = sum(one.role == "train" for one in found)
+    if trained:
+        console.print(
+            f"[bold red]warning[/]   {trained} of these slides are of patients whom the model was trained on: what it "
+            "says of them is what it learnt by heart as much as what it found",
+            highlight=False,
+            soft_wrap=True,
+        )
+    seconds = (time.monotonic() - begun) / max(1, len(found))
+    where = found[0].folder if len(found) == 1 else found[0].folder.parent
+    console.print(
+        f"[bold]explain[/]   {len(found)} slides, {seconds:.1f} s each, in {escape(str(where))}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def slide_table(one: ExplainedSlide) -> Table:
+    """A slide's layers: what of, by which method, and the numbers that the tiles add up to."""
+    table = Table(
+        title=f"{escape(one.slide)} (patient {escape(one.patient)}, {one.role} of {one.run})",
+        title_justify="left",
+        padding=(0, 1),
+        pad_edge=False,
+    )
+    table.add_column("layer", no_wrap=True)
+    table.add_column("method", no_wrap=True)
+    table.add_column("representation", no_wrap=True)
+    for name in ("value", "at mean tile", "tiles add"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for layer in one.layers:
+        numbers = ["" if layer["value"] is None else f"{layer[name]:+.3f}" for name in ("value", "at_mean_tile", "sum")]
+        table.add_row(escape(layer["name"]), layer["method"], layer["representation"] or "", *numbers)
+    return table

@@ -1,0 +1,90 @@
+"""Which methods may explain which model: those that were held to a known truth and passed.
+
+A method passes where it finds planted tiles (AUROC of relevance at least 0.9), changes with the weights, and where the
+tiles it puts first count for more than others when removed. The figures are those of
+`python experiments/explanations_true.py` (docs/log.md); what has none here cannot say anything of that model at all.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from mirror.errors import ConfigError
+from mirror.explain.relevance import Method, Model, is_affine
+from mirror.explain.targets import Target
+from mirror.nn.canonical import CanonicalMirror
+
+Kind = Literal["closed form", "pooling network", "token attention"]
+
+PASSED = 0.9
+"""AUROC of relevance for planted tiles from which on a method is offered."""
+
+
+class Figure(NamedTuple):
+    """A method on a kind of model and target, and its measured AUROC for planted tiles."""
+
+    kind: Kind
+    target: str
+    method: Method
+    planted: float
+
+
+MEASURED: tuple[Figure, ...] = (
+    Figure("closed form", "class", "contributions", 0.994),
+    Figure("closed form", "risk", "contributions", 0.994),
+    Figure("closed form", "agreement", "integrated-gradients", 1.000),
+    Figure("closed form", "agreement", "attention-gradient", 0.586),
+    Figure("closed form", "attention", "attention", 0.485),
+    Figure("pooling network", "class", "integrated-gradients", 0.964),
+    Figure("pooling network", "class", "attention-gradient", 0.958),
+    Figure("pooling network", "risk", "integrated-gradients", 0.956),
+    Figure("pooling network", "risk", "attention-gradient", 0.942),
+    Figure("pooling network", "agreement", "integrated-gradients", 0.930),
+    Figure("pooling network", "agreement", "attention-gradient", 0.926),
+    Figure("pooling network", "attention", "attention", 0.910),
+    Figure("token attention", "class", "integrated-gradients", 0.591),
+    Figure("token attention", "class", "attention-gradient", 0.692),
+    Figure("token attention", "risk", "integrated-gradients", 0.655),
+    Figure("token attention", "risk", "attention-gradient", 0.773),
+    Figure("token attention", "agreement", "integrated-gradients", 0.669),
+    Figure("token attention", "agreement", "attention-gradient", 0.736),
+    Figure("token attention", "attention", "attention", 0.565),
+)
+
+
+def kind_of(model: Model) -> Kind:
+    """What a slide's views are made by: the closed form (preset `mirror`), a network that pools tiles
+    (`alignment-only`), or token attention (`published`)."""
+    if isinstance(model, CanonicalMirror):
+        return "pooling network" if model.sizes.start == "none" else "closed form"
+    return "token attention"
+
+
+def default_method(model: Model, target: Target | None) -> Method:
+    """The method that explains a target (None: the slide's embedding) of a model when none is named."""
+    if target is None:
+        return "attention"
+    return "contributions" if is_affine(model, target) else "integrated-gradients"
+
+
+def require_offered(model: Model, target: Target | None, method: Method) -> None:
+    """Raise `ConfigError` with the measured figure where a method has not passed on a model of this kind."""
+    kind, name = kind_of(model), _measured_as(target)
+    for one in MEASURED:
+        if (one.kind, one.target, one.method) == (kind, name, method) and one.planted < PASSED:
+            better = [
+                other.method
+                for other in MEASURED
+                if (other.kind, other.target) == (kind, name) and other.planted >= PASSED
+            ]
+            remedy = f"take {' or '.join(better)}" if better else "no method passed"
+            raise ConfigError(
+                f"'{method}' is not offered for {name} of a model by {kind}: it finds planted tiles with an AUROC of "
+                f"{one.planted:.2f}, {PASSED} is asked for (docs/explain.md); {remedy}"
+            )
+
+
+def _measured_as(target: Target | None) -> str:
+    if target is None:
+        return "attention"
+    return target.name if target.name in ("risk", "agreement") else "class"

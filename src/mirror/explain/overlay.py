@@ -1,0 +1,224 @@
+"""Relevance as pictures: heat over the slide, and the tiles that count most either way.
+
+Signed relevance takes ColorBrewer's RdBu, which every kind of colour vision tells apart, zero in its middle; shares of
+attention take viridis from zero. Ends are where the outermost hundredth of the tiles begins.
+
+Legend: T tiles, H, W height and width, px.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from mirror.data.places import TilePlaces
+from mirror.evaluation.report.drawing import FAINT, INK, new_figure
+
+SIDE = 560
+"""Longest side of a slide in a picture, points."""
+HEAT = 0.75
+"""How far the heat covers the grey slide below it."""
+COLUMNS = 6
+EXAMPLE_PX = 136
+_FRAME = 4
+PICTURE_PX = EXAMPLE_PX - 2 * _FRAME
+_DPI = 110
+
+
+class Canvas(NamedTuple):
+    """The slide to draw on: RGB (H, W, 3), None where its file is not there; its size in level-0 px (width, height); um
+    a level-0 px, None where nobody knows."""
+
+    image: NDArray[np.uint8] | None
+    size: tuple[float, float]
+    mpp: float | None
+
+
+class Shown(NamedTuple):
+    """One layer: its values (T,), what they are, in which unit, and whether they have a sign."""
+
+    name: str
+    values: NDArray[np.floating[Any]]
+    unit: str
+    signed: bool
+
+
+class Example(NamedTuple):
+    """One tile with its picture RGB (`PICTURE_PX`, `PICTURE_PX`, 3), its row in the feature file and its value."""
+
+    image: NDArray[np.uint8]
+    tile: int
+    value: float
+
+
+def empty_canvas(places: TilePlaces) -> Canvas:
+    """A canvas for a slide whose file is not there: as large as its tiles reach."""
+    right, bottom = (places.coords.max(axis=0) + places.side).tolist()
+    return Canvas(None, (right, bottom), places.mpp)
+
+
+def colours_of(shown: Shown) -> NDArray[np.uint8]:
+    """RGB (T, 3) of the tiles."""
+    colours, norm = _scale(shown)
+    return (colours(norm(shown.values.astype(float)))[:, :3] * 255).round().astype(np.uint8)
+
+
+def draw_overlay(canvas: Canvas, places: TilePlaces, shown: Shown, *, title: str, note: str = "") -> bytes:
+    """PNG: the slide as it is, and in grey with the heat over it; scale bar and colour scale below."""
+    by = SIDE / max(canvas.size)
+    width, height = (max(2, round(length * by)) for length in canvas.size)
+    panels = 2 if canvas.image is not None else 1
+    high = 72.0 + height + 86
+    with new_figure(panels * (width + 14) + 14, high) as figure:
+        figure.set_facecolor("white")
+        _write(figure, 14, 24, title, size=13, weight="bold")
+        _write(figure, 14, 44, note)
+        axes = [_panel(figure, 14 + panel * (width + 14), 86, width, height) for panel in range(panels)]
+        for one in axes:
+            one.set_xlim(0, canvas.size[0])
+            one.set_ylim(canvas.size[1], 0)
+        extent = (0.0, canvas.size[0], canvas.size[1], 0.0)
+        if canvas.image is not None:
+            axes[0].imshow(canvas.image, extent=extent, interpolation="bilinear", aspect="auto")
+            grey = canvas.image.mean(axis=2)
+            axes[-1].imshow(grey, extent=extent, cmap="gray", vmin=0, vmax=255, interpolation="bilinear", aspect="auto")
+        heat = _heat(places, shown, canvas.size, (width, height), cover=HEAT if canvas.image is not None else 1.0)
+        axes[-1].imshow(heat, extent=extent, interpolation="nearest", aspect="auto")
+        _scale_bar(axes[0], canvas)
+        _colour_scale(figure, shown, left=14, width=min(width, 420))
+        return _png(figure)
+
+
+def draw_examples(
+    top: Sequence[Example], bottom: Sequence[Example], shown: Shown, *, title: str, side_um: float | None
+) -> bytes:
+    """PNG contact sheet: the tiles with most and those with least of a layer, framed in their colours."""
+    words = ("speaking most for it", "speaking most against it") if shown.signed else ("with most", "with least")
+    sections = [(f"{len(part) or 'no'} tiles {word}", part) for part, word in zip((top, bottom), words, strict=True)]
+    return draw_sheet(sections, shown, title=title, side_um=side_um)
+
+
+def draw_sheet(
+    sections: Sequence[tuple[str, Sequence[Example]]], shown: Shown, *, title: str, side_um: float | None
+) -> bytes:
+    """PNG contact sheet: under each heading its tiles, framed in the colours of their values among those `shown`."""
+    side, gap, head = EXAMPLE_PX, 30, 30
+    rows = [math.ceil(len(part) / COLUMNS) for _, part in sections]
+    width = 14 + COLUMNS * (side + 14)
+    height = 60 + sum(head + count * (side + gap) for count in rows)
+    colours, norm = _scale(shown)
+    # One picture for all tiles: axes of their own for each would take most of the time.
+    sheet = np.full((height, width, 3), 255, dtype=np.uint8)
+    with new_figure(width, height) as figure:
+        figure.set_facecolor("white")
+        _panel(figure, 0, 0, width, height).set_axis_off()
+        _write(figure, 14, 24, title, size=13, weight="bold")
+        _write(figure, 14, 44, shown.unit + ("" if side_um is None else f"; a tile is {side_um:.0f} um wide"))
+        edge = 60
+        for heading, part in sections:
+            _write(figure, 14, edge + head - 8, heading, size=11)
+            edge += head
+            for place, example in enumerate(part):
+                row, column = divmod(place, COLUMNS)
+                left, up = 14 + column * (side + 14), edge + row * (side + gap)
+                frame = sheet[up : up + side, left : left + side]
+                frame[:] = (np.array(colours(norm(example.value))[:3]) * 255).round()
+                frame[_FRAME:-_FRAME, _FRAME:-_FRAME] = example.image
+                value = f"{example.value:{'+' if shown.signed else ''}.2g}"
+                _write(figure, left, up + side + 14, f"{value}  (tile {example.tile})", size=9)
+            edge += math.ceil(len(part) / COLUMNS) * (side + gap)
+        figure.axes[0].imshow(sheet, interpolation="nearest", aspect="auto", extent=(0, width, height, 0))
+        return _png(figure)
+
+
+def _scale(shown: Shown) -> tuple[Colormap, Normalize]:
+    values = np.abs(shown.values.astype(float)) if shown.signed else shown.values.astype(float)
+    end = float(np.quantile(values, 0.99)) or float(values.max()) or 1.0
+    if shown.signed:
+        return mpl.colormaps["RdBu_r"], Normalize(-end, end, clip=True)
+    return mpl.colormaps["viridis"], Normalize(0.0, end, clip=True)
+
+
+def _heat(
+    places: TilePlaces, shown: Shown, size: tuple[float, float], pixels: tuple[int, int], *, cover: float
+) -> NDArray[np.float64]:
+    """RGBA (H, W, 4); where tiles overlap, their mean."""
+    width, height = pixels
+    colours, norm = _scale(shown)
+    total, count = np.zeros((height, width)), np.zeros((height, width))
+    by = np.array([width / size[0], height / size[1]])
+    low = np.floor(places.coords * by).astype(int)
+    high = np.maximum(np.ceil((places.coords + places.side) * by - 1e-6).astype(int), low + 1)
+    for (left, up), (right, down), value in zip(low, high, shown.values.astype(float), strict=True):
+        total[up:down, left:right] += value
+        count[up:down, left:right] += 1
+    heat = colours(norm(total / np.maximum(count, 1)))
+    heat[..., 3] = np.where(count > 0, cover, 0.0)
+    return heat
+
+
+def _scale_bar(axes: Axes, canvas: Canvas) -> None:
+    """A bar of a round length of about a sixth of the width, in um where the resolution is known."""
+    unit, each = ("um", canvas.mpp) if canvas.mpp is not None else ("px at level 0, resolution unknown", 1.0)
+    wanted = canvas.size[0] * each / 6
+    power = 10 ** math.floor(math.log10(wanted))
+    length = max(factor * power for factor in (1, 2, 5) if factor * power <= wanted)
+    width, height = canvas.size
+    left, thick = 0.03 * width, 0.008 * max(canvas.size)
+    top = height - 0.03 * max(canvas.size) - thick
+    text = f"{length / 1000:g} mm" if unit == "um" and length >= 1000 else f"{length:g} {unit}"
+    axes.add_patch(
+        Rectangle((left, top), length / each, thick, facecolor="black", edgecolor="white", linewidth=0.8, zorder=5)
+    )
+    axes.text(
+        left, top - thick / 2, text, size=10, color="black", va="bottom", zorder=5,
+        bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
+    )  # fmt: skip
+
+
+def _colour_scale(figure: Figure, shown: Shown, *, left: float, width: float) -> None:
+    axes = _panel(figure, left, 50, width, 12)
+    colours, norm = _scale(shown)
+    bar = figure.colorbar(ScalarMappable(norm, colours), cax=axes, orientation="horizontal", extend="both")
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    bar.ax.locator_params(nbins=5)
+    bar.ax.tick_params(labelsize=9, color=FAINT)
+    bar.set_label(shown.unit, size=10)
+
+
+def _write(figure: Figure, left: float, top: float, text: str, *, size: float = 10, weight: str = "normal") -> None:
+    """Text with its base line at a place in points from the top left corner."""
+    across, up = _points(figure)
+    figure.text(left / across, 1 - top / up, text, size=size, weight=weight, color=INK)
+
+
+def _panel(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes without ticks at a place in points."""
+    across, up = _points(figure)
+    axes = figure.add_axes((left / across, bottom / up, width / across, height / up))
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=FAINT, linewidth=0.8)
+    return axes
+
+
+def _points(figure: Figure) -> tuple[float, float]:
+    width, height = figure.get_size_inches()
+    return width * 72, height * 72
+
+
+def _png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
+    return content.getvalue()

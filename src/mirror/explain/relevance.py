@@ -1,0 +1,224 @@
+"""How much each tile of a slide has to do with one number of its patient.
+
+* `contributions`: where the number is affine in the tiles, what each adds. They sum to the number less what it is at
+  the mean tile of the training patients.
+* `integrated-gradients` (Sundararajan et al., 2017; captum): the same sum for a network, along the straight way there.
+* `attention-gradient`: a tile's attention times the slope of the number along it, in the last layer that pools: to
+  first order, what the number loses when that attention goes to the other tiles.
+* `attention`: the tile's share in the pooled slide, of no number in particular: rollout through both layers of token
+  attention, or the weights of gated attention.
+
+Legend: B slides (one), T tiles, N tokens, D tile-feature width, G genes, E width, H heads, C width of one head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mirror.errors import ConfigError
+from mirror.explain.targets import Agreement, Head, Target
+from mirror.nn.canonical import CanonicalMirror
+from mirror.nn.layers import recompute_residuals
+from mirror.nn.mirror import Mirror
+from mirror.nn.rollout import attention_of, attention_rollout, on_tiles
+
+Method = Literal["contributions", "integrated-gradients", "attention-gradient", "attention"]
+Model = Mirror | CanonicalMirror
+STEPS = (16, 64)
+"""Points of integrated gradients (a Gauss-Legendre rule): the first number after which they are complete is enough."""
+COMPLETE = 0.02
+"""Most that their sum may differ from what it has to be, as a share of that."""
+POINTS = 64 * 4096
+"""Most tiles times points: a large slide gets the first number of points, and what its sum lacks is told."""
+
+
+class Subject(NamedTuple):
+    """One slide: its tiles (T, D), its patient's profile as the panel gives it (G,), None where there is none, and the
+    mean tile of the training patients (D,), which it is compared with."""
+
+    tiles_TD: NDArray[np.float32]
+    profile_G: NDArray[np.float32] | None
+    baseline_D: NDArray[np.float64]
+
+
+class Relevance(NamedTuple):
+    """`values` (T,), positive where a tile speaks for more of the target. `value` is the target's number for the slide,
+    `baseline` that of a slide of as many mean tiles, both NaN for `attention`; `values` of the first two methods sum to
+    the difference."""
+
+    values: NDArray[np.float64]
+    value: float = np.nan
+    baseline: float = np.nan
+
+
+def is_affine(model: Model, target: Target) -> bool:
+    """True where the target is an affine function of the mean tile: heads on views in which networks have no part."""
+    return isinstance(model, CanonicalMirror) and model.sizes.correction == 0 and isinstance(target, Head)
+
+
+def relevance(model: Model, subject: Subject, target: Target | None, method: Method) -> Relevance:
+    """Explain one number of one slide. `target` is None for `attention` alone.
+
+    Raises `ConfigError` where the method cannot say anything of this target in this model, or the target needs a
+    modality that the patient lacks.
+    """
+    if method == "attention":
+        return Relevance(attention(model, subject))
+    if target is None:
+        raise ConfigError(f"'{method}' explains a number; name a target, or take the method 'attention'")
+    if (method == "contributions") != is_affine(model, target):
+        other = "'contributions', which are exact" if is_affine(model, target) else "'integrated-gradients'"
+        raise ConfigError(f"'{method}' does not explain {target.name} of this model; take {other}")
+    model.requires_grad_(False)
+    described = _Described(model, subject, target)
+    ends = [float(described(tiles)) for tiles in (described.tiles, described.mean_tile.expand_as(described.tiles))]
+    if np.isnan(ends).any():
+        raise ConfigError(
+            f"{target.name} of '{target.representation}' needs expression, which this patient has not; explain the "
+            "representation 'slide'"
+        )
+    match method:
+        case "contributions":
+            values = _contributions(described)
+        case "integrated-gradients":
+            values = _integrated_gradients(described, ends[0] - ends[1])
+        case _:
+            values = _attention_gradient(described)
+    return Relevance(values, *ends)
+
+
+@torch.no_grad()
+def target_value(model: Model, subject: Subject, target: Target) -> float:
+    """The target's number for a slide; NaN where it needs expression that the patient has not."""
+    described = _Described(model, subject, target)
+    return float(described(described.tiles))
+
+
+@torch.no_grad()
+def attention(model: Model, subject: Subject) -> NDArray[np.float64]:
+    """Share of each tile in the pooled slide (T,), summing to one."""
+    tiles_BTD = _tensor(model, subject.tiles_TD)[None]
+    if isinstance(model, Mirror):
+        return attention_rollout(model.slide_encoder, tiles_BTD)[0].double().cpu().numpy()
+    return model.attend(tiles_BTD).weight_BT[0].double().cpu().numpy()
+
+
+class _Described(nn.Module):
+    """Tiles (B, T, D) to the target's number (B,) of slides of this patient.
+
+    The agreement's length is held at the slide's own, `<s(x), e> / (|s| |e|)`: at the mean tile, where a slide says
+    nothing and its direction is undefined, a cosine proper jumps.
+    """
+
+    def __init__(self, model: Model, subject: Subject, target: Target) -> None:
+        super().__init__()
+        self.model, self.target = model, target
+        self.tiles = _tensor(model, subject.tiles_TD)[None]
+        self.mean_tile = _tensor(model, subject.baseline_D)[None, None]
+        if subject.profile_G is None:
+            self.expression = self.tiles.new_full((1, model.expression_width), torch.nan)
+        else:
+            self.expression = model.embed_expression(_tensor(model, subject.profile_G)[None]).detach()
+        self.length: Tensor | None = None
+        if isinstance(target, Agreement):
+            with torch.no_grad():
+                self.length = self.views(self.tiles)["X_align_slide"].double().norm()
+
+    def forward(self, tiles_BTD: Tensor) -> Tensor:
+        views = self.views(tiles_BTD)
+        value = self.target.value(views)
+        return value if self.length is None else value * views["X_align_slide"].double().norm(dim=1) / self.length
+
+    def views(self, tiles_BTD: Tensor) -> Mapping[str, Tensor]:
+        return self.model.views(self.model.embed_slide(tiles_BTD), self.expression.expand(len(tiles_BTD), -1))
+
+
+def _contributions(described: _Described) -> NDArray[np.float64]:
+    at = described.mean_tile.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(described(at).sum(), at)
+    tiles = described.tiles[0]
+    return ((tiles.double() - at.detach()[0].double()) @ slope[0, 0].double() / len(tiles)).cpu().numpy()
+
+
+def _integrated_gradients(described: _Described, whole: float) -> NDArray[np.float64]:
+    tiles = described.tiles.shape[1]
+    values = np.zeros(0)
+    for steps in (points for points in STEPS if points == STEPS[0] or points * tiles <= POINTS):
+        values = _along_the_way(described, steps)
+        if abs(values.sum() - whole) <= COMPLETE * abs(whole):
+            break
+    return values
+
+
+def _along_the_way(described: _Described, steps: int) -> NDArray[np.float64]:
+    try:
+        from captum.attr import IntegratedGradients
+    except ImportError:
+        raise ConfigError('networks are explained by captum: pip install "mirror-pathology[explain]"') from None
+    recompute_residuals(described.model, True)  # memory of one layer, however many tiles
+    try:
+        # One point of the way at a time: all of them at once would hold the slide that often.
+        attributed = IntegratedGradients(described).attribute(
+            described.tiles,
+            baselines=described.mean_tile.expand_as(described.tiles),
+            n_steps=steps,
+            internal_batch_size=1,
+        )
+    finally:
+        recompute_residuals(described.model, False)
+    return attributed[0].sum(dim=1).double().cpu().numpy()
+
+
+def _attention_gradient(described: _Described) -> NDArray[np.float64]:
+    """`attention_t * slope . (value_t - pooled)`, summed over heads."""
+    model, tiles_BTD = described.model, described.tiles
+    if isinstance(model, Mirror):
+        encoder = model.slide_encoder
+        layer = attention_of(encoder.attention2)
+        slope_E = _slope_at_input(described, layer.project)[0, 0]
+        with torch.no_grad():
+            tokens_BNE = encoder.attention2.norm(encoder.between(encoder.tokens(tiles_BTD)))
+            only_class = torch.zeros_like(tokens_BNE[..., 0])
+            only_class[:, 0] = 1.0
+            weight_HN = layer.reach(tokens_BNE, only_class)[0]
+            heads = layer.heads(tokens_BNE)
+            v_HNC = heads.v_BHNC[0, :, heads.padding :]
+            along_HN = (v_HNC @ slope_E.view(layer.form.heads, -1, 1)).squeeze(2)
+            pooled_H1 = (weight_HN * along_HN).sum(dim=1, keepdim=True)
+            values_BN = (weight_HN * (along_HN - pooled_H1)).sum(dim=0)[None]
+        return on_tiles(values_BN, tiles_BTD.shape[1])[0].double().cpu().numpy()
+    slope_H = _slope_at_input(described, model.slide_network.dropout)[0]
+    with torch.no_grad():
+        pooled = model.attend(tiles_BTD)
+        along_T = pooled.tiles_BTH[0] @ slope_H
+        weight_T = pooled.weight_BT[0]
+        return (weight_T * (along_T - weight_T @ along_T)).double().cpu().numpy()
+
+
+def _slope_at_input(described: _Described, module: nn.Module) -> Tensor:
+    """Gradient of the target by what `module` is given, in its shape."""
+    seen: list[Tensor] = []
+
+    def cut(_: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        seen.append(given[0].detach().requires_grad_())
+        return (seen[-1],)
+
+    hook = module.register_forward_pre_hook(cut)
+    try:
+        value = described(described.tiles).sum()
+    finally:
+        hook.remove()
+    (slope,) = torch.autograd.grad(value, seen[-1])
+    return slope
+
+
+def _tensor(model: nn.Module, values: NDArray[np.floating]) -> Tensor:
+    like = next(model.buffers(), None)
+    like = next(model.parameters()) if like is None else like
+    return torch.as_tensor(values, dtype=like.dtype, device=like.device)

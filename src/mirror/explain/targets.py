@@ -1,0 +1,161 @@
+"""What is explained: one number of a patient, as a function of the views in which a model describes the patient.
+
+A class's log-odds and the log hazard are those of the heads that `mirror evaluate` judges, fitted by the same functions
+with the same seeds on the same training patients. Such a head is affine in the view: its standardisation is undone.
+
+Legend: N patients, D columns of a view, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from mirror.config import EvaluationConfig
+from mirror.errors import ConfigError
+from mirror.evaluation.cox import Cox
+from mirror.evaluation.fitted import Fitted, class_codes, count, fit_on_fold
+from mirror.evaluation.judged import cox_head, linear_probe
+from mirror.evaluation.metrics import Flags, Floats
+from mirror.evaluation.representations import ALIGNED, LEARNED, PatientTable
+from mirror.types import Fold
+
+CLASS = "class:"
+"""Begins the target of a class; its name follows."""
+RISK = "risk"
+AGREEMENT = "agreement"
+
+
+class Target(Protocol):
+    """One number of a patient. `representation` says of what, `fitted_on` by whom (nobody where nothing is fitted)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def representation(self) -> str: ...
+    @property
+    def fitted_on(self) -> tuple[str, ...]: ...
+    def value(self, views: Mapping[str, Tensor], /) -> Tensor:
+        """(N,) float64 of what a model's `views` gave, (N, ...) each; gradients flow."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """`X_<representation> @ weights + offset`: `weights` (D,) and `offset` on the view as the model gives it."""
+
+    name: str
+    unit: str
+    representation: str
+    weights: Floats
+    offset: float
+    fitted_on: tuple[str, ...]
+
+    @property
+    def view(self) -> str:
+        """The view that it reads."""
+        return f"X_{self.representation}"
+
+    def value(self, views: Mapping[str, Tensor], /) -> Tensor:
+        view = views[self.view].double()
+        return view @ view.new_tensor(self.weights) + self.offset
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The cosine of a patient's slide and expression in the space where the model aligns them; nothing is fitted."""
+
+    name: str = AGREEMENT
+    unit: str = "cosine"
+    representation: str = ALIGNED
+    fitted_on: tuple[str, ...] = ()
+
+    def value(self, views: Mapping[str, Tensor], /) -> Tensor:
+        return F.cosine_similarity(views["X_align_slide"].double(), views["X_align_expression"].double(), dim=1)
+
+
+def target_names(table: PatientTable) -> tuple[str, ...]:
+    """Every target that the outcomes and views of `table` allow: classes, risk, agreement."""
+    present = {label for label in table.labels if label in table.classes}
+    classes = [f"{CLASS}{name}" for name in table.classes] if len(present) > 1 else []
+    risk = [RISK] if not np.isnan(table.time).all() else []
+    agreement = [AGREEMENT] if {"align_slide", "align_expression"} <= set(table.views) else []
+    return (*classes, *risk, *agreement)
+
+
+def fit_targets(
+    names: Sequence[str],
+    representation: str,
+    table: PatientTable,
+    fold: Fold,
+    config: EvaluationConfig,
+    *,
+    seed: int,
+) -> list[Target]:
+    """The targets `names`, those with a head fitted on `representation` (of `LEARNED`) of the fold's training patients.
+
+    Raises `ConfigError` for a target or representation that this cohort does not have, `DataError` where the fold has
+    too few patients to fit a head on.
+    """
+    known = target_names(table)
+    if representation not in LEARNED:
+        raise ConfigError(f"'{representation}' is no view of a model; explain one of {', '.join(LEARNED)}")
+    strange = [name for name in names if name not in known]
+    if strange:
+        raise ConfigError(f"there is no target {', '.join(strange)} in this cohort; there are {', '.join(known)}")
+    found: dict[str, Target] = {AGREEMENT: Agreement()}
+    if set(names) - {AGREEMENT}:
+        with threadpool_limits(1):  # as in `evaluate_fold`: the same sums in the same order
+            fitted = fit_on_fold(representation, table, fold, config, seed)
+            if any(name.startswith(CLASS) for name in names):
+                found |= {head.name: head for head in _class_heads(fitted)}
+            if RISK in names:
+                found[RISK] = _risk_head(fitted)
+    return [found[name] for name in names]
+
+
+def _class_heads(fitted: Fitted) -> list[Head]:
+    """The log-odds of each class: of two classes against the other, of more against the geometric mean of the others,
+    which unlike the odds against their sum is affine."""
+    model = linear_probe(fitted).model
+    # The last column is the offset.
+    scores = _both_signs(np.hstack([model.coef_, np.reshape(model.intercept_, (-1, 1))]))
+    rest = len(fitted.table.classes) - 1
+    # z_k less the mean of the others, where those are all less z_k.
+    against = scores - (scores.sum(axis=0) - scores) / rest
+    on = _fitted_on(fitted, "subtyping", class_codes(fitted.table) >= 0)
+    unit = "log-odds" if rest == 1 else "log-odds against the geometric mean of the other classes"
+    return [
+        _head(fitted, f"{CLASS}{name}", unit, against[code, :-1], float(against[code, -1]), on)
+        for code, name in enumerate(fitted.table.classes)
+    ]
+
+
+def _both_signs(rows: NDArray[np.float64]) -> Floats:
+    """(K, ...) scores a class; of two classes a probe has one row, the log-odds of the second, shared between them."""
+    return np.concatenate([-rows, rows]) / 2 if len(rows) == 1 else rows
+
+
+def _risk_head(fitted: Fitted) -> Head:
+    model = cox_head(fitted).model
+    assert isinstance(model, Cox)
+    on = _fitted_on(fitted, "survival", ~np.isnan(fitted.table.time))
+    return _head(fitted, RISK, "log hazard", model.coefficients, 0.0, on)
+
+
+def _fitted_on(fitted: Fitted, task: str, known: Flags) -> tuple[str, ...]:
+    return count(fitted, task, known).fitted_on
+
+
+def _head(fitted: Fitted, name: str, unit: str, coefficients: Floats, offset: float, on: tuple[str, ...]) -> Head:
+    weights, shift = fitted.on_view(coefficients)
+    return Head(name, unit, fitted.name, weights, offset + shift, on)

@@ -1,0 +1,65 @@
+"""Pictures of a slide that already has tiles: the whole, and single tiles. Legend: H, W height and width, px."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mirror.errors import DataError
+from mirror.slides.manifest import SlideEntry
+from mirror.slides.scan import Resolution, open_scan, read_overview, read_region, resolution_of
+
+MOST_PX = 900
+"""Longest side of the whole slide, px."""
+
+
+class Looks(NamedTuple):
+    """The whole slide, RGB (H, W, 3); its size in level-0 px (width, height); um a level-0 px; and of the tiles asked
+    for, by their corner, RGB (px, px, 3)."""
+
+    image: NDArray[np.uint8]
+    size: tuple[int, int]
+    mpp: float | None
+    tiles: dict[tuple[int, int], NDArray[np.uint8]]
+
+
+def look_at(
+    entry: SlideEntry, *, mpp: float | None, tiles: Iterable[tuple[int, int]] = (), side: float = 0.0, px: int = 128
+) -> Looks:
+    """Read the whole slide, small, and some tiles with their corners at `tiles` (x, y) and `side` level-0 px wide.
+
+    `mpp` is what the features say of the slide's resolution, which counts for more than manifest or header. Raises
+    `DataError` when the file is missing or damaged.
+    """
+    with open_scan(entry.path) as scan:
+        known = mpp if mpp is not None else _told(scan, entry)
+        # An overview's size is chosen by resolution; where nobody knows it, as if it were a scan at 20x.
+        overview = read_overview(scan, Resolution(known or 0.5, "manifest"))
+        height, width = scan.properties.shape
+        shrink = min(1.0, MOST_PX / max(overview.image.shape[:2]))
+        size = tuple(max(1, round(length * shrink)) for length in overview.image.shape[1::-1])
+        image = cv2.resize(overview.image, size, interpolation=cv2.INTER_AREA)
+        downsamples = [float(by) for by in scan.properties.level_downsample]
+        level = max((one for one, by in enumerate(downsamples) if by <= max(1.0, side / px) * 1.001), default=0)
+        length = max(1, round(side / downsamples[level]))
+        found = {
+            corner: _square(read_region(scan, *corner, (length, length), level), px) for corner in dict.fromkeys(tiles)
+        }
+    return Looks(np.asarray(image, dtype=np.uint8), (int(width), int(height)), known, found)
+
+
+def _told(scan: Any, entry: SlideEntry) -> float | None:
+    try:
+        return resolution_of(scan, entry).mpp
+    except DataError:
+        return None
+
+
+def _square(image: NDArray[np.uint8], px: int) -> NDArray[np.uint8]:
+    smaller = image.shape[0] > px
+    resized = cv2.resize(image, (px, px), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.uint8)

@@ -1,0 +1,69 @@
+// The tiles of the cohort that look most like the picked one.
+
+import { address, askLines } from "./ask.js";
+import { byId, fill, make, say, shown } from "./dom.js";
+import { change, state } from "./state.js";
+
+export function startNear(cohort) {
+  let asked = null; // stops the question before, when another one is asked
+
+  async function search() {
+    asked?.abort();
+    asked = null;
+    fill(byId("near-list"), []);
+    byId("near-progress").hidden = true;
+    if (state.tile === null || !state.slide) {
+      byId("near-said").textContent = "Click a tile of the slide, or press Enter on it for the one in the middle.";
+      return;
+    }
+    const own = new AbortController();
+    asked = own;
+    const [slide, tile, others] = [state.slide, state.tile, state.others];
+    byId("near-said").textContent = `Comparing tile ${tile} with the cohort's …`;
+    let nearest = [];
+    try {
+      await askLines("/data/nearest", { slide, tile, others }, (line) => {
+        if (line.error) throw new Error(line.error);
+        nearest = line.nearest;
+        byId("near-progress").hidden = line.done === line.of;
+        byId("near-progress").max = line.of;
+        byId("near-progress").value = line.done;
+      }, { signal: own.signal });
+    } catch (error) {
+      if (own.signal.aborted) return;
+      byId("near-progress").hidden = true;
+      byId("near-said").textContent = `The nearest tiles cannot be found: ${error.message}`;
+      return;
+    }
+    byId("near-said").textContent = nearest.length
+      ? `Nearest to tile ${tile} of ${slide} by the cosine of their features${others ? ", of other patients" : ""}:`
+      : "There is no other tile to compare with.";
+    fill(byId("near-list"), nearest.map(entry));
+    say(`${nearest.length} nearest tiles of tile ${tile}`);
+  }
+
+  function entry(one) {
+    const patient = cohort.byName.get(cohort.ownerOf.get(one.slide));
+    const picture = cohort.pictured.has(one.slide)
+      ? make("img", { src: address("/picture/tile", { slide: one.slide, tile: one.tile }), alt: "", loading: "lazy", width: 96, height: 96 })
+      : make("span", { class: "blank" }, "no file");
+    return make("li", {}, make(
+      "button",
+      {
+        type: "button",
+        "aria-label": `Tile ${one.tile} of ${one.slide}, ${patient.label ?? "no label"}, cosine ${shown(one.cosine)}`,
+        onclick: () => change({ patient: patient.name, slide: one.slide, tile: one.tile, x: null, y: null, z: null }, { step: true }),
+      },
+      picture,
+      make("span", {}, one.slide),
+      make("small", {}, [`tile ${one.tile}`, patient.label, shown(one.cosine)].filter(Boolean).join(" · ")),
+    ));
+  }
+
+  byId("near-others").addEventListener("change", (event) => change({ others: event.target.checked ? 1 : 0 }, { step: true }));
+
+  return (changed) => {
+    byId("near-others").checked = state.others === 1;
+    if (changed.has("slide") || changed.has("tile") || changed.has("others")) search();
+  };
+}

@@ -1,0 +1,246 @@
+"""The stage that says which genes a class, the risk and the agreement with the slide come from, over folds and seeds.
+
+Everything is said of test patients: each run explains those whom its model and its heads have not seen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mirror.artefacts import hash_file, write_aside, write_json
+from mirror.config import Config
+from mirror.data.cohort import Cohort
+from mirror.errors import ConfigError, DataError
+from mirror.explain.enrichment import EnrichedSet, enrich
+from mirror.explain.gene_picture import gene_picture
+from mirror.explain.gene_sets import GeneSet, in_panel, read_gene_sets
+from mirror.explain.gene_table import INTERVAL, RunEffects, mean_null, summarise_effects
+from mirror.explain.genes import GeneContributions, Profiles, Reference, contributions, reference
+from mirror.explain.null_heads import DRAWS, null_effects
+from mirror.explain.offered_genes import require_offered, why_not
+from mirror.explain.targets import AGREEMENT, Target, target_names
+from mirror.types import Progress, silent
+from mirror.workflow.cohort import prepare_cohort
+from mirror.workflow.explained import ExplainedRun, RunName, explain_folder, explained_run
+from mirror.workflow.pretrain import wanted_runs
+
+REPRESENTATION = "expression"
+"""What heads read. Heads on both modalities together weigh hundreds of directions that few patients decide, and planted
+genes are not found in them (docs/explain.md has the figures), so their genes are not offered."""
+
+
+class ExplainedTarget(NamedTuple):
+    """One target over runs: `genes` with the columns of `gene_table`, `sets` where gene sets were given.
+
+    `error` is the worst of `GeneContributions.error`; `patients` counts test patients over all runs.
+    """
+
+    name: str
+    unit: str
+    method: str
+    error: float
+    patients: int
+    genes: pd.DataFrame
+    sets: tuple[EnrichedSet, ...]
+
+
+class ExplainedExpression(NamedTuple):
+    """What the stage found and where it lies: `folder` has expression.parquet, expression.json and the pictures.
+
+    `not_offered` says of which targets genes are not named, and why.
+    """
+
+    folder: Path
+    runs: tuple[RunName, ...]
+    targets: tuple[ExplainedTarget, ...]
+    not_offered: tuple[str, ...]
+
+
+class _Found(NamedTuple):
+    effects: RunEffects
+    given: GeneContributions
+    null: np.ndarray | None
+
+
+def explain_expression(
+    config: Config,
+    *,
+    run: RunName | None = None,
+    targets: Sequence[str] | None = None,
+    gene_sets: Path | None = None,
+    progress: Progress = silent,
+) -> ExplainedExpression:
+    """Explain `targets` (all that the cohort has where None) in every run of the configuration, or in `run` alone.
+
+    Raises `ConfigError` where a model reads no expression or a target does not exist, `DataError` for gene sets that
+    cannot be read, `ArtefactError` where runs are not trained or not embedded.
+    """
+    sets = None if gene_sets is None else read_gene_sets(gene_sets)
+    cohort = prepare_cohort(config, progress=progress)
+    if cohort.expression is None:
+        raise ConfigError(f"'{config.name}' has no expression to explain; name a table in `cohort.expression`")
+    names = _runs(config, cohort, run)
+    found: dict[str, list[_Found]] = defaultdict(list)
+    refused: dict[str, str] = {}
+    for number, name in enumerate(names):
+        one = explained_run(config, cohort, name)
+        asked = one.targets(list(targets or target_names(one.table)), REPRESENTATION)
+        model = one.trained.model
+        for target in asked if targets else ():
+            require_offered(model, target)
+        refused |= {target.name: reason for target in asked if (reason := why_not(model, target)) is not None}
+        wanted = [target for target in asked if target.name not in refused]
+        if not wanted:
+            raise ConfigError("; ".join(refused.values()) + "; take the preset `mirror`")
+        for place, target in enumerate(wanted):
+            progress(number * len(wanted) + place, len(names) * len(wanted), f"{name}, {target.name}")
+            found[target.name].append(_explain(one, target, null=sets is not None))
+        parts = {target.name: [found[target.name][-1]] for target in wanted}
+        _write_patients(one.output / "expression_patients.parquet", [own for (own,) in parts.values()])
+        if run is None:
+            _write_table(one.output / "expression.parquet", [_summary(*item) for item in parts.items()])
+    progress(1, 1)
+    explained = tuple(_explained(target, parts, sets) for target, parts in found.items())
+    folder = config.output / "explain" if run is None else explain_folder(config, run)
+    account = ExplainedExpression(folder, tuple(names), explained, tuple(refused.values()))
+    _write(account, gene_sets, sets)
+    return account
+
+
+def picture_file(folder: Path, target: str) -> Path:
+    """The picture of a target's leading genes."""
+    plain = re.sub(r"[^\w.-]+", "-", target)
+    return folder / f"expression-{plain}.png"
+
+
+def profiles_of(one: ExplainedRun, target: Target) -> tuple[Profiles, Reference]:
+    """The test patients of a run who have what `target` reads, and its training patients' profiles.
+
+    Raises `ConfigError` where the model reads no expression, `DataError` where the fold has nobody to explain.
+    """
+    if not one.profiles:
+        raise ConfigError(f"the model of {one.name} reads no expression; there is nothing to explain")
+    train, test = ([name for name in sorted(half) if name in one.profiles] for half in (one.fold.train, one.fold.test))
+    slide = None
+    if target.name == AGREEMENT:
+        views = one.table.views["align_slide"][one.table.rows(test)]
+        has = np.asarray(~np.isnan(views).any(axis=1))
+        test, slide = [name for name, there in zip(test, has, strict=True) if there], views[has]
+    if not test or not train:
+        raise DataError(f"{one.name}: no test patient has what '{target.name}' reads; take another fold")
+    seen, values = (np.stack([one.profiles[name] for name in half]).astype(np.float64) for half in (train, test))
+    return Profiles(tuple(test), values, slide), reference(tuple(train), seen)
+
+
+def _explain(one: ExplainedRun, target: Target, *, null: bool) -> _Found:
+    panel = one.trained.panel
+    profiles, mean = profiles_of(one, target)
+    assert panel is not None  # without one there are no profiles
+    model = one.trained.model
+    given = contributions(model, target, profiles, mean)
+    share = len(profiles.patients) / len(mean.fitted_on)
+    effects = RunEffects(one.name.seed, one.name.fold, panel.genes, given.effect, given.size, share)
+    # The same answers are dealt in every run of the study.
+    seed = one.config.seeds[0]
+    drawn = null_effects(model, target, profiles, mean, one.table, one.fold, seed=seed) if null else None
+    return _Found(effects, given, None if drawn is None else drawn.astype(np.float32))
+
+
+def _explained(target: str, parts: Sequence[_Found], sets: Sequence[GeneSet] | None) -> ExplainedTarget:
+    table = _summary(target, parts)
+    enriched: tuple[EnrichedSet, ...] = ()
+    if sets is not None:
+        genes = tuple(table["gene"])
+        nulls = [(part.effects.fold, part.effects.genes, part.null) for part in parts if part.null is not None]
+        enriched = enrich(table["effect"].to_numpy(), mean_null(genes, nulls), genes, in_panel(sets, genes))
+    first = parts[0].given
+    return ExplainedTarget(
+        target,
+        first.unit,
+        first.method,
+        max(part.given.error for part in parts),
+        sum(len(part.given.patients) for part in parts),
+        table,
+        enriched,
+    )
+
+
+def _summary(target: str, parts: Sequence[_Found]) -> pd.DataFrame:
+    return summarise_effects(target, [part.effects for part in parts])
+
+
+def _runs(config: Config, cohort: Cohort, run: RunName | None) -> list[RunName]:
+    seed, fold = (None, None) if run is None else run
+    return [RunName(seed, fold.number) for seed, fold in wanted_runs(config, cohort, fold=fold, seed=seed)]
+
+
+def _write_patients(path: Path, parts: Sequence[_Found]) -> None:
+    """A row a target and test patient: `patient`, `target`, `value`, `at_mean`, and a column a gene."""
+    frames = [
+        pd.concat(
+            [
+                pd.DataFrame(
+                    {
+                        "patient": part.given.patients,
+                        "target": part.given.target,
+                        "value": part.given.value,
+                        "at_mean": part.given.at_mean,
+                    }
+                ),
+                pd.DataFrame(part.given.contributions.astype(np.float32), columns=list(part.effects.genes)),
+            ],
+            axis=1,
+        )
+        for part in parts
+    ]
+    with write_aside(path) as aside:
+        pd.concat(frames, ignore_index=True).to_parquet(aside, index=False, compression="zstd")
+
+
+def _write_table(path: Path, tables: Sequence[pd.DataFrame]) -> None:
+    with write_aside(path) as aside:
+        pd.concat(tables, ignore_index=True).to_parquet(aside, index=False)
+
+
+def _write(account: ExplainedExpression, gene_sets: Path | None, sets: Sequence[GeneSet] | None) -> None:
+    _write_table(account.folder / "expression.parquet", [one.genes for one in account.targets])
+    for one in account.targets:
+        folds = one.genes["folds"].max()
+        with write_aside(picture_file(account.folder, one.name)) as aside:
+            aside.write_bytes(gene_picture(one.genes, target=one.name, unit=one.unit, folds=int(folds)))
+    write_json(
+        account.folder / "expression.json",
+        {
+            "runs": [str(run) for run in account.runs],
+            "representation": REPRESENTATION,
+            "interval": INTERVAL,
+            "targets": [_account(one) for one in account.targets],
+            "not_offered": account.not_offered,
+            "gene_sets": None if gene_sets is None or sets is None else _source(gene_sets, sets),
+        },
+    )
+
+
+def _source(path: Path, sets: Sequence[GeneSet]) -> Mapping[str, Any]:
+    return {"file": path.name, "hash": hash_file(path), "sets": len(sets), "null_draws": DRAWS}
+
+
+def _account(one: ExplainedTarget) -> Mapping[str, Any]:
+    return {
+        "target": one.name,
+        "unit": one.unit,
+        "method": one.method,
+        "error": one.error,
+        "patients": one.patients,
+        "sets": [
+            {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
+            for row in (found._asdict() for found in one.sets)
+        ],
+    }

@@ -1,0 +1,120 @@
+"""A finished run with all that explaining it needs: its model, its cohort, and the patients as it describes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mirror.config import Config
+from mirror.data.cohort import Cohort
+from mirror.errors import ArtefactError, ConfigError
+from mirror.evaluation.embed import load_embeddings
+from mirror.evaluation.representations import PatientTable
+from mirror.explain.targets import Target, fit_targets
+from mirror.tasks.trained import TrainedModel, load_trained
+from mirror.training.runs import RunFolder, run_folder
+from mirror.types import Fold
+from mirror.workflow.evaluate import patient_table
+from mirror.workflow.pretrain import wanted_runs
+
+
+class RunName(NamedTuple):
+    """A run of a configuration, written `seed0/fold0`."""
+
+    seed: int
+    fold: int
+
+    def __str__(self) -> str:
+        return f"seed{self.seed}/fold{self.fold}"
+
+
+def parse_run(text: str) -> RunName:
+    """`seed0/fold2` by its numbers. Raises `ConfigError` for anything else."""
+    found = re.fullmatch(r"seed(\d+)/fold(\d+)", text.strip().strip("/"))
+    if found is None:
+        raise ConfigError(f"'{text}' names no run; write it like seed0/fold0")
+    return RunName(int(found[1]), int(found[2]))
+
+
+class ExplainedRun(NamedTuple):
+    """One run. `table` has a row a patient, the mean over slides in every view that is one of slides; `profiles` the
+    expression (G,) of each patient who has any, as the model reads it."""
+
+    config: Config
+    cohort: Cohort
+    name: RunName
+    fold: Fold
+    folder: RunFolder
+    trained: TrainedModel
+    table: PatientTable
+    profiles: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def output(self) -> Path:
+        """Where explanations of this run lie."""
+        return explain_folder(self.config, self.name)
+
+    def role(self, patient: str) -> str:
+        """What a patient is to this run: `train`, `test`, `unused` (in neither half), or `new` (not in the cohort)."""
+        if patient in self.fold.train:
+            return "train"
+        if patient in self.fold.test:
+            return "test"
+        return "unused" if patient in self.cohort.patients.index else "new"
+
+    @property
+    def mean_tile(self) -> NDArray[np.float64]:
+        """The mean over training patients of their mean tile (D,): what explanations compare a slide with."""
+        rows = self.table.rows(sorted(self.fold.train))
+        return np.nanmean(self.table.views["raw_slide"][rows], axis=0)
+
+    def targets(self, names: Sequence[str], representation: str) -> list[Target]:
+        """The targets `names` as `fit_targets` gives them."""
+        seed, settings = self.name.seed, self.config.evaluation
+        return fit_targets(names, representation, self.table, self.fold, settings, seed=seed)
+
+    def usual(self, target: Target) -> tuple[float, float]:
+        """Least and greatest number of the target among the training patients who have what it reads."""
+        rows = self.table.rows(self.fold.train)
+        views = {f"X_{name}": torch.from_numpy(view[rows]) for name, view in self.table.views.items()}
+        values = target.value(views).numpy()
+        return float(np.nanmin(values)), float(np.nanmax(values))
+
+
+def explain_folder(config: Config, name: RunName) -> Path:
+    """Where explanations of one run of a configuration lie."""
+    return config.output / "explain" / str(name)
+
+
+def run_judging(cohort: Cohort, config: Config, patient: str) -> RunName:
+    """The run of the first seed in whose fold `patient` is a test patient.
+
+    Raises `ConfigError` when there is none: then every model has seen the patient, and one has to be named.
+    """
+    for fold in cohort.folds:
+        if patient in fold.test:
+            return RunName(config.seeds[0], fold.number)
+    raise ConfigError(
+        f"patient {patient} is a test patient of no fold; name the run to explain, like --run seed0/fold0"
+    )
+
+
+def explained_run(config: Config, cohort: Cohort, name: RunName) -> ExplainedRun:
+    """Load a run. Raises `ConfigError` when the configuration has none of that name, `ArtefactError` when it is not
+    trained or not embedded."""
+    ((seed, fold),) = wanted_runs(config, cohort, fold=name.fold, seed=name.seed)
+    folder = run_folder(config.output, seed=seed, fold=fold.number)
+    trained = load_trained(folder)
+    embeddings = load_embeddings(folder.embeddings)
+    if embeddings.uns.get("run") != trained.fingerprint:
+        raise ArtefactError(f"{folder.embeddings} is of an earlier training of this run; run `mirror embed` again")
+    read = trained.profiles(cohort.expression)
+    profiles = {} if read is None else dict(zip(read.patients, read.values, strict=True))
+    table = patient_table(cohort, embeddings)
+    return ExplainedRun(config, cohort, name, fold, folder, trained, table, profiles)

@@ -1,0 +1,90 @@
+"""The view stage: gathers what the other stages left, for the page of `mirror view`; the run is not written to."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mirror.config import Config
+from mirror.data.cohort import Cohort
+from mirror.errors import ArtefactError, ConfigError
+from mirror.evaluation.audit.cohort import sites_of
+from mirror.evaluation.scores import read_predictions
+from mirror.ids import SlideId
+from mirror.slides.manifest import SlideEntry, entries_of
+from mirror.training.runs import run_folder
+from mirror.viewer.contents import Contents, ShownRun
+from mirror.workflow.audit import configuration_of, read_groups
+from mirror.workflow.cohort import cohort_folder
+from mirror.workflow.evaluate import predictions_file
+from mirror.workflow.explain_slide import Wanted, explain_slides
+from mirror.workflow.explained import run_judging
+from mirror.workflow.pretrain import wanted_runs
+
+
+@contextmanager
+def view(path: Path, *, slides: Path | None) -> Generator[Contents]:
+    """What can be looked at of the configuration, or of the output folder, `path`; what the page makes goes at the end.
+
+    `slides`: a folder or a manifest of slide files; where it is not given, the account that `mirror slides` left
+    beside the features says where they lie. Raises `ConfigError` when `path` is neither, and `ArtefactError` when
+    nothing has been embedded.
+    """
+    config = configuration_of(path)
+    cohort = Cohort.load(cohort_folder(config))
+    groups, _ = read_groups(config, cohort)
+    clinical = config.cohort.clinical
+    predictions = predictions_file(config)
+    runs = _runs(config, cohort)
+    with TemporaryDirectory(prefix="mirror-view-") as made:
+
+        def explain(slide: str) -> object:
+            run = run_judging(cohort, config, cohort.owners[slide])
+            return explain_slides(config, Wanted(names=[slide], run=run, output=Path(made, str(run))))
+
+        yield Contents(
+            name=config.name,
+            preset=config.preset,
+            cohort=cohort,
+            runs=runs,
+            predictions=read_predictions(predictions) if predictions.exists() else None,
+            sites=sites_of(cohort, groups, label=clinical.label if clinical else None),
+            files=_files(config, cohort, slides),
+            explained=config.output / "explain",
+            made_in=Path(made),
+            explain=explain,
+            config=path if path.is_file() else next(iter(runs.values())).embeddings.with_name("config.yaml"),
+        )
+
+
+def _runs(config: Config, cohort: Cohort) -> Mapping[str, ShownRun]:
+    runs: dict[str, ShownRun] = {}
+    for seed, fold in wanted_runs(config, cohort, fold=None, seed=None):
+        folder = run_folder(config.output, seed=seed, fold=fold.number)
+        if folder.embeddings.exists():
+            name = folder.path.relative_to(config.output / "runs").as_posix()
+            runs[name] = ShownRun(name, seed, fold, folder.embeddings)
+    if not runs:
+        raise ArtefactError(f"{config.output} has no embeddings; run `mirror run` or `mirror embed` first")
+    return runs
+
+
+def _files(config: Config, cohort: Cohort, given: Path | None) -> Mapping[str, Path]:
+    """The file of each slide of the cohort that has one."""
+    if given is not None:
+        found = entries_of(given)
+        if not any(slide in found for slide in cohort.owners):
+            raise ConfigError(
+                f"no slide of the cohort is in {given}: it has {', '.join(sorted(found)[:3])}, the cohort "
+                f"{', '.join(sorted(cohort.owners)[:3])}; a manifest (slide,path) can name them as the cohort does"
+            )
+        return {slide: found[SlideId(slide)].path for slide in cohort.owners if _is_there(found, slide)}
+    told = config.cohort.features.path.parent / "slides.jsonl"
+    found = entries_of(told) if told.is_file() else {}
+    return {slide: found[SlideId(slide)].path for slide in cohort.owners if _is_there(found, slide)}
+
+
+def _is_there(found: Mapping[SlideId, SlideEntry], slide: str) -> bool:
+    return slide in found and found[SlideId(slide)].path.is_file()

@@ -1,0 +1,65 @@
+"""Where explanations of slides point is true: planted tiles, weights that matter, tiles that count when removed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from scripts import load_script
+
+from mirror.config import resolve
+from mirror.explain.offered import MEASURED, PASSED
+from mirror.explain.relevance import relevance
+from mirror.simulate.cohort import SimulationSizes, simulate_cohort
+from mirror.simulate.planted import planted_share, write_planted
+
+SIZES = SimulationSizes(patients=240, tile_features=24, genes=60, tiles=(30, 40), tile_noise=1.0, tissue_spread=0.5)
+script = load_script("explanations_true")
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory: pytest.TempPathFactory):
+    """The run of fold 0 of the default preset on a planted cohort, and slides of its test patients."""
+    folder = tmp_path_factory.mktemp("planted")
+    simulate_cohort(folder, seed=0, sizes=SIZES)
+    content = yaml.safe_load((folder / "demo.yaml").read_text())
+    content |= {"pretraining": {"tiles": 16, "epochs": 2}, "preset": "mirror"}
+    run = script.trained(resolve(content, where=folder / "demo.yaml"), fresh=True)
+    return run, script.slides_of(run, folder, 40)
+
+
+@pytest.mark.parametrize("target", ["class:B", "risk"])
+def test_contributions_find_the_planted_tiles_heed_the_weights_and_count_when_removed(explained, target: str) -> None:
+    run, slides = explained
+    model = run.trained.model
+    (head,) = run.targets([target], "slide")
+    found = [relevance(model, slide.subject, head, "contributions").values for slide in slides]
+    assert script.planted(slides, target, found) >= PASSED
+    assert script.cascade(model, slides[:8], head, "contributions", found[:8])[-1] < 0.7
+    top, chance = script.removed(model, slides, head, found)
+    assert top > 0.2 and top > 5 * abs(chance)
+
+
+def test_the_measure_knows_relevance_that_points_elsewhere(explained) -> None:
+    run, slides = explained
+    rng = np.random.default_rng(0)
+    nothing = [rng.normal(size=len(slide.planted)) for slide in slides]
+    assert 0.4 < script.planted(slides, "risk", nothing) < 0.6
+    (head,) = run.targets(["risk"], "slide")
+    top, _ = script.removed(run.trained.model, slides, head, nothing)
+    assert abs(top) < 0.2
+
+
+def test_every_figure_is_of_one_method_once() -> None:
+    keys = [(one.kind, one.target, one.method) for one in MEASURED]
+    assert len(keys) == len(set(keys)) and all(0 <= one.planted <= 1 for one in MEASURED)
+
+
+def test_the_map_of_planted_places_gives_each_tile_its_share(tmp_path: Path) -> None:
+    tumour = np.zeros((8, 8), dtype=bool)
+    tumour[2:6, 2:6] = True
+    write_planted(tmp_path, "a", tumour, px=10)
+    corners = np.array([[20, 20], [0, 0], [40, 20], [60, 60]])
+    assert planted_share(tmp_path, "a", corners, 40.0).tolist() == [1.0, 0.25, 0.5, 0.0]

@@ -1,0 +1,145 @@
+"""What methods say of models whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mirror.errors import ConfigError
+from mirror.explain.relevance import Subject, is_affine, relevance, target_value
+from mirror.explain.targets import Agreement, Head
+from mirror.nn.canonical import CanonicalMirror, CanonicalSizes, build_canonical
+from mirror.nn.mirror import Mirror, MirrorSizes, build_mirror
+
+TILE_DIM, GENES, TILES = 6, 5, 11
+
+
+def canonical(**changes: object) -> CanonicalMirror:
+    """A model of the closed form, every tensor of it drawn."""
+    sizes = {
+        "tile_dim": TILE_DIM, "genes": GENES, "components": 3, "hidden": 8, "dropout": 0.0, "prototypes": 3,
+        "mask_ratio": 0.5, "temperature": 0.2, "style_temperature": 0.1, "private": 0.3, "start": "none", "tail": 2,
+        "correction": 0.0,
+    }  # fmt: skip
+    model = build_canonical(CanonicalSizes(**{**sizes, **changes}), generator=torch.Generator().manual_seed(0))  # pyright: ignore[reportArgumentType]
+    generator = torch.Generator().manual_seed(1)
+    for name, buffer in model.named_buffers():
+        positive = "scale" in name or "correlations" in name
+        buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.1 if positive
+                     else torch.randn(buffer.shape, generator=generator))  # fmt: skip
+    return model.eval()
+
+
+def published(attention: str = "exact") -> Mirror:
+    sizes = MirrorSizes(
+        tile_dim=TILE_DIM, genes=GENES, tiles=TILES, width=24, slide_heads=4, expression_heads=4, landmarks=4,
+        attention=attention, style_hidden=8, style_out=8, style_latent=4, prototypes=3,
+    )  # fmt: skip  # pyright: ignore[reportArgumentType]
+    model = build_mirror(sizes, generator=torch.Generator().manual_seed(0)).eval()
+    with torch.no_grad():
+        model.slide_encoder.class_token.normal_(generator=torch.Generator().manual_seed(2))
+    return model
+
+
+def subject(*, profile: bool = True, tiles: int = TILES) -> Subject:
+    rng = np.random.default_rng(0)
+    genes = rng.normal(size=GENES).astype(np.float32) if profile else None
+    return Subject(rng.normal(1.0, 1.0, (tiles, TILE_DIM)).astype(np.float32), genes, rng.normal(size=TILE_DIM))
+
+
+def head(model: CanonicalMirror | Mirror, representation: str) -> Head:
+    views = model.views(torch.zeros(1, model.slide_width), torch.zeros(1, model.expression_width))
+    weights = np.random.default_rng(5).normal(size=views[f"X_{representation}"].shape[1])
+    return Head("class:B", "log-odds", representation, weights, 0.3, ())
+
+
+@pytest.mark.parametrize("representation", ["slide", "fused"])
+def test_contributions_sum_to_the_number_less_that_of_the_mean_tile(representation: str) -> None:
+    model, given = canonical(), subject()
+    target = head(model, representation)
+    found = relevance(model, given, target, "contributions")
+    assert found.values.sum() == pytest.approx(found.value - found.baseline, rel=1e-4)
+    assert found.value == pytest.approx(target_value(model, given, target), rel=1e-6)
+
+
+def test_a_contribution_is_what_replacing_the_tile_by_the_mean_tile_takes_away() -> None:
+    model, given = canonical(), subject()
+    target = head(model, "fused")
+    found = relevance(model, given, target, "contributions")
+    for tile in range(TILES):
+        without = given.tiles_TD.copy()
+        without[tile] = given.baseline_D
+        lost = found.value - target_value(model, given._replace(tiles_TD=without), target)
+        assert found.values[tile] == pytest.approx(lost, abs=1e-4)
+
+
+@pytest.mark.parametrize("model", [canonical(correction=1.0), published(), published("nystrom")])
+def test_integrated_gradients_sum_to_the_difference_and_equal_a_fine_sum_by_hand(model) -> None:
+    given = subject()
+    target = head(model, "slide")
+    found = relevance(model, given, target, "integrated-gradients")
+    assert found.values.sum() == pytest.approx(found.value - found.baseline, rel=0.02)
+    tiles, mean = torch.from_numpy(given.tiles_TD)[None], torch.from_numpy(given.baseline_D).float()
+    slopes = torch.zeros_like(tiles)
+    steps = 200
+    for step in range(steps):  # the midpoint rule
+        at = (mean + (step + 0.5) / steps * (tiles - mean)).requires_grad_()
+        slide = model.embed_slide(at)
+        value = target.value(model.views(slide, slide.new_zeros(1, model.expression_width)))
+        slopes += torch.autograd.grad(value.sum(), at)[0] / steps
+    expected = ((tiles - mean) * slopes).sum(dim=2)[0].numpy()
+    scale = float(np.abs(expected).max())
+    assert found.values == pytest.approx(expected, abs=0.03 * scale)
+
+
+@pytest.mark.parametrize("model", [canonical(correction=1.0), published()])
+def test_attention_gradient_is_the_slope_along_a_tiles_attention_score(model) -> None:
+    """A little more of a tile's score takes attention from all others: `a_t * slope . (value_t - pooled)` for it."""
+    given = subject()
+    target = head(model, "slide")
+    found = relevance(model, given, target, "attention-gradient")
+    assert found.values.sum() == pytest.approx(0.0, abs=1e-5 * np.abs(found.values).max() + 1e-6) or isinstance(
+        model, Mirror
+    )  # the class token attends to itself too
+    if isinstance(model, CanonicalMirror):
+        score = model.slide_network.score
+        plain = score.forward
+        step = 1e-2
+        for tile in (0, 4):
+
+            def pushed(h: torch.Tensor, tile: int = tile) -> torch.Tensor:
+                out = plain(h).clone()
+                out[:, tile] += step
+                return out
+
+            score.forward = pushed
+            more = target_value(model, given, target)
+            score.forward = plain
+            assert (more - found.value) / step == pytest.approx(found.values[tile], rel=0.05, abs=1e-4)
+
+
+@pytest.mark.parametrize("model", [canonical(), published(), published("nystrom")])
+def test_attention_is_a_share_of_the_slide_and_the_same_in_any_units_of_nothing_else(model) -> None:
+    found = relevance(model, subject(), None, "attention")
+    assert found.values.shape == (TILES,) and found.values.sum() == pytest.approx(1.0, abs=1e-5)
+    assert np.isnan(found.value)
+
+
+def test_agreement_has_both_modalities_or_is_refused() -> None:
+    model = canonical()
+    found = relevance(model, subject(), Agreement(), "integrated-gradients")
+    assert -1 <= found.value <= 1
+    with pytest.raises(ConfigError, match="needs expression, which this patient has not"):
+        relevance(model, subject(profile=False), Agreement(), "integrated-gradients")
+
+
+def test_a_method_that_cannot_speak_of_a_model_is_refused_with_one_that_can() -> None:
+    affine, network = canonical(), published()
+    assert is_affine(affine, head(affine, "slide")) and not is_affine(network, head(network, "slide"))
+    with pytest.raises(ConfigError, match="take 'contributions', which are exact"):
+        relevance(affine, subject(), head(affine, "slide"), "attention-gradient")
+    with pytest.raises(ConfigError, match="take 'integrated-gradients'"):
+        relevance(network, subject(), head(network, "slide"), "contributions")
+    with pytest.raises(ConfigError, match="name a target"):
+        relevance(network, subject(), None, "attention-gradient")

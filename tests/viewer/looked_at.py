@@ -1,0 +1,37 @@
+"""Which slides the run of conftest.py has, and layers over one of them with a known truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mirror.artefacts import write_json
+from mirror.workflow.view import view
+
+PICTURED = ("SIM-0000-DX1", "SIM-0001-DX1")
+"""Slides with a file, and a grid of tiles on it."""
+EXPLAINED = PICTURED[0]
+"""Its layer `risk` is -32 ... 31 in order of tiles, its layer `attention` that of the left half of its tiles alone."""
+BARE, NAKED = "SIM-0003-DX1", "SIM-0004-DX1"
+"""A slide with coordinates and no file, and one with neither."""
+GRID, TILE_PX = 8, 64
+
+
+def explain(config: Path, slide: str) -> Path:
+    """Layers as `mirror explain slide` leaves them, of the run in which the slide's patient is a test patient."""
+    with view(config, slides=None) as contents:
+        run = contents.judged_in(contents.owners[slide])
+        assert run is not None
+        path = contents.explained / run.name / "slides" / slide / "relevance.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tiles = np.arange(GRID * GRID, dtype=np.int32)
+    table = pd.DataFrame({"tile": tiles, "x": tiles % GRID * TILE_PX, "y": tiles // GRID * TILE_PX})
+    table["risk"] = (tiles - GRID * GRID / 2).astype(np.float32)
+    table["attention"] = np.where(tiles % GRID < GRID // 2, 1 / (1 + tiles), np.nan).astype(np.float32)
+    table.to_parquet(path, index=False)
+    risk = {"name": "risk", "method": "contributions", "unit": "log hazard", "representation": "fused", "signed": True}
+    attention = {"name": "attention", "method": "attention", "unit": "share", "signed": False}
+    write_json(path.with_suffix(".json"), {"slide": slide, "layers": [risk, attention]})
+    return path

@@ -1,0 +1,340 @@
+"""`mirror view`, the real command on a real run: what it answers, and what it refuses."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from pathlib import Path
+from urllib.parse import quote, urlencode, urlsplit
+
+import numpy as np
+import pandas as pd
+import pytest
+from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, TILE_PX
+from typer.testing import CliRunner
+
+from mirror.cli.app import app
+from mirror.data.cohort import Cohort
+from mirror.data.feature_store import Bag, find_bags
+from mirror.errors import ArtefactError, ConfigError
+from mirror.evaluation.embed import load_embeddings
+from mirror.viewer import tiles
+from mirror.viewer.contents import Contents, Unknown
+from mirror.viewer.maps import map_of
+from mirror.viewer.patient import Patients
+from mirror.viewer.relevance import Relevance
+from mirror.workflow.view import view
+
+NASTY = ("../secret", "..", "/etc/passwd", "..%2fsecret", "%2e%2e/secret", "C:\\secret", "\0", "SIM-0000-DX1/../x", "")
+
+
+def ask(page: str, path: str, *, method: str = "GET", host: str | None = None, **query: object):
+    """Status, headers and content, the path sent as it is."""
+    place = urlsplit(page).netloc
+    connection = http.client.HTTPConnection(place, timeout=30)
+    whole = f"{path}?{urlencode(query)}" if query else path
+    connection.putrequest(method, whole, skip_host=True)
+    connection.putheader("Host", host or place)
+    connection.endheaders()
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, content
+
+
+def told(page: str, path: str, **query: object):
+    status, _, content = ask(page, path, **query)
+    assert status == 200, content
+    return json.loads(content)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND"])
+def test_nothing_but_reading_is_answered(page: str, method: str) -> None:
+    for path in ("/", "/data/cohort", "/nothing"):
+        status, headers, _ = ask(page, path, method=method)
+        assert status == 405 and headers["allow"] == "GET, HEAD", path
+    assert ask(page, "/data/cohort", method="HEAD")[0] == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "0.0.0.0", "[::1]"])
+def test_a_page_elsewhere_that_lets_its_own_name_point_here_is_refused(page: str, host: str) -> None:
+    status, headers, content = ask(page, "/data/cohort", host=host)
+    assert status == 400 and b"SIM-" not in content and "content-security-policy" in headers
+    port = urlsplit(page).port
+    for own in (f"127.0.0.1:{port}", f"localhost:{port}", "localhost"):
+        assert ask(page, "/data/cohort", host=own)[0] == 200
+
+
+def test_it_listens_on_this_machine_alone(page: str) -> None:
+    port = urlsplit(page).port
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening = {row[1] for row in rows if row[3] == "0A" and int(row[1].split(":")[1], 16) == port}
+    assert listening == {f"0100007F:{port:04X}"}
+    with socket.socket() as other:
+        other.settimeout(2)
+        assert other.connect_ex(("127.0.0.2", port)) != 0
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_nothing_outside_the_cohort_can_be_asked_for(page: str, run: Path, name: str) -> None:
+    (run.parent / "secret").write_text("not to be seen")
+    asked = [
+        ("/data/slide", {"slide": name}),
+        ("/data/layer", {"slide": name, "layer": "x"}),
+        ("/data/layer", {"slide": EXPLAINED, "layer": name}),
+        ("/data/map", {"run": name, "view": "slide"}),
+        ("/data/map", {"run": "seed0/fold0", "view": name}),
+        ("/data/patient", {"name": name}),
+        ("/data/similar", {"slide": name, "tile": 0}),
+        ("/data/nearest", {"slide": name, "tile": 0}),
+        ("/picture/tile", {"slide": name, "tile": 0}),
+        ("/picture/piece", {"slide": name, "level": 9, "column": 0, "row": 0}),
+        ("/picture/piece", {"slide": EXPLAINED, "level": name, "column": 0, "row": 0}),
+    ]
+    for path, query in asked:
+        status, _, content = ask(page, path, **query)
+        assert status in (400, 404) and set(json.loads(content)) == {"error"}, (path, query)
+    for path in (f"/{name}", f"/{quote(name, safe='')}", f"/data/{quote(name, safe='/')}", f"/./{quote(name)}"):
+        if name and "\0" not in path:
+            assert ask(page, path)[0] == 404, path
+
+
+def test_numbers_that_are_none_and_places_that_are_not_there_are_refused(page: str) -> None:
+    for wrong in ("-1", "1e3", "0x1", "99999999999", "", "²", "1;2"):
+        assert ask(page, "/data/similar", slide=EXPLAINED, tile=wrong)[0] == 400, wrong
+    assert ask(page, "/data/similar", slide=EXPLAINED, tile=GRID * GRID)[0] == 404
+    assert ask(page, "/data/nearest", slide=EXPLAINED, tile=GRID * GRID)[0] == 404
+    assert ask(page, "/picture/piece", slide=EXPLAINED, level=9, column=7, row=0)[0] == 404
+    assert ask(page, "/picture/piece", slide=EXPLAINED, level=99, column=0, row=0)[0] == 404
+    assert ask(page, "/picture/tile", slide=BARE, tile=0)[0] == 404
+
+
+def test_every_answer_tells_the_browser_to_load_nothing_from_elsewhere(page: str) -> None:
+    for path in ("/", "/page.js", "/data/cohort", "/nothing", "/data/slide?slide=x"):
+        headers = ask(page, path)[1]
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'self';") and "unsafe" not in policy and "*" not in policy
+        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+        assert "access-control-allow-origin" not in headers and "server" not in headers
+    for name in ("/", *(f"/{path.name}" for path in Path(tiles.__file__).parent.joinpath("static").iterdir())):
+        text = ask(page, name)[2].decode() if name != "/openseadragon.min.js" else ""
+        assert "https://" not in text and "http://" not in text.replace("http://www.w3.org/", ""), name
+
+
+def test_a_slide_says_what_there_is_of_it(page: str) -> None:
+    full = told(page, "/data/slide", slide=EXPLAINED)
+    assert (full["picture"]["width"], full["picture"]["height"]) == (GRID * TILE_PX, GRID * TILE_PX)
+    assert full["side"] == TILE_PX and full["side_from"] == "file" and full["tiles"] == GRID * GRID
+    assert [layer["name"] for layer in full["layers"]] == ["risk", "attention"]
+    assert {layer["role"] for layer in full["layers"]} == {"test"}
+    bare, naked = told(page, "/data/slide", slide=BARE), told(page, "/data/slide", slide=NAKED)
+    assert (
+        bare["picture"] is None
+        and bare["side"] == 1024
+        and bare["side_from"] == "file"
+        and len(bare["x"]) == bare["tiles"]
+    )
+    assert (
+        naked["picture"] is None
+        and naked["x"] is None
+        and "no coordinates" in naked["unplaced"]
+        and f"--slide {NAKED}" in naked["command"]
+    )
+
+
+def test_pieces_and_tiles_are_pictures_that_a_browser_keeps_to_itself(page: str) -> None:
+    pyramid = told(page, "/data/slide", slide=EXPLAINED)["picture"]
+    query = {"slide": EXPLAINED, "level": pyramid["least_level"], "column": 0, "row": 0}
+    for path, asked in (("/picture/piece", query), ("/picture/tile", {"slide": EXPLAINED, "tile": 9})):
+        status, headers, content = ask(page, path, **asked)
+        assert status == 200 and content[:3] == b"\xff\xd8\xff" and headers["cache-control"].startswith("private")
+
+
+def test_the_map_has_every_slide_and_every_profile_once(contents: Contents) -> None:
+    one = contents.run("seed0/fold0")
+    cohort = contents.cohort
+    found = {
+        name: pd.DataFrame(map_of(contents, one, name)["points"]) for name in ("both", "slide", "expression", "fused")
+    }
+    assert sorted(found["slide"]["slide"]) == sorted(cohort.owners)
+    assert sorted(found["expression"]["patient"]) == sorted(cohort.expression.patients)
+    both = found["both"]
+    assert (both["modality"] == "slide").sum() == len(cohort.owners)
+    assert (both["modality"] == "expression").sum() == len(cohort.expression.patients)
+    fused = np.isfinite(load_embeddings(one.embeddings).obsm["X_fused"]).all(axis=1)
+    assert len(found["fused"]) == fused.sum()
+    assert all(both["role"] == [one.role_of(patient) for patient in both["patient"]])
+
+
+def test_points_have_a_colour_by_label_role_fold_and_risk(contents: Contents) -> None:
+    for one in contents.runs.values():
+        by = {each["key"]: each for each in map_of(contents, one, "slide")["colourings"]}
+        assert list(by) == ["label", "role", "fold", "risk"]
+        names = [entry["name"] for entry in by["role"]["legend"]]
+        for patient in contents.slides_of:
+            assert names[by["role"]["classes"][patient]] == one.role_of(patient)
+        for each in by.values():
+            assert set(each["classes"]) == set(contents.slides_of)
+            assert max(each["classes"].values()) < len(each["legend"])
+
+
+def test_the_nearest_tiles_are_those_of_a_plain_search_of_everything_a_block_at_a_time(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort = Cohort.load(run.parent / "run" / "cohort")
+    slide, tile = EXPLAINED, 17
+    every = [(name, row) for name, path in cohort.paths.items() for row in range(Bag(path).tiles)]
+    features = np.concatenate([Bag(path).read() for path in cohort.paths.values()]).astype(np.float64)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    cosines = unit @ unit[every.index((slide, tile))]
+    monkeypatch.setattr(tiles, "_BLOCK_BYTES", 4 * 12 * 5)
+    read: list[int] = []
+    plain = Bag.read
+    monkeypatch.setattr(Bag, "read", lambda bag, rows=None: (read.append(len(rows)), plain(bag, rows))[1])
+    store = tiles.open_store(cohort.paths)
+    for others in (True, False):
+        allowed = [
+            at
+            for at, (name, row) in enumerate(every)
+            if (cohort.owners[name] != cohort.owners[slide] if others else (name, row) != (slide, tile))
+        ]
+        expected = sorted(allowed, key=lambda at: -cosines[at])[:12]
+        *_, last = tiles.nearest(store, cohort.owners, slide, tile, count=12, others=others)
+        assert [(one.slide, one.tile) for one in last.nearest] == [every[at] for at in expected]
+        np.testing.assert_allclose([one.cosine for one in last.nearest], cosines[expected], atol=1e-5)
+    assert max(read) == 5
+    own = slice(every.index((slide, 0)), every.index((slide, 0)) + GRID * GRID)
+    np.testing.assert_allclose(tiles.similar(store, slide, tile), cosines[own], atol=1e-5)
+    with pytest.raises(Unknown):
+        next(tiles.nearest(store, cohort.owners, slide, GRID * GRID, count=12, others=True))
+
+
+def test_a_search_says_how_far_it_is_and_ends_with_what_it_found(page: str) -> None:
+    lines = [json.loads(line) for line in ask(page, "/data/nearest", slide=EXPLAINED, tile=3, count=5)[2].splitlines()]
+    assert lines[-1]["done"] == lines[-1]["of"] and len(lines[-1]["nearest"]) == 5
+    assert not any(one["slide"].startswith(EXPLAINED[:8]) for one in lines[-1]["nearest"])
+
+
+def test_genes_are_measured_by_training_patients_of_a_run_that_did_not_learn_from_the_patient(
+    contents: Contents,
+) -> None:
+    table = contents.cohort.expression
+    assert table is not None
+    frame = pd.DataFrame(table.values, index=list(table.patients), columns=list(table.genes)).astype(float)
+    for patient in table.patients[:5]:
+        judged = contents.judged_in(patient)
+        assert judged is not None and patient not in judged.fold.train
+        train = frame.loc[[name for name in judged.fold.train if name in frame.index]]
+        z = (frame.loc[patient] - train.mean()) / train.std()
+        known = Patients(contents).known(patient)["genes"]
+        assert known["against"] == len(train)
+        shown = {one["gene"]: one["z"] for one in [*known["high"], *known["low"]]}
+        assert known["high"][0]["gene"] == z.idxmax() and known["low"][0]["gene"] == z.idxmin()
+        np.testing.assert_allclose(list(shown.values()), z[list(shown)], atol=2e-3)
+
+
+def test_what_genes_add_is_read_from_the_run_that_judges_the_patient_and_signed(contents: Contents, run: Path) -> None:
+    table = contents.cohort.expression
+    assert table is not None
+    patient, other = table.patients[2], table.patients[3]
+    known = Patients(contents).known(patient)["genes"]
+    assert known["attributions"] == [] and known["command"] == f"mirror explain expression {run}"
+    judged = contents.judged_in(patient)
+    assert judged is not None
+    path = contents.explained / judged.name / "expression_patients.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{"patient": patient, "target": "risk", "value": 1.5, "at_mean": -0.5, "G1": 0.1, "G2": -2.0, "G3": 0.4}]
+    pd.DataFrame([*rows, {**rows[0], "patient": other, "G1": 9.0}]).to_parquet(path, index=False)
+    try:
+        (risk,) = Patients(contents).known(patient)["genes"]["attributions"]
+        assert (risk["target"], risk["value"], risk["at_mean"]) == ("risk", 1.5, -0.5)
+        assert [(one["gene"], one["value"]) for one in risk["genes"]] == [("G2", -2.0), ("G3", 0.4), ("G1", 0.1)]
+    finally:
+        path.unlink()
+
+
+def test_what_is_predicted_of_a_patient_is_what_the_run_said_that_judged_it(contents: Contents) -> None:
+    table = contents.predictions
+    assert table is not None
+    people = contents.cohort.patients
+    patient = str(people[people["has_expression"].astype(bool)].dropna(subset=["time", "label"]).index[0])
+    known = Patients(contents).known(patient)
+    judged = contents.judged_in(patient)
+    assert judged is not None and known["judged_in"] == judged.name
+    own = table[(table["patient"] == patient) & (table["representation"] == "fused") & (table["seed"] == judged.seed)]
+    cox, linear = (own[own["protocol"] == name].iloc[0] for name in ("cox", "linear"))
+    assert known["survival"]["risk"] == pytest.approx(cox["risk"], abs=1e-4)
+    for one in known["survival"]["predicted"]:
+        assert one["share"] == pytest.approx(cox[f"survival_{one['months']}"], abs=1e-4)
+    assert known["classes"]["chances"]["A"] == pytest.approx(linear["probability_A"], abs=1e-4)
+
+
+def test_a_patient_without_expression_is_predicted_from_the_slide(contents: Contents) -> None:
+    people = contents.cohort.patients
+    patient = str(people.index[~people["has_expression"].to_numpy(dtype=bool)][0])
+    known = Patients(contents).known(patient)
+    assert known["genes"] == {"reason": "no expression profile of this patient"}
+    assert known["classes"]["by"] == "linear probe on slide" and known["survival"]["by"] == "Cox on slide"
+
+
+def test_a_layer_has_the_numbers_of_its_file_and_refuses_those_of_other_features(contents: Contents) -> None:
+    shown = Relevance(contents)
+    risk, attention = shown.layers(EXPLAINED)
+    assert risk.facts["unit"] == "log hazard" and risk.role == "test"
+    values = shown.values(EXPLAINED, risk.key, GRID * GRID)
+    np.testing.assert_array_equal(values, np.arange(GRID * GRID) - GRID * GRID / 2)
+    half = shown.values(EXPLAINED, attention.key, GRID * GRID)
+    assert np.isnan(half).sum() == GRID * GRID // 2
+    with pytest.raises(ArtefactError, match="other features"):
+        shown.values(EXPLAINED, risk.key, GRID * GRID - 1)
+    with pytest.raises(Unknown):
+        shown.values(EXPLAINED, "seed0/fold0:tile", GRID * GRID)
+    assert shown.layers(BARE) == []
+
+
+def test_what_is_made_on_demand_is_of_a_model_that_has_not_seen_the_patient_and_leaves_the_run_as_it_was(
+    run: Path,
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (run.parent / "run").rglob("*")}
+    with view(run, slides=None) as contents:
+        shown = Relevance(contents)
+        shown.make(PICTURED[1])
+        layers = shown.layers(PICTURED[1])
+        made = contents.made_in
+        assert "risk" in {layer.name for layer in layers}
+        assert {layer.role for layer in layers} == {"test"}
+        assert all(layer.facts["unit"] for layer in layers)
+        values = shown.values(PICTURED[1], next(one.key for one in layers if one.name == "risk"), GRID * GRID)
+        assert np.isfinite(values).all() and values.std() > 0
+        assert shown.values(EXPLAINED, shown.layers(EXPLAINED)[0].key, GRID * GRID)[0] == -GRID * GRID / 2
+    assert not made.exists()
+    assert {path: path.stat().st_mtime_ns for path in (run.parent / "run").rglob("*")} == before
+
+
+def test_slides_are_found_in_a_folder_and_only_those_of_the_cohort(
+    contents: Contents, run: Path, tmp_path: Path
+) -> None:
+    assert contents.files == {}
+    with view(run, slides=run.parent / "scans") as given:
+        assert set(given.files) == set(PICTURED)
+    with view(run.parent / "run", slides=None) as folder:
+        assert set(folder.runs) == {"seed0/fold0", "seed0/fold1"} and folder.config.is_file()
+    (tmp_path / "strange.tif").write_bytes(b"")
+    with pytest.raises(ConfigError, match="no slide of the cohort is in"), view(run, slides=tmp_path):
+        pass
+
+
+def test_a_port_that_is_taken_and_a_run_that_was_not_embedded_are_told_plainly(run: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ended = CliRunner().invoke(app, ["view", str(run), "--no-browser", "--port", str(taken.getsockname()[1])])
+    assert ended.exit_code == 1 and "--port" in ended.output
+    fresh = tmp_path / "fresh.yaml"
+    text = run.read_text().replace("path: ", f"path: {run.parent}/").replace("output: run", f"output: {tmp_path / 'o'}")
+    fresh.write_text(text)
+    assert CliRunner().invoke(app, ["cohort", str(fresh)]).exit_code == 0
+    ended = CliRunner().invoke(app, ["view", str(fresh), "--no-browser"])
+    assert ended.exit_code == 1 and "mirror embed" in ended.output.replace("\n", " ")
+    assert find_bags(run.parent / "features")

@@ -1,0 +1,319 @@
+"""`mirror view` in a real browser, used as a person uses it: by mouse, by keyboard, at a desk and on a tablet."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, TILE_PX
+
+pytest.importorskip("selenium", reason="selenium is not installed")
+
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from chromium import headless, needs_chromium
+
+pytestmark = needs_chromium
+
+DESK, TABLET = (1440, 900), (768, 1024)
+INKED = """
+const heat = document.querySelector('canvas.heat'), canvas = new OffscreenCanvas(heat.width, heat.height);
+const pen = canvas.getContext('2d', {willReadFrequently: true});
+pen.drawImage(heat, 0, 0);
+const pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+let inked = 0, most = 0;
+for (let at = 3; at < pixels.length; at += 4) { if (pixels[at]) inked += 1; most = Math.max(most, pixels[at]); }
+return [inked, most];
+"""
+
+
+class Reader:
+    """A person at the page."""
+
+    def __init__(self, browser: webdriver.Chrome, page: str) -> None:
+        self.browser, self.page = browser, page
+
+    def open(self, hash_: str = "", size: tuple[int, int] = DESK) -> None:
+        width, height = size
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.browser.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
+        self.browser.get("about:blank")
+        self.browser.get(f"{self.page}#{hash_}")
+        self.until(lambda: self.text("patient-body") and self.text("slide-title") not in ("", "Slide"))
+        self.until(lambda: not self.text("slide-note").startswith("Opening"))
+
+    def until(self, true: Callable[[], Any]) -> Any:
+        return WebDriverWait(self.browser, 20, poll_frequency=0.05).until(lambda _: true())
+
+    def at(self, name: str) -> WebElement:
+        return self.browser.find_element(By.ID, name)
+
+    def text(self, name: str) -> str:
+        return self.at(name).text
+
+    def state(self) -> dict[str, str]:
+        script = "return Object.fromEntries(new URLSearchParams(location.hash.slice(1)))"
+        return self.browser.execute_script(script)
+
+    def heat(self) -> tuple[int, int]:
+        """Pixels of the layer that are drawn, and the strongest of them."""
+        return tuple(self.browser.execute_script(INKED))
+
+    def still(self) -> dict[str, str]:
+        """The state once nothing moves any more."""
+        seen, since = self.state(), time.monotonic()
+
+        def unmoved() -> bool:
+            nonlocal seen, since
+            if (now := self.state()) != seen:
+                seen, since = now, time.monotonic()
+            return "z" in seen and time.monotonic() - since > 0.6
+
+        self.until(unmoved)
+        return seen
+
+    def pull(self, name: str, keys: str) -> None:
+        self.at(name).send_keys(keys)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    with headless(tmp_path_factory.mktemp("profile"), browser="ALL", performance="ALL") as driver:
+        driver.get("about:blank")  # away from the browser's own first page, which loads its own things
+        yield driver
+
+
+@pytest.fixture
+def reader(browser: webdriver.Chrome, page: str) -> Iterator[Reader]:
+    """At the end: nothing was logged, and nothing was asked of anybody but this page's own server."""
+    browser.get_log("performance")
+    browser.get_log("browser")
+    yield Reader(browser, page)
+    assert browser.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert asked and [url for url in asked if not url.startswith((page, "about:blank"))] == []
+
+
+def test_a_patient_is_found_by_typing_and_opened_without_a_mouse(reader: Reader) -> None:
+    reader.open()
+    find = reader.at("find")
+    find.send_keys("0001")
+    assert find.get_attribute("aria-expanded") == "true"
+    find.send_keys(Keys.ARROW_DOWN)
+    option = reader.at(find.get_attribute("aria-activedescendant") or "")
+    assert option.get_attribute("aria-selected") == "true" and "SIM-0001" in option.text
+    find.send_keys(Keys.ENTER)
+    reader.until(
+        lambda: reader.text("patient-title") == "Patient SIM-0001" and "Survival" in reader.text("patient-body")
+    )
+    assert reader.text("slide-title") == PICTURED[1]
+    assert find.get_attribute("aria-expanded") == "false"
+    for heading in ("Predicted label", "Survival", "Genes that stand out"):
+        assert heading in reader.text("patient-body")
+    reader.browser.back()
+    reader.until(lambda: reader.text("slide-title") == PICTURED[0])
+
+
+def test_a_layer_is_chosen_faded_and_cut(reader: Reader) -> None:
+    reader.open(f"slide={EXPLAINED}")
+    reader.still()
+    assert reader.heat() == (0, 0)
+    layers = Select(reader.at("layer"))
+    risk = next(option.text for option in layers.options if option.text.startswith("risk"))
+    assert "test patient" in risk
+    layers.select_by_visible_text(risk)
+    reader.until(lambda: "log hazard" in reader.text("layer-said"))
+    assert "blue lowers it, orange raises it" in reader.text("layer-said")
+    drawn, strongest = reader.heat()
+    assert drawn > 0
+    reader.pull("opacity", Keys.ARROW_LEFT * 6)
+    assert reader.text("opacity-said") == "35 %"
+    assert reader.heat()[0] == drawn and reader.heat()[1] < strongest
+    reader.pull("cut", Keys.ARROW_RIGHT * 50)
+    assert reader.text("cut-said") == "50 %"
+    assert reader.heat()[0] == pytest.approx(drawn / 2, rel=0.06)
+    attention = next(option.text for option in layers.options if option.text.startswith("attention"))
+    reader.pull("cut", Keys.HOME)
+    layers.select_by_visible_text(attention)  # it says something of half of the tiles
+    reader.until(lambda: "test patient" in reader.text("layer-said") and "blue" not in reader.text("layer-said"))
+    assert reader.heat()[0] == pytest.approx(drawn / 2, rel=0.06)
+
+
+def test_the_strongest_tiles_of_a_layer_are_listed_and_lead_to_their_place(reader: Reader) -> None:
+    reader.open(f"slide={EXPLAINED}")
+    Select(reader.at("layer")).select_by_index(1)
+    reader.until(lambda: reader.at("layer-tiles").is_displayed())
+    reader.at("layer-tiles").find_element(By.TAG_NAME, "summary").click()
+    names = [button.text.split()[1] for button in reader.at("layer-list").find_elements(By.TAG_NAME, "button")]
+    assert names[:3] == ["63", "62", "61"] and names[6:9] == ["0", "1", "2"]
+    reader.at("layer-list").find_elements(By.TAG_NAME, "button")[1].click()
+    reader.until(lambda: reader.state().get("tile") == "62")
+    state = reader.still()
+    assert int(state["x"]) == pytest.approx((62 % GRID + 0.5) * TILE_PX, abs=2)
+
+
+def test_a_tile_is_picked_and_its_nearest_lead_to_other_slides(reader: Reader) -> None:
+    reader.open(f"slide={EXPLAINED}")
+    state = reader.still()
+    zoom = reader.at("zoom")
+    # 32 px right of and below the middle: the tile there follows from the state that is in the link.
+    ActionChains(reader.browser).move_to_element_with_offset(zoom, 32, 32).click().perform()
+    x, y = (float(state[axis]) + 32 / float(state["z"]) for axis in ("x", "y"))
+    expected = int(y // TILE_PX) * GRID + int(x // TILE_PX)
+    reader.until(lambda: reader.state().get("tile") == str(expected))
+    near = reader.until(lambda: reader.at("near-list").find_elements(By.TAG_NAME, "button"))
+    assert len(near) == 12 and all(button.accessible_name.startswith("Tile ") for button in near)
+    assert not any(EXPLAINED in button.accessible_name for button in near)
+    Select(reader.at("layer")).select_by_visible_text("similarity to the picked tile")
+    reader.until(lambda: "cosine" in reader.text("layer-said"))
+    assert reader.heat()[0] > 0
+    other = near[0].accessible_name.split(" of ")[1].split(",")[0]
+    near[0].click()
+    reader.until(lambda: reader.text("slide-title") == other)
+    assert reader.state()["slide"] == other
+
+
+def test_layers_are_made_when_a_reader_asks_for_them(reader: Reader) -> None:
+    reader.open(f"slide={PICTURED[1]}")
+    assert f"--slide {PICTURED[1]}" in reader.text("layer-said")
+    reader.at("explain").click()
+    reader.until(lambda: "test patient" in reader.text("layer-said"))
+    names = [option.text.split(" — ")[0] for option in Select(reader.at("layer")).options]
+    assert {"none", "risk"} <= set(names)
+    assert reader.heat()[0] > 0 and reader.state()["layer"]
+
+
+def test_a_link_shows_the_same_in_a_fresh_page(reader: Reader) -> None:
+    reader.open(f"slide={EXPLAINED}")
+    reader.still()
+    for _ in range(2):
+        reader.at("zoom-in").click()
+    reader.until(lambda: reader.at("map-colour").find_elements(By.TAG_NAME, "option"))
+    Select(reader.at("map-colour")).select_by_value("risk")
+    Select(reader.at("map-view")).select_by_value("fused")
+    Select(reader.at("layer")).select_by_index(1)
+    reader.pull("opacity", Keys.ARROW_LEFT)
+    reader.pull("cut", Keys.ARROW_RIGHT * 30)
+    reader.browser.find_element(By.CSS_SELECTOR, ".openseadragon-canvas").send_keys(Keys.ARROW_RIGHT, Keys.ENTER)
+    reader.until(lambda: "tile" in reader.state())
+    state, said, drawn = reader.still(), reader.text("layer-said"), reader.heat()[0]
+    link, before = reader.browser.current_url, reader.browser.current_window_handle
+    reader.browser.switch_to.new_window("tab")
+    try:
+        metrics = {"width": DESK[0], "height": DESK[1], "deviceScaleFactor": 1, "mobile": False}
+        reader.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        reader.browser.get(link)
+        reader.until(lambda: reader.text("layer-said") == said)
+        again = reader.still()
+        for name in ("x", "y", "z"):
+            assert float(again.pop(name)) == pytest.approx(float(state.pop(name)), abs=2, rel=0.01)
+        assert again == state
+        reader.until(lambda: "by risk" in (reader.at("map-canvas").get_attribute("aria-label") or ""))
+        assert reader.at("map-colour").get_attribute("value") == "risk"
+        assert reader.at("opacity").get_attribute("value") == "60" and reader.text("cut-said") == "30 %"
+        assert reader.heat()[0] == pytest.approx(drawn, rel=0.05)
+        assert reader.browser.get_log("browser") == []
+    finally:
+        reader.browser.close()
+        reader.browser.switch_to.window(before)
+
+
+def test_an_address_that_nobody_wrote_so_opens_what_there_is(reader: Reader) -> None:
+    reader.open(
+        "slide=../../etc/passwd&run=seed9/fold9&layer=nothing&opacity=9000&cut=-3&x=a&tile=b&map=none&colour=zz"
+    )
+    state = reader.still()
+    assert state["slide"] == PICTURED[0] and state["run"] == "seed0/fold0" and state["opacity"] == "100"
+    assert "layer" not in state and "cut" not in state and "tile" not in state and "map" not in state
+
+
+def test_the_map_is_walked_and_opened_from_the_keyboard(reader: Reader) -> None:
+    reader.open()
+    canvas = reader.at("map-canvas")
+    reader.until(lambda: "24 " in (canvas.get_attribute("aria-label") or "") or canvas.get_attribute("aria-label"))
+    said: set[str] = set()
+    for key in (Keys.ARROW_DOWN, Keys.ARROW_UP, Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ARROW_RIGHT):
+        canvas.send_keys(key)
+        said.add(reader.at("said").get_attribute("textContent") or "")
+    told = [one for one in said if one.startswith("SIM-")]
+    assert len(told) > 1 and all("patient" in one and "label: " in one for one in told)
+    last = reader.at("map-tip").text
+    canvas.send_keys(Keys.ENTER)
+    reader.until(lambda: reader.text("patient-title") == f"Patient {last.split(',')[0][:8]}")
+
+
+def test_a_point_of_the_map_opens_what_it_stands_for(reader: Reader) -> None:
+    reader.open("map=slide")
+    canvas = reader.at("map-canvas")
+    reader.until(lambda: canvas.get_attribute("aria-label"))
+    size = canvas.size
+    found = ""
+    for across in range(-4, 5):  # a hand that looks for a point
+        for down in range(-4, 5):
+            place = (int(across * size["width"] / 11), int(down * size["height"] / 11))
+            ActionChains(reader.browser, duration=0).move_to_element_with_offset(canvas, *place).perform()
+            if reader.at("map-tip").is_displayed() and EXPLAINED not in reader.text("map-tip"):
+                found = reader.text("map-tip").split(",")[0]
+                ActionChains(reader.browser).click().perform()
+                break
+        if found:
+            break
+    assert found
+    reader.until(lambda: reader.text("slide-title") == found)
+
+
+@pytest.mark.parametrize("size", [DESK, TABLET], ids=["desk", "tablet"])
+def test_everything_has_a_name_is_in_sight_and_shows_its_focus(reader: Reader, size: tuple[int, int]) -> None:
+    reader.open(f"slide={EXPLAINED}&tile=9", size)
+    Select(reader.at("layer")).select_by_index(1)
+    reader.until(lambda: reader.at("near-list").find_elements(By.TAG_NAME, "button"))
+    root = reader.browser.execute_script(
+        "const e = document.documentElement; return [e.scrollWidth, e.clientWidth, e.scrollHeight, e.clientHeight]"
+    )
+    assert root[0] <= root[1]
+    nodes = reader.browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    asked = ("button", "combobox", "slider", "checkbox", "textbox", "application", "image", "listbox", "progressbar")
+    shown = [node for node in nodes if not node.get("ignored") and node["role"]["value"] in asked]
+    assert {"button", "combobox", "slider", "checkbox", "application", "image"} <= {
+        one["role"]["value"] for one in shown
+    }
+    assert [node["role"]["value"] for node in shown if not node.get("name", {}).get("value")] == []
+    stops: list[str] = []
+    reader.browser.execute_script("arguments[0].focus()", reader.at("find"))
+    for _ in range(80):
+        told = reader.browser.execute_script(
+            "const e = document.activeElement, look = getComputedStyle(e); "
+            "return [e.id || e.className || e.tagName, look.outlineStyle, parseFloat(look.outlineWidth)]"
+        )
+        if told[0] in ("BODY", *stops[:1]):  # once around
+            break
+        assert told[1] != "none" and told[2] >= 2, told
+        stops.append(told[0])
+        reader.browser.switch_to.active_element.send_keys(Keys.TAB)
+    order = [
+        stops.index(name) for name in ("find", "link", "map-view", "map-canvas", "layer", "opacity", "near-others")
+    ]
+    assert order == sorted(order)
+    assert any("openseadragon-canvas" in stop for stop in stops)
+
+
+def test_tiles_are_drawn_where_there_is_no_slide_and_their_absence_is_said(reader: Reader) -> None:
+    reader.open(f"slide={BARE}")
+    reader.still()
+    assert "no slide file" in reader.text("slide-about") and reader.heat()[0] > 0
+    reader.browser.find_element(By.CSS_SELECTOR, ".openseadragon-canvas").send_keys(Keys.ENTER)
+    reader.until(lambda: reader.at("near-list").find_elements(By.TAG_NAME, "button"))
+    reader.open(f"slide={NAKED}")
+    assert "no coordinates" in reader.text("slide-note")
+    assert f"--slide {NAKED}" in reader.text("layer-said")
+    assert "Survival" in reader.text("patient-body")

@@ -1,0 +1,140 @@
+"""`mirror explain slide` from end to end on the small job: its files, who was seen in training, what cannot be done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from small_job import CANONICAL, write_config
+from typer.testing import CliRunner
+
+from mirror.artefacts import read_json
+from mirror.cli.app import app
+from mirror.config import load_config
+from mirror.data.cohort import Cohort
+from mirror.data.feature_store import Bag
+from mirror.errors import ConfigError
+from mirror.evaluation.embed import load_embeddings
+from mirror.simulate.scans import write_scan
+from mirror.training.runs import run_folder
+from mirror.types import Fold
+from mirror.workflow.cohort import cohort_folder
+from mirror.workflow.explain_slide import Wanted, explain_slides
+from mirror.workflow.explained import RunName
+
+SCHEMA = json.loads((Path(__file__).parents[1] / "explain" / "qupath_objects.schema.json").read_text())
+PNG = b"\x89PNG"
+
+
+@pytest.fixture(scope="module")
+def trained(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The configuration of a job of the default preset whose two folds are trained and embedded."""
+    path = write_config(simulated, tmp_path_factory.mktemp("explained"), form=CANONICAL)
+    for stage in ("pretrain", "embed"):
+        result = CliRunner().invoke(app, [stage, str(path)])
+        assert result.exit_code == 0, result.output
+    return path
+
+
+def cohort(trained: Path) -> Cohort:
+    return Cohort.load(cohort_folder(load_config(trained)))
+
+
+def slide_of(trained: Path, *, fold: Fold, role: str) -> str:
+    table = cohort(trained).slides
+    half = fold.test if role == "test" else fold.train
+    rows = table[table["patient"].isin(half) & table["has_expression"]]
+    return str(rows["slide"].iloc[0])
+
+
+def test_a_slide_is_explained_by_the_model_that_has_not_seen_its_patient(trained: Path) -> None:
+    fold = cohort(trained).folds[1]
+    slide = slide_of(trained, fold=fold, role="test")
+    result = CliRunner().invoke(app, ["explain", "slide", str(trained), "--slide", slide, "--json"])
+    assert result.exit_code == 0, result.output
+    (said,) = json.loads(result.stdout)
+    assert (said["role"], said["run"]) == ("test", "seed0/fold1")
+    folder = load_config(trained).output / "explain" / "seed0" / "fold1" / "slides" / slide
+    assert Path(said["folder"]) == folder
+    about = read_json(folder / "relevance.json")
+    names = [layer["name"] for layer in about["layers"]]
+    assert names == ["class:B", "risk", "agreement"]
+    table = pd.read_parquet(folder / "relevance.parquet")
+    assert list(table.columns) == ["tile", "x", "y", *names]
+    bag = Bag(cohort(trained).paths[slide])
+    assert (table[["x", "y"]].to_numpy() == bag.coords()).all()
+    for layer in about["layers"][:2]:
+        assert layer["method"] == "contributions" and layer["representation"] == "fused" and layer["fitted_on"] > 5
+        assert table[layer["name"]].sum() == pytest.approx(layer["value"] - layer["at_mean_tile"], abs=1e-4)
+    jsonschema.validate(json.loads((folder / "relevance.geojson").read_text()), SCHEMA)
+    assert (folder / "overlay-risk.png").read_bytes()[:4] == PNG
+    assert not (folder / "tiles-risk.png").exists()
+    assert any("the slide file is not known" in note for note in about["notes"])
+    assert any("'attention' is not offered" in note and "0.48" in note for note in about["notes"])
+
+
+def test_the_number_that_is_explained_is_that_of_the_embedding(trained: Path) -> None:
+    fold = cohort(trained).folds[0]
+    slide = slide_of(trained, fold=fold, role="test")
+    (found,) = explain_slides(load_config(trained), Wanted(names=[slide], targets=["agreement"]))
+    table = load_embeddings(run_folder(load_config(trained).output, seed=0, fold=0).embeddings)
+    row = list(table.obs_names).index(slide)
+    one, other = table.obsm["X_align_slide"][row], table.obsm["X_align_expression"][row]
+    cosine = float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+    assert found.layers[0]["value"] == pytest.approx(cosine, abs=1e-5)
+
+
+def test_who_was_trained_on_is_said_aloud(trained: Path) -> None:
+    slide = slide_of(trained, fold=cohort(trained).folds[0], role="train")
+    command = ["explain", "slide", str(trained), "--slide", slide, "--run", "seed0/fold0", "--target", "risk"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "of patients whom the model was trained on" in " ".join(result.output.split())
+
+
+def test_new_slides_are_explained_and_those_without_coordinates_get_a_table_alone(
+    trained: Path, tmp_path: Path
+) -> None:
+    bag = Bag(next(iter(cohort(trained).paths.values())))
+    (tmp_path / "features").mkdir()
+    torch.save(torch.from_numpy(bag.read()) + 100.0, tmp_path / "features" / "new.pt")
+    wanted = Wanted(targets=["risk"], features=tmp_path / "features", output=tmp_path / "out")
+    (found,) = explain_slides(load_config(trained), wanted)
+    assert (found.role, found.files) == ("new", ("relevance.parquet", "relevance.json"))
+    assert found.layers[0]["representation"] == "slide"
+    assert any("no coordinates" in note for note in found.notes)
+    assert any("unlike those the model knows" in note for note in found.notes)
+    table = pd.read_parquet(found.folder / "relevance.parquet")
+    assert list(table.columns) == ["tile", "risk"] and len(table) == bag.tiles
+    with pytest.raises(ConfigError, match="needs expression, which this patient has not"):
+        explain_slides(load_config(trained), wanted._replace(representation="fused"))
+    (every,) = explain_slides(load_config(trained), wanted._replace(targets=None))
+    assert "no agreement: this patient has no expression" in every.notes
+
+
+def test_the_slide_file_is_drawn_where_it_is_found(trained: Path, tmp_path: Path) -> None:
+    fold = cohort(trained).folds[0]
+    slide = slide_of(trained, fold=fold, role="test")
+    (tmp_path / "scans").mkdir()
+    image = np.full((5632, 5632, 3), (230, 140, 220), dtype=np.uint8)
+    write_scan(tmp_path / "scans" / f"{slide}.tif", image, mpp=0.25)
+    wanted = Wanted(names=[slide], targets=["risk"], slides=tmp_path / "scans", output=tmp_path / "out")
+    (found,) = explain_slides(load_config(trained), wanted)
+    assert "tiles-risk.png" in found.files and not found.notes
+    assert (found.folder / "tiles-risk.png").read_bytes()[:4] == PNG
+
+
+def test_what_is_not_offered_or_not_there_is_refused_with_what_is(trained: Path) -> None:
+    config = load_config(trained)
+    slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
+    with pytest.raises(ConfigError, match=r"'attention' is not offered .* AUROC of 0\.48"):
+        explain_slides(config, Wanted(names=[slide], targets=["attention"]))
+    with pytest.raises(ConfigError, match="no such slide in this cohort"):
+        explain_slides(config, Wanted(names=["SLIDE-X"]))
+    with pytest.raises(ConfigError, match="there is no fold 7"):
+        explain_slides(config, Wanted(names=[slide], run=RunName(0, 7)))

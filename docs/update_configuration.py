@@ -128,7 +128,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _one_line(text: str | None) -> str:
-    return " ".join((text or "").split()).replace("|", "or")
+    return " ".join((text or "").split()).replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,17 @@ def test_every_format_and_orientation_gives_the_same_table(ending, orientation, 
     assert (read.rows_given, read.genes_given, read.excluded) == (2, 3, ())
 
 
+def test_names_of_an_h5ad_are_read_as_those_of_any_table(tmp_path):
+    table = anndata.AnnData(
+        X=VALUES, obs=pd.DataFrame({"case": [17.0, np.nan]}, index=["a", "b"]), var=pd.DataFrame(index=FRAME.columns)
+    )
+    table.write_h5ad(tmp_path / "m.h5ad")
+    with pytest.raises(DataError, match="row 2 has no name; give it one or remove it"):
+        read_expression(config(tmp_path / "m.h5ad", id="case"))
+    table[:1].copy().write_h5ad(tmp_path / "m.h5ad")
+    assert read_expression(config(tmp_path / "m.h5ad", id="case")).table.patients == ("17",)
+
+
 def test_a_sparse_h5ad_is_read_as_what_it_stands_for(tmp_path):
     values = np.array([[0, 2.0], [3.0, 0]], dtype=np.float32)
     anndata.AnnData(

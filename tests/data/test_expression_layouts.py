@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mirror.config import ExpressionConfig, GeneMapConfig, SampleSheetConfig
@@ -207,10 +209,27 @@ def test_of_several_samples_of_one_barcode_the_fullest_then_the_largest_stands_i
     read = read_expression(config(tmp_path / "m.tsv", identifiers="tcga", units="RSEM"))
     np.testing.assert_array_equal(read.table.values, [[2, 9]])
     assert Counter(entry.reason for entry in read.excluded) == {
-        "another sample of this barcode has fewer gaps, or as few and a larger sum": 2,
+        "another sample of this barcode has fewer gaps, or as few and a larger sum, or as large a one and the larger "
+        "value of the first gene, in alphabetical order, in which they differ": 2,
         "'TCGA-AA-0001-01' stands for patient TCGA-AA-0001": 1,
     }
     assert read.rows_given == 4
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=st.permutations(range(6)), columns=st.permutations(range(4)))
+def test_samples_of_one_barcode_that_were_normalised_to_one_distribution_stand_in_any_order(
+    rows, columns, tmp_path_factory
+):
+    values = np.array([[4, 3, 2, 1], [4, 1, 3, 2], [1, 2, 3, 4], [2, 4, 3, 1], [2, 1, 4, 3], [2, 4, 1, 3]], dtype=float)
+    names = ["TCGA-AA-0001-01"] * 3 + ["TCGA-AA-0002-01"] * 3
+    frame = pd.DataFrame(values, index=names, columns=["D", "B", "A", "C"])
+    path = tmp_path_factory.mktemp("ties") / "m.tsv"
+    frame.iloc[list(rows), list(columns)].rename_axis("id").to_csv(path, sep="\t")
+    settings = config(path, orientation="patients_in_rows", identifiers="tcga", units="RSEM")
+    table = read_expression(settings).table.of(["TCGA-AA-0001", "TCGA-AA-0002"])
+    found = pd.DataFrame(table.values, columns=list(table.genes))[["A", "B", "C", "D"]]
+    np.testing.assert_array_equal(found, [[3, 2, 4, 1], [4, 1, 3, 2]])
 
 
 STAR = """# gene-model: GENCODE v36
@@ -266,6 +285,21 @@ def test_a_folder_of_star_counts_is_read_with_its_sample_sheet(tmp_path):
     )
     assert bare.table.patients == ("aaa", "bbb")
     np.testing.assert_array_equal(bare.table.values, [[0, 7], [1, 7]])
+    for read in (bare, read_expression(star_config(tmp_path))):
+        assert [entry.item for entry in read.excluded] == [
+            "N_unmapped",
+            "N_multimapping",
+            "N_noFeature",
+            "N_ambiguous",
+        ]
+        assert read.genes_given == len(read.table.genes) + len(read.excluded)
+
+
+def test_a_star_file_takes_ensembl_identifiers_to_symbols(tmp_path):
+    folder = star_folder(tmp_path)
+    one = next(folder.rglob("*.tsv"))
+    gene_map = GeneMapConfig(path=one, identifier="gene_id", symbol="gene_name")
+    assert read_expression(star_config(tmp_path, gene_map=gene_map)).table.genes == ("TSPAN6", "TP53")
 
 
 def add_aliquots(folder: Path) -> None:
@@ -287,7 +321,9 @@ def test_of_several_files_of_a_sample_the_first_by_name_stands_and_the_others_ar
     assert read.table.patients == ("TCGA-AA-0001", "TCGA-AA-0002")
     np.testing.assert_array_equal(read.table.values[:, 0], [6.5, 1.5])
     name = "rna_seq.augmented_star_gene_counts.tsv"
-    assert [(entry.item, entry.reason) for entry in read.excluded] == [
+    tallies, others = read.excluded[:4], read.excluded[4:]
+    assert {entry.reason for entry in tallies} == {"counts reads of no gene"}
+    assert [(entry.item, entry.reason) for entry in others] == [
         ("TCGA-ZZ-0001-01A", "not a patient of the cohort"),
         (f"TCGA-AA-0001-01A (aaa.{name})", f"'000.{name}' stands for sample TCGA-AA-0001-01A"),
         (f"TCGA-AA-0001-01A (bab.{name})", f"'000.{name}' stands for sample TCGA-AA-0001-01A"),
@@ -425,6 +461,16 @@ def test_the_table_is_in_the_units_it_was_converted_to(tmp_path):
     read = read_expression(config(tmp_path / "m.tsv", units="TPM", convert_to="log2(TPM + 1)")).table
     assert read.units == "log2(TPM + 1)"
     np.testing.assert_allclose(read.values, [[2, 1], [0, 1]])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("wanted", ["CPM", "log2(CPM + 1)"])
+def test_a_sample_of_zeros_stays_one_when_shares_are_made(wanted, tmp_path):
+    (tmp_path / "m.tsv").write_text("g\tP1\tP2\tP3\nA\t3\t0\t\nB\t1\t0\t\n")
+    read = read_expression(config(tmp_path / "m.tsv", units="counts", convert_to=wanted))
+    assert read.table.patients == ("P1", "P2")
+    assert read.table.values[1].tolist() == [0, 0]
+    assert [(entry.item, entry.reason) for entry in read.excluded] == [("P3", "no value for any gene")]
 
 
 def test_negative_counts_stop_the_reading(tmp_path):

@@ -16,7 +16,7 @@ from mirror.data.panel import GenePanel
 from mirror.errors import ArtefactError, ConfigError
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.pretrain import pretrain_fold
-from mirror.workflow.refine import refine_cohort, refuse_other_scope
+from mirror.workflow.refine import refine_cohort, refuse_other_choice, unread_choice
 
 REFINEMENT = {"size": 6, "folds": 2, "step": 0.2}
 
@@ -124,12 +124,30 @@ def test_a_run_stops_where_genes_were_chosen_with_a_scope_that_its_configuration
     assert done.exit_code == 1
     said = " ".join(done.output.split())
     assert "chose with scope 'cohort', but the configuration says `scope: fold`" in said
-    assert "write `refinement: {scope: cohort}` into it" in said
+    assert "change the section `refinement` to how they were chosen" in said
     refined_job.write_text(refined_job.read_text().replace("'size'", "'scope': cohort, 'size'"))
-    refuse_other_scope(load_config(refined_job))
+    config = load_config(refined_job)
+    cohort = prepare_cohort(config)
+    for fold in cohort.folds:
+        refuse_other_choice(config, cohort, fold)
+    assert unread_choice(config, cohort) is None
     refined_job.write_text(refined_job.read_text().split("refinement:")[0])
     with pytest.raises(ConfigError, match="has no section `refinement`"):
-        refuse_other_scope(load_config(refined_job))
+        refuse_other_choice(load_config(refined_job), cohort, cohort.folds[0])
+
+
+def test_a_run_stops_where_genes_of_its_scope_were_chosen_by_other_settings(refined_job):
+    refine(refined_job)
+    refined_job.write_text(refined_job.read_text().replace("'size': 6", "'size': 12"))
+    done = CliRunner().invoke(app, ["pretrain", str(refined_job)])
+    assert done.exit_code == 1
+    assert "chose for fold 0 by other settings or from other data" in " ".join(done.output.split())
+    config = load_config(refined_job)
+    said = unread_choice(config, prepare_cohort(config))
+    assert said is not None
+    assert "are not those of the runs" in said
+    assert refine(refined_job).exit_code == 0
+    assert CliRunner().invoke(app, ["pretrain", str(refined_job), "--fold", "0"]).exit_code == 0
 
 
 def test_without_a_section_the_command_says_which_one_to_write(job):

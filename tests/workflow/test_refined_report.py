@@ -122,7 +122,9 @@ def test_the_page_says_of_panels_of_another_scope_what_they_saw_and_that_it_read
         page = write_report(config).read_text(encoding="utf-8").replace("&#39;", "'")
     finally:
         shutil.rmtree(refinement_folder(config))
-    assert "The panels in expression/ were chosen with scope 'cohort', and no row here reads them." in page
+    said = " ".join(page.split())
+    assert "The panels in expression/ are not those of the runs: `mirror expression refine` chose" in said
+    assert "with scope 'cohort', but the configuration says `scope: fold`. No row here reads them." in said
     assert "with their labels: the whole cohort, as published." in page
     assert "chosen with scope" not in jobs["fold"].page
 

@@ -111,7 +111,9 @@ def _requantified(
             "of each library); only FPKM to TPM and counts to CPM follow from the values themselves"
         )
     totals = np.nansum(linear, axis=1, dtype=np.float64, keepdims=True)
-    return (linear * (1e6 / np.maximum(totals, np.finfo(np.float64).tiny))).astype(np.float32)
+    # A sample in which nothing was measured has no shares; its zeros stay what they are.
+    scale = np.divide(1e6, totals, out=np.zeros_like(totals), where=totals > 0)
+    return (linear * scale).astype(np.float32)
 
 
 def _logged(linear: NDArray[np.float32], units: Units) -> NDArray[np.float32]:

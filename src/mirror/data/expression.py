@@ -23,7 +23,7 @@ from mirror.data.gene_columns import one_column_a_gene, without_tallies
 from mirror.data.hdf5 import hdf5_aside
 from mirror.data.ledger import Excluded
 from mirror.data.patient_rows import NO_BARCODE, NO_PATIENT, one_row_a_patient
-from mirror.data.tables import Matrix, present_columns, read_matrix
+from mirror.data.tables import Matrix, cell_text, present_columns, read_matrix
 from mirror.data.unit_checks import check_units
 from mirror.errors import ArtefactError, DataError, MirrorError, first_line, raise_together
 from mirror.ids import TcgaBarcode
@@ -235,8 +235,10 @@ def _read_h5ad(
             if names is not None and names not in table.obs:
                 columns = ", ".join(map(str, table.obs.columns)) or "none"
                 raise refusal(f"{path} has no obs column '{names}' but {columns}")
-            first = tuple(map(str, table.obs_names if names is None else table.obs[names]))
-            second = tuple(map(str, table.var_names))
+            first, second = (
+                tuple(cell_text(name) or "" for name in some)
+                for some in (table.obs_names if names is None else table.obs[names], table.var_names)
+            )
             if wanted is not None:
                 kept = np.flatnonzero([wanted(name) for name in (second if transposed else first)])
                 part = (table[:, kept] if transposed else table[kept]) if len(kept) else table[:0, :0]

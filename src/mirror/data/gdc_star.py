@@ -91,10 +91,10 @@ def _read_one(file: Path, value: str) -> pd.Series:
     absent = [name for name in ("gene_id", value) if name not in table.columns]
     if absent:
         raise DataError(f"{file} has no column '{absent[0]}' but {', '.join(map(str, table.columns))}")
-    # Four rows in front count reads of no gene; the columns of TPM and FPKM are empty there.
-    column = table[~table["gene_id"].map(is_tally)].set_index("gene_id")[value]
+    column = table.set_index("gene_id")[value]
     numbers = pd.to_numeric(column, errors="coerce")
-    wrong = numbers.isna()
+    # Four rows in front count reads of no gene; the columns of TPM and FPKM are empty there.
+    wrong = numbers.isna() & ~column.index.map(is_tally)
     cells = [f"{gene}: '{column[gene]}'" for gene in column.index[wrong][:20]]
     raise_together(DataError, f"{file} has cells in '{value}' that are not numbers; fetch it again:", cells)
     return numbers

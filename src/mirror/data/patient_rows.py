@@ -66,21 +66,30 @@ def _one_row_a_name(matrix: Matrix, config: ExpressionConfig) -> Rows:
         else:
             places[name].append(row)
     problems = [f"{row_name(row)} has no name; give it one or remove it" for row in places.pop("", [])]
+    by_gene = np.argsort(np.array(matrix.columns, dtype=object), kind="stable")
     for name, rows in places.items():
         if len(rows) > 1 and config.identifiers == "patient":
             where = " and ".join(map(row_name, rows))
             problems.append(f"'{name}' stands there with different values ({where}); keep the right one")
         elif len(rows) > 1:  # several samples of one barcode, such as aliquots of a vial
-            rows.sort(key=lambda row: (int(np.isnan(matrix.values[row]).sum()), -_total(matrix.values[row])))
-            reason = "another sample of this barcode has fewer gaps, or as few and a larger sum"
+            rows.sort(key=lambda row: _precedence(matrix.values[row], by_gene))
+            reason = (
+                "another sample of this barcode has fewer gaps, or as few and a larger sum, or as large a one and the "
+                "larger value of the first gene, in alphabetical order, in which they differ"
+            )
             excluded += [Excluded("expression", name, reason, str(config.path)) for _ in rows[1:]]
     raise_together(DataError, f"{config.path} (patients counted as rows):", problems)
     return Rows({name: rows[0] for name, rows in places.items()}, excluded)
 
 
-def _total(values: NDArray[np.float32]) -> float:
-    # Sorted, so that it does not depend on the order of the genes.
-    return float(np.nansum(np.sort(values), dtype=np.float64))
+def _precedence(values: NDArray[np.float32], by_gene: NDArray[np.intp]) -> tuple[int, float, tuple[float, ...]]:
+    """What a sample is ranked by, the first one standing for its barcode: the same in any order of rows and genes.
+
+    Samples that were normalised to one distribution have one sum, so that their values must decide.
+    """
+    gaps = np.isnan(values)
+    total = float(np.nansum(np.sort(values), dtype=np.float64))
+    return int(gaps.sum()), -total, tuple((-np.where(gaps, -np.inf, values)[by_gene]).tolist())
 
 
 def _parse(names: Iterable[str]) -> tuple[dict[str, TcgaBarcode], dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ def read_text_table(path: Path, columns: Iterable[str], *, optional: Iterable[st
         wanted = required + [name for name in optional if name in present]
         _require_columns(path, present, wanted)
         table = read_parquet(path, wanted)
-        texts = pd.DataFrame({name: list(map(_cell, table[name].to_pylist())) for name in wanted}, dtype=object)
+        texts = pd.DataFrame({name: list(map(cell_text, table[name].to_pylist())) for name in wanted}, dtype=object)
     else:
         header = _read_header(path, least=1)  # a list of names is a table of one column
         wanted = required + [name for name in optional if name in header.names]
@@ -132,7 +133,7 @@ def glance(path: Path, *, rows: int = 50) -> Glance:
     if path.suffix == ".parquet":
         names = parquet_columns(path)
         table = read_parquet(path, names)
-        cells = zip(*(map(_cell, table[name].slice(0, rows).to_pylist()) for name in names), strict=True)
+        cells = zip(*(map(cell_text, table[name].slice(0, rows).to_pylist()) for name in names), strict=True)
         return Glance(tuple(names), tuple(cells), table.num_rows <= rows)
     header = _read_header(path, least=1)
     ending = _ending(path)
@@ -141,6 +142,8 @@ def glance(path: Path, *, rows: int = 50) -> Glance:
     found: list[tuple[str | None, ...]] = []
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            for _ in range(header.comments):
+                file.readline()
             reader = csv.reader(file, delimiter=header.delimiter)
             next(reader)
             for row in reader:
@@ -185,9 +188,12 @@ def _joined(blocks: list[NDArray[np.float32]], shape: tuple[int, int], *, transp
 
 
 class _Header(NamedTuple):
+    """`lines` stand before the first row, `comments` of them before the names."""
+
     names: list[str]
     lines: int
     delimiter: str
+    comments: int = 0
 
 
 def _text(cell: str) -> str | None:
@@ -195,8 +201,11 @@ def _text(cell: str) -> str | None:
     return None if stripped in MISSING else stripped
 
 
-def _cell(cell: Any) -> str | None:
-    """A cell of parquet as text. A whole number is written as one: a gap beside it made it a float."""
+def cell_text(cell: Any) -> str | None:
+    """A cell of a typed table as text, None where it is missing.
+
+    A whole number is written as one: a gap beside it made it a float.
+    """
     if pd.isna(cell):
         return None
     return _text(str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell))
@@ -237,16 +246,19 @@ def _read_header(path: Path, *, least: int = 2) -> _Header:
     opener = gzip.open if ending.endswith(".gz") else open
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=_ENDINGS[ending])
+            comments, first = 0, file.readline()
+            while first.startswith("#") and _ENDINGS[ending] not in first:  # as in front of GDC STAR counts
+                comments, first = comments + 1, file.readline()
+            reader = csv.reader(chain([first] if first else [], file), delimiter=_ENDINGS[ending])
             names = [name.strip() for name in next(reader, [])]
-            lines = reader.line_num
+            lines = comments + reader.line_num
     except FileNotFoundError:
         raise DataError(f"there is no table {path}; correct its path in the configuration") from None
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}); it may be truncated: fetch or export it again") from error
     if len(names) < least:
         raise DataError(f"{path} has {len(names)} columns; is it empty, or delimited by something else?")
-    return _Header(names, lines, _ENDINGS[ending])
+    return _Header(names, lines, _ENDINGS[ending], comments)
 
 
 def _ending(path: Path) -> str | None:
@@ -318,7 +330,7 @@ def _parquet_matrix(
     raise_together(
         DataError, f"{path} has columns that are not numbers; list them in `ignore_columns`, or convert them:", texts
     )
-    rows = _row_names([list(map(_cell, table[name].to_pylist())) for name in named])
+    rows = _row_names([list(map(cell_text, table[name].to_pylist())) for name in named])
     some = _kept(rows, wanted)
     values = np.empty((len(some), len(kept)), dtype=np.float32)
     for place, column in enumerate(table.select(kept).columns):

@@ -47,7 +47,7 @@ from mirror.workflow.canonical import (
     started_model,
     training_cohort,
 )
-from mirror.workflow.refine import fold_panel, refinement_mark, refuse_other_scope
+from mirror.workflow.refine import fold_panel, refinement_mark, refuse_other_choice
 from mirror.workflow.study import INDIFFERENT
 
 RECOMPUTE_TILES = 8192
@@ -71,7 +71,7 @@ def pretrain_fold(
     Raises `DataError` when the fold has fewer than two training slides with expression, `LeakError` when a pooled
     cohort would train on its test patients, `ConfigError` when genes were chosen for this output under another scope.
     """
-    refuse_other_scope(config)
+    refuse_other_choice(config, cohort, fold)
     run = run_folder(config.output, seed=seed, fold=fold.number)
     slides = training_slides(config, cohort, fold)
     mark = run_fingerprint(config, cohort, fold, seed)

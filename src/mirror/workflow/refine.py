@@ -94,38 +94,46 @@ def refinement_folder(config: Config) -> Path:
     return config.output / "expression"
 
 
-def refuse_other_scope(config: Config) -> None:
-    """Raise `ConfigError` where `refine_cohort` chose genes under another scope than the configuration's.
+def refuse_other_choice(config: Config, cohort: Cohort, fold: Fold) -> None:
+    """Raise `ConfigError` where `refine_cohort` chose genes otherwise than a run of `fold` by this configuration would.
 
-    A run chooses its genes by the configuration alone; whoever asked for the published scope on the command line
-    would else have a leak-free run, and take its scores for those of the other.
+    A run chooses its genes by the configuration alone; whoever refined with other settings, such as the published scope
+    on the command line, would else take the run's scores for those of the panels that lie beside it.
     """
-    folder, chosen = refinement_folder(config), _chosen_scope(config)
-    given = None if config.refinement is None else config.refinement.scope
-    if chosen is not None and chosen != given:
-        says = "has no section `refinement`" if given is None else f"says `scope: {given}`"
+    why = _other_choice(config, cohort, fold)
+    if why is not None:
         raise ConfigError(
-            f"{folder} holds genes that `mirror expression refine` chose with scope '{chosen}', but the configuration "
-            f"{says}: write `refinement: {{scope: {chosen}}}` into it, so that the run uses it and the report says so, "
-            "or delete the folder"
+            f"{refinement_folder(config)} holds genes that {why}: change the section `refinement` to how they were "
+            "chosen, so that the run uses them and the report says so, or choose them anew (`mirror expression "
+            "refine`), or delete the folder"
         )
 
 
-def unread_choice(config: Config) -> str | None:
-    """What a report says of genes that `refine_cohort` chose under another scope than the run's, which reads none."""
-    chosen = _chosen_scope(config)
-    if chosen is None or (config.refinement is not None and config.refinement.scope == chosen):
+def unread_choice(config: Config, cohort: Cohort) -> str | None:
+    """What a report says of genes that `refine_cohort` chose otherwise than the runs, which read none of them."""
+    why = next((why for fold in cohort.folds if (why := _other_choice(config, cohort, fold)) is not None), None)
+    if why is None:
         return None
     folder = refinement_folder(config)
     panels = [GenePanel.load(path).selection for path in sorted(folder.glob("fold*.panel.json"))]
     notes = " ".join(panel.note for panel in panels if panel is not None)
-    return f"The panels in {folder.name}/ were chosen with scope '{chosen}', and no row here reads them. {notes}"
+    return f"The panels in {folder.name}/ are not those of the runs: {why}. No row here reads them. {notes}"
 
 
-def _chosen_scope(config: Config) -> str | None:
-    """The scope of the panels that `refine_cohort` left; None where it left none."""
+def _other_choice(config: Config, cohort: Cohort, fold: Fold) -> str | None:
+    """How the panels that `refine_cohort` left differ from what the configuration asks of `fold`; None where not."""
     record = refinement_folder(config) / "refinement.json"
-    return read_json(record).get("scope") if record.exists() else None
+    if not record.exists():
+        return None
+    left = read_json(record)
+    chosen, given = left.get("scope"), None if config.refinement is None else config.refinement.scope
+    if chosen != given:
+        says = "has no section `refinement`" if given is None else f"says `scope: {given}`"
+        return f"`mirror expression refine` chose with scope '{chosen}', but the configuration {says}"
+    mark = left["folds"].get(str(fold.number))
+    if mark is not None and mark != _panel_mark(config, cohort, fold):
+        return f"`mirror expression refine` chose for fold {fold.number} by other settings or from other data"
+    return None
 
 
 def _kept_panels(config: Config, cohort: Cohort, others: Sequence[Fold]) -> dict[int, GenePanel]:

@@ -145,7 +145,7 @@ def _notes(config: Config, cohort: Cohort) -> list[str]:
         notes.append(f"Slides with the very same features under different names: {pairs}.")
     account = read_json(account_file(config))["runs"]
     notes += sorted({note for run in account for note in run["notes"]})
-    return [*notes, *([unread] if (unread := unread_choice(config)) else [])]
+    return [*notes, *([unread] if (unread := unread_choice(config, cohort)) else [])]
 
 
 def _facts(config: Config, cohort: Cohort, runs: list[RunFolder]) -> dict[str, str]:

@@ -25,6 +25,8 @@ LEFT_TO_THE_REPORT = re.compile(r".*_to_.*")
 ROOMS = {
     "cli": "the command line",
     "workflow": "the stages of `mirror run`, one file each",
+    "viewer": "the page of `mirror view` (extra): what it shows, and its small server",
+    "explain": "which tiles and which genes a number of a patient comes from",
     "evaluation": "representations, probes, survival, report",
     "slides": "from scanner files to tile features, on LazySlide (extra)",
     "acquire": "public data by recipe, over the network (extra); no torch",
@@ -41,6 +43,7 @@ ROOMS = {
 FOLDERS = {
     "profiles": "where its jobs run: this machine, Slurm, Kubernetes",
     "recipes": "recipes that come with the package",
+    "static": "the page: plain HTML, CSS and JavaScript, no build step",
     "templates": "the page, a file a section, and its style",
 }
 """Folders inside of a room that hold no code."""
@@ -105,10 +108,17 @@ def _files(folder: Path, indent: str) -> list[str]:
 
 
 def _note(path: Path) -> str:
-    """The first sentence of a module's docstring, cut at a comma or colon where it is too long for a line."""
-    if path.suffix != ".py":
+    """The first sentence of a module's docstring, cut at a comma or colon where it is too long for a line.
+
+    Of a script it is that of the comment on its first line.
+    """
+    if path.suffix == ".js":
+        comment = re.match(r"// (.*)", path.read_text(encoding="utf-8"))
+        docstring = comment[1] if comment else ""
+    elif path.suffix == ".py":
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    else:
         return ""
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     sentence = re.split(r"\.(?:\s|$)", docstring.split("\n\n")[0].replace("\n", " "))[0].split(" (METHOD")[0]
     while len(sentence) > NOTE_WIDTH and (cut := max(sentence.rfind(mark) for mark in (", ", ": ", "; "))) > 0:
         sentence = sentence[:cut]

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from torch import nn
+from torch._dynamo.backends.common import aot_autograd
 
 from mirror.training.compiled import compile_in_place
 
@@ -37,14 +39,23 @@ def test_it_computes_the_same_under_the_same_names() -> None:
     assert list(model.state_dict()) == names
 
 
-def test_where_it_fails_training_goes_on_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def broken(*_: Any) -> Any:
+    raise RuntimeError("no compiler here")
+
+
+def as_it_is(graph: Any, _: Any) -> Any:
+    return make_boxed_func(graph.forward)
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [broken, aot_autograd(fw_compiler=broken), aot_autograd(fw_compiler=as_it_is, bw_compiler=broken)],
+    ids=["at once", "in the forward pass", "in the backward pass"],
+)
+def test_where_it_fails_training_goes_on_and_says_so(backend: Any, caplog: pytest.LogCaptureFixture) -> None:
     model = small()
     wanted = gradient(model)
-
-    def broken(*_: Any) -> Any:
-        raise RuntimeError("no compiler here")
-
-    compile_in_place(model, backend=broken)
+    compile_in_place(model, backend=backend)
     with caplog.at_level(logging.WARNING):
         torch.testing.assert_close(gradient(model), wanted)
         gradient(model)

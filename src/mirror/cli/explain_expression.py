@@ -1,4 +1,4 @@
-"""`mirror explain expression`: which genes a class, the risk and the agreement with the slide come from."""
+"""`mirror explain expression`: the genes that a target comes from."""
 
 from __future__ import annotations
 

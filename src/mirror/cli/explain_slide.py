@@ -1,4 +1,4 @@
-"""`mirror explain slide`: where on a slide a class, the risk or the agreement with the expression comes from."""
+"""`mirror explain slide`: where on a slide a target comes from."""
 
 from __future__ import annotations
 

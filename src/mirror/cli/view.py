@@ -1,4 +1,4 @@
-"""`mirror view`: a page on this machine that puts a run's slides, maps, genes and survival side by side."""
+"""`mirror view`: slides, maps, genes and survival of a run side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Gene sets as the `.gmt` files of the field have them: a line a set, name, description, genes, separated by tabs."""
+"""Gene sets as the `.gmt` files of the field have them.
+
+A line a set: name, description and genes, separated by tabs.
+"""
 
 from __future__ import annotations
 

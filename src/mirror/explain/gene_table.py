@@ -1,4 +1,6 @@
-"""Effects of genes over folds and seeds: their mean, and an interval that knows that folds share training patients.
+"""Effects of genes over folds and seeds: their means, with intervals.
+
+The interval knows that folds share training patients.
 
 The interval is the corrected resampled t-interval (Nadeau and Bengio, 2003) at 95 %: the seeds of a fold are averaged,
 and the variance of the mean over J folds is taken as s^2 (1 / J + test / training patients) instead of s^2 / J, because

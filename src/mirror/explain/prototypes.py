@@ -1,4 +1,4 @@
-"""What the prototypes of a model stand for: outcomes enriched in them, how stable they are, what they cover.
+"""What the prototypes of a model stand for, how stable they are, what they cover.
 
 Prototypes are learned without outcomes, so the patients a model was trained on may be tested as well as those it has
 not seen; both are reported, because the features of training patients did shape the prototypes. A patient counts once,

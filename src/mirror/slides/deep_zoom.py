@@ -1,4 +1,6 @@
-"""Slides for a screen: square pieces of a pyramid that halves from level to level, read as they are asked for.
+"""Slides for a screen: pieces of a pyramid, read as they are asked for.
+
+Pieces are square, and the pyramid halves from level to level.
 
 No piece is read from more than a few megapixels, whatever the size of the slide, so memory does not grow with it.
 """

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
+from torch._functorch import config as functorch_config
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,9 @@ def compile_in_place(model: nn.Module, *, backend: str | Callable[..., Any] = "i
 
     def call(*inputs: Any, **named: Any) -> Any:
         try:
-            return compiled(*inputs, **named)
+            # The backward pass is compiled here, too: left to itself it fails later, where nobody could step in.
+            with functorch_config.patch(force_non_lazy_backward_lowering=True):
+                return compiled(*inputs, **named)
         except TorchDynamoException as error:
             log.warning("torch.compile failed, training goes on without it (`pretraining.compile`): %s", error)
             model._compiled_call_impl = None  # pyright: ignore[reportPrivateUsage]

@@ -1,4 +1,6 @@
-"""One patient beside the cohort: genes, survival, and what was predicted where the patient was not learned from.
+"""One patient beside the cohort: genes, survival and what was predicted.
+
+Predictions are of a run that was not trained on the patient.
 
 Legend: N patients, G genes.
 """

@@ -1,6 +1,7 @@
-"""The stage that says which genes a class, the risk and the agreement with the slide come from, over folds and seeds.
+"""The stage that says which genes targets come from, over folds and seeds.
 
-Everything is said of test patients: each run explains those whom its model and its heads have not seen.
+Targets are a class, the risk and the agreement with the slide. Everything is said of test patients: each run explains
+those whom its model and its heads have not seen.
 """
 
 from __future__ import annotations

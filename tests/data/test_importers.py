@@ -6,6 +6,7 @@ import importlib.util
 import json
 import pickle
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,13 +172,13 @@ def test_two_sets_of_tiles_of_one_encoder_are_told_apart_and_never_picked(tmp_pa
     (table,) = (path / "tables").glob("*_tiles")
     shutil.copytree(table, table.with_name(f"{table.name}10x"))
     shutil.copytree(path / "shapes" / "tiles", path / "shapes" / "tiles10x")
-    store = zarr.open_group(path, mode="a", use_consolidated=False)
-    store[f"tables/{table.name}10x/uns/spatialdata_attrs"].attrs["region"] = "tiles10x"
-    zarr.consolidate_metadata(path)
-    with pytest.raises(DataError, match=r"has features of uni_tiles, uni_tiles10x; name one with --encoder"):
-        recognise(path, Asked())
-    with pytest.raises(DataError, match="name one with --encoder"):
-        recognise(path, Asked(encoder="uni"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the store holds files which are not zarr's
+        store = zarr.open_group(path, mode="a", use_consolidated=False)
+        store[f"tables/{table.name}10x/uns/spatialdata_attrs"].attrs["region"] = "tiles10x"
+        zarr.consolidate_metadata(path)
+    for asked in (Asked(), Asked(encoder="uni")):
+        assert "has features of uni_tiles, uni_tiles10x; name one with --encoder" in str(recognise(path, asked))
     for name in ("uni_tiles", "uni_tiles10x"):
         assert recognise(path, Asked(encoder=name)).encoder == "uni"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import pickle
+import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +165,22 @@ def test_a_store_that_lazyslide_wrote_arrives_with_its_tiles(tmp_path):
         256,
     )
     assert facts.overlap_px == 0
+
+
+def test_two_sets_of_tiles_of_one_encoder_are_told_apart_and_never_picked(tmp_path):
+    path = layouts.lazyslide(tmp_path)
+    (table,) = (path / "tables").glob("*_tiles")
+    shutil.copytree(table, table.with_name(f"{table.name}10x"))
+    shutil.copytree(path / "shapes" / "tiles", path / "shapes" / "tiles10x")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the store holds files which are not zarr's
+        store = zarr.open_group(path, mode="a", use_consolidated=False)
+        store[f"tables/{table.name}10x/uns/spatialdata_attrs"].attrs["region"] = "tiles10x"
+        zarr.consolidate_metadata(path)
+    for asked in (Asked(), Asked(encoder="uni")):
+        assert "has features of uni_tiles, uni_tiles10x; name one with --encoder" in str(recognise(path, asked))
+    for name in ("uni_tiles", "uni_tiles10x"):
+        assert recognise(path, Asked(encoder=name)).encoder == "uni"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("wsidata") is None, reason="needs wsidata (extra `slides`)")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
@@ -106,3 +110,81 @@ def test_what_is_not_there_is_named(local: Path, bucket: str, tmp_path: Path) ->
     with pytest.raises(ConfigError, match="nosuchstorage"):
         build_cohort(section)
     del bucket
+
+
+class Server(SimpleHTTPRequestHandler):
+    """Lists a folder as a page of links, and says size and Last-Modified of each file, but for what it withholds."""
+
+    withheld: tuple[str, ...] = ()
+
+    def send_header(self, keyword: str, value: str) -> None:
+        if keyword not in self.withheld:
+            super().send_header(keyword, value)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class Reticent(Server):
+    withheld = ("Content-Length", "Last-Modified")
+
+
+def served(folder: Path, kind: type[Server]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(kind, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for a web server to serve; copies go to the test's own folder."""
+    pytest.importorskip("aiohttp", reason="fsspec reads http:// with aiohttp")
+    monkeypatch.setenv("MIRROR_CACHE", str(tmp_path / "copies"))
+    folder = tmp_path / "shared" / "slides"
+    folder.mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / f"{name}.bin").write_bytes(b"first")
+    return folder
+
+
+@pytest.fixture
+def web(shared: Path) -> Iterator[str]:
+    yield from served(shared.parent, Server)
+
+
+@pytest.fixture
+def reticent(shared: Path) -> Iterator[str]:
+    yield from served(shared.parent, Reticent)
+
+
+def copied(url: str) -> Path:
+    section = fetched(CohortConfig.model_validate({"features": {"path": url}, "slides": {"path": "/x.csv"}}))
+    return section.features.path
+
+
+@pytest.mark.parametrize("change", ["size", "time"])
+def test_a_web_server_is_asked_of_each_file_whether_it_has_changed(shared: Path, web: str, change: str) -> None:
+    copy = copied(f"{web}/slides")
+    assert {path.name for path in copy.iterdir()} == {"a.bin", "b.bin"}
+    before, kept = listing(Path(f"{web}/slides")), (copy / "b.bin").stat().st_mtime_ns
+    assert listing(Path(f"{web}/slides")) == before
+    then = (shared / "a.bin").stat().st_mtime
+    (shared / "a.bin").write_bytes(b"second" if change == "size" else b"other")
+    os.utime(shared / "a.bin", (then, then if change == "size" else then + 5))
+    after = listing(Path(f"{web}/slides"))
+    assert [name for name in before if after[name] != before[name]] == ["a.bin"]
+    assert (copied(f"{web}/slides") / "a.bin").read_bytes() == (shared / "a.bin").read_bytes()
+    assert (copy / "b.bin").stat().st_mtime_ns == kept
+
+
+def test_a_single_file_of_a_web_server_is_known_too(shared: Path, web: str) -> None:
+    assert copied(f"{web}/slides/a.bin").read_bytes() == b"first"
+    (shared / "a.bin").write_bytes(b"longer")
+    assert copied(f"{web}/slides/a.bin").read_bytes() == b"longer"
+
+
+def test_a_server_that_says_nothing_of_its_files_is_refused(shared: Path, reticent: str) -> None:
+    with pytest.raises(DataError, match=r"neither size, ETag nor Last-Modified[\s\S]*a\.bin"):
+        listing(Path(f"{reticent}/slides"))
+    del shared

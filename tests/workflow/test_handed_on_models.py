@@ -153,6 +153,39 @@ def test_slides_alone_embed_without_any_table(model: Path, simulated: Path, expe
     assert list(found.obs["patient"]) == list(found.obs_names)
 
 
+def test_expression_alone_embeds_too(model: Path, simulated: Path, expected: anndata.AnnData, tmp_path: Path) -> None:
+    of_run = expected.to_memory()[~expected.obs["patient"].duplicated().to_numpy()]
+    names = [
+        name
+        for name in of_run.obs["patient"]
+        if not np.isnan(of_run[of_run.obs["patient"] == name].obsm["X_expression"]).any()
+    ]
+    wanted = of_run[of_run.obs["patient"].isin(names)]
+    found = mirror.load(model).embed(None, expression=simulated / "expression.csv.gz", units=UNITS)
+    rows = [list(found.obs["patient"]).index(name) for name in wanted.obs["patient"]]
+    for view in ("X_expression", "X_align_expression"):
+        np.testing.assert_allclose(found.obsm[view][rows], wanted.obsm[view], rtol=1e-6, atol=1e-6)
+    assert np.isnan(found.obsm["X_slide"]).all()
+    assert np.isnan(found.obsm["X_fused"]).all()
+    assert len(found.uns["excluded"]) == 0
+    some = tmp_path / "some"
+    some.mkdir()
+    slide = str(wanted.obs_names[0])
+    source = next((simulated / "features").glob(f"{slide}.*"))
+    shutil.copy(source, some / source.name)
+    given = {**inputs(simulated), "features": some, "patients": {slide: str(wanted.obs["patient"].iloc[0])}}
+    mixed = mirror.load(model).embed(**given, without_slide="keep")
+    assert len(mixed) == len(found)
+    assert mixed.obs_names[0] == slide
+    assert not np.isnan(mixed.obsm["X_fused"][0]).any()
+    assert np.isnan(mixed.obsm["X_fused"][1:]).all()
+    assert not np.isnan(mixed.obsm["X_expression"]).any()
+    left = mirror.load(model).embed(**given)
+    assert (len(left), len(left.uns["excluded"])) == (1, len(found) - 1)
+    with pytest.raises(DataError, match="there is nothing to embed"):
+        mirror.load(model).embed(None)
+
+
 def test_a_configuration_embeds_with_a_handed_on_model_too(
     model: Path, job: Path, expected: anndata.AnnData, tmp_path: Path
 ) -> None:

@@ -147,6 +147,22 @@ def test_a_fold_without_pairs_is_an_error_that_says_so(job: Config) -> None:
         pretrain_fold(job, cohort, lonely, 0)
 
 
+@pytest.mark.parametrize("left", [None, 1])
+def test_a_run_without_its_metrics_is_trained_from_the_start(job: Config, tmp_path: Path, left: int | None) -> None:
+    cohort = prepare_cohort(job)
+    fold = cohort.folds[0]
+    run = pretrain_fold(job, cohort, fold, 0)
+    lines, kept = run.metrics.read_text().splitlines(keepends=True), tmp_path / "kept.safetensors"
+    kept.write_bytes(run.weights.read_bytes())
+    run.record.unlink()
+    run.metrics.write_text("".join(lines[:left])) if left else run.metrics.unlink()
+    with pytest.raises(ArtefactError, match="to train this fold from the start"):
+        pretrain_fold(job, cohort, fold, 0)
+    pretrain_fold(job, cohort, fold, 0, overwrite=True)
+    assert run.metrics.read_text() == "".join(lines)
+    assert small_job.same_weights(run.weights, kept)
+
+
 def test_a_damaged_state_is_named(job: Config) -> None:
     cohort = prepare_cohort(job)
     run = pretrain_fold(job, cohort, cohort.folds[0], 0)

@@ -15,7 +15,7 @@ from mirror.errors import ArtefactError
 from mirror.evaluation.scores import read_intervals
 from mirror.training.runs import run_folder
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.evaluate import evaluate_runs, intervals_file
+from mirror.workflow.evaluate import account_file, evaluate_runs, intervals_file
 from mirror.workflow.report import write_report
 from mirror.workflow.supervised import supervised_file, supervised_folder, train_fold, train_supervised
 
@@ -68,6 +68,8 @@ def test_they_stand_in_the_table_with_intervals_and_in_the_report(trained: Confi
     assert len(auroc) == 2 * len(trained.supervised.models) and auroc["value"].notna().all()
     intervals = read_intervals(intervals_file(trained))
     assert intervals["protocol"].str.startswith("supervised").sum() == 8 * len(trained.supervised.models)
+    judged = [name for run in read_json(account_file(trained))["runs"] for name in run["supervised"]]
+    assert sorted(trained.output / name for name in judged) == sorted(files(trained))
     assert "ABMIL" in write_report(trained).read_text(encoding="utf-8")
 
 

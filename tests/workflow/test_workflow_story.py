@@ -114,6 +114,10 @@ def test_a_changed_value_and_a_lost_file_run_what_depends_on_them(simulated: Pat
     assert workflow(config) == [rule for rule in ALL if rule != "cohort"]
     (config.parent / "cohort" / "expression.h5ad").unlink()
     assert workflow(config)[0] == "cohort"
+    (config.parent / "runs/seed0/fold1/metrics.jsonl").unlink()
+    assert workflow(config) == ["embed", "evaluate", "pretrain", "report"]
+    (config.parent / "audit.json").unlink()
+    assert workflow(config) == ["report"]
     assert workflow(config) == []
 
 

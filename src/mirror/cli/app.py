@@ -142,6 +142,9 @@ def embed(
     genes_in_rows: Annotated[
         bool, typer.Option("--genes-in-rows", help="Of a folder: the expression has a row a gene.")
     ] = False,
+    keep_without_slide: Annotated[
+        bool, typer.Option("--keep-without-slide", help="Of a folder: patients who have expression alone stay.")
+    ] = False,
     encoder: Annotated[
         str | None, typer.Option("--encoder", help="Of a folder: the encoder, where files do not say it.")
     ] = None,
@@ -152,7 +155,7 @@ def embed(
     if run_path is not None and model is not None:
         raise ConfigError("--run and --model both name a model; give one of them")
     if model is not None:
-        patients = NewPatients(slide_table, expression_table, units, genes_in_rows, encoder)
+        patients = NewPatients(slide_table, expression_table, units, genes_in_rows, keep_without_slide, encoder)
         _say_embedded(embed_with_model(config_file, model, revision=revision, output=output, patients=patients))
         return
     config = load_config(config_file)

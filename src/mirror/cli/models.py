@@ -70,6 +70,7 @@ class NewPatients(NamedTuple):
     expression: Path | None
     units: str | None
     genes_in_rows: bool
+    keep_without_slide: bool
     encoder: str | None
 
     def given(self) -> list[str]:
@@ -97,6 +98,7 @@ def embed_with_model(
                 expression=patients.expression,
                 units=patients.units,
                 genes_in_rows=patients.genes_in_rows,
+                without_slide="keep" if patients.keep_without_slide else "leave_out",
                 encoder=patients.encoder,
                 progress=progress,
             )

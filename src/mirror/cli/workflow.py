@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
-import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -20,9 +16,6 @@ from rich.console import Console
 from mirror.cli.plain import plain_errors
 from mirror.config import load_config, read_mapping
 from mirror.errors import ConfigError, MirrorError
-
-if TYPE_CHECKING:
-    from mirror.workflow.study import Study
 
 console = Console(stderr=True)
 
@@ -54,6 +47,8 @@ def workflow(
     """Slides, cohort, a run a fold and seed, embedding, evaluation, report of every study: what is not up to date."""
     if importlib.util.find_spec("snakemake") is None:
         raise ConfigError('the workflow needs the extra: pip install "mirror-pathology[workflow]"')
+    from mirror.workflow.held import held
+    from mirror.workflow.lost import away, jobs_to_repeat, slides_to_repeat
     from mirror.workflow.study import (
         JobUse,
         plan_slides,
@@ -63,11 +58,12 @@ def workflow(
         require_read,
         write_plan,
         write_sections,
+        write_slides,
     )
 
     jobs = [plan_slides(settings, shards=shards) for settings in slides or ()]
     studies = [plan_study(load_config(path), jobs) for path in configs]
-    require_apart(studies)
+    require_apart(studies, jobs)
     require_read(jobs, studies)
     folder = _profile(profile)
     settings = read_mapping(folder / "config.yaml")
@@ -75,9 +71,11 @@ def workflow(
     if volume is not None:
         require_on(volume, [*(study.config.output for study in studies), *(one.output for one in jobs)])
     home = studies[0].folder
-    with _held(study.folder for study in studies), _put_back(studies) if dry_run else nullcontext():
+    with held((one.folder for one in (*studies, *jobs)), traceless=dry_run):
         for study in studies:
             write_sections(study)
+        for one in jobs:
+            write_slides(one)
         use = JobUse("python" if volume else sys.executable, threads, processes, gpus > 0, volume)
         write_plan(home / "plan.json", studies, jobs, use)
         command = [
@@ -88,11 +86,14 @@ def workflow(
             *("--resources", f"gpu={gpus}"),
             # Times and sets of inputs decide what is run again, not the text of a rule or the place of a slide.
             *("--rerun-triggers", "mtime", "input", "--rerun-incomplete", "--keep-going", "--show-failed-logs"),
-            "--nolock",  # it would outlive a killed process; `_held` does not
+            "--nolock",  # it would outlive a killed process; `held` does not
             *(["--dry-run"] if dry_run else []),
             *shlex.split(options),
         ]
-        ended = subprocess.run(command).returncode
+        lost = [path for study in studies for path in jobs_to_repeat(study, receipts=volume is not None)]
+        lost += [path for one in jobs for path in slides_to_repeat(one)]
+        with away(lost, put_back=dry_run):
+            ended = subprocess.run(command).returncode
     if ended:
         logs = ", ".join(str(study.folder / "log") for study in studies)
         raise MirrorError(
@@ -104,24 +105,6 @@ def workflow(
             console.print(f"[bold]workflow[/]  {study.config.output / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-@contextmanager
-def _put_back(studies: Sequence[Study]) -> Generator[None]:
-    """Leave the studies' settings as they were, times included: a look ahead must not make anything run again."""
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in _settings(studies)}
-    try:
-        yield
-    finally:
-        for path in _settings(studies):
-            path.unlink()
-        for path, (content, time) in before.items():
-            path.write_bytes(content)
-            os.utime(path, ns=(time, time))
-
-
-def _settings(studies: Sequence[Study]) -> list[Path]:
-    return [path for study in studies for path in (*study.folder.glob("*.json"), *study.folder.glob("*.yaml"))]
-
-
 def _profile(name: str) -> Path:
     """The folder of a profile. Raises `ConfigError` where there is none."""
     own = Path(str(resources.files("mirror") / "workflow" / "profiles"))
@@ -130,17 +113,3 @@ def _profile(name: str) -> Path:
         known = ", ".join(sorted(path.name for path in own.iterdir()))
         raise ConfigError(f"'{name}' is no profile: known are {known}, or name a folder that has a config.yaml")
     return folder
-
-
-@contextmanager
-def _held(folders: Iterable[Path]) -> Generator[None]:
-    """Keep other workflows off these folders; however this process ends, they are free then."""
-    with ExitStack() as stack:
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context((folder / ".held").open("w"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigError(f"another `mirror workflow` works on {folder.parent}; wait for it") from None
-        yield

@@ -17,12 +17,14 @@ import fsspec
 
 from mirror.artefacts import fingerprint, write_aside, write_text
 from mirror.config import Section, is_remote, url_of
-from mirror.errors import ConfigError, DataError, first_line
+from mirror.errors import ConfigError, DataError, first_line, raise_together
 from mirror.types import Progress, silent
 
 S = TypeVar("S", bound=Section)
 AT_ONCE = 16
 """Files that are fetched at a time: storage answers slowly, and many at once."""
+_NAMING = {"name", "Key", "type", "url", "mimetype", "partial"}
+"""What a listing says of a file that stays the same when its content changes."""
 
 
 def copies() -> Path:
@@ -49,10 +51,14 @@ def fetched(section: S, *, progress: Progress = silent) -> S:
 def listing(path: Path) -> dict[str, str]:
     """Every file of a remote folder (or the one file: its name), and a hash of what the storage says of it.
 
-    Raises as `fetched` does.
+    Raises as `fetched` does, and `DataError` for files of which it says nothing that a change would change.
     """
     root, found = _found(path)
-    return {name: fingerprint(sorted(info.items())) for name, info in _named(root, found)}
+    # Not where a server has led to: such an address may be signed anew each time.
+    return {
+        name: fingerprint(sorted((key, value) for key, value in info.items() if key != "url"))
+        for name, info in _named(root, found)
+    }
 
 
 def _found(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
@@ -66,9 +72,40 @@ def _found(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
         raise ConfigError(f"{url}: {first_line(error)}") from error
     except Exception as error:  # each storage has errors of its own
         raise DataError(f"{url} cannot be listed ({type(error).__name__}: {first_line(error)})") from error
+    # A page of links has some that sort it; they are no files.
+    found = {name: info for name, info in found.items() if name == root or not _sorts(name, info)}
     if not found:
         raise DataError(f"there is nothing at {url}; correct it in the configuration")
-    return root, found
+    return root, _told(system, url, found)
+
+
+def _sorts(name: str, info: dict[str, Any]) -> bool:
+    return not _tells(info) and name.rsplit("/", 1)[-1].startswith("?")
+
+
+def _told(system: Any, url: str, found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The listing with what the storage says of each file by itself, where the list says nothing but names.
+
+    A web server's page of links is such a list; the answer to HEAD has size, ETag, Last-Modified, or some of them.
+    """
+    asked = [name for name, info in found.items() if not _tells(info)]
+    with ThreadPoolExecutor(AT_ONCE) as workers:
+        try:
+            files = {**found, **dict(zip(asked, workers.map(system.info, asked), strict=True))}
+        except Exception as error:  # each storage has errors of its own
+            raise DataError(f"a file of {url} cannot be read ({type(error).__name__}: {first_line(error)})") from error
+    raise_together(
+        DataError,
+        f"{url}: the server says neither size, ETag nor Last-Modified of these files, so nobody can know when a copy "
+        "is out of date; download them yourself and name the local path:",
+        [name for name in asked if not _tells(files[name])],
+    )
+    return files
+
+
+def _tells(info: dict[str, Any]) -> bool:
+    """True where a listing says something of a file that another content would change."""
+    return any(value is not None for key, value in info.items() if key not in _NAMING)
 
 
 def _named(root: str, found: dict[str, dict[str, Any]]) -> Iterable[tuple[str, dict[str, Any]]]:

@@ -23,6 +23,8 @@ class Model(Protocol):
     """What either kind of model offers."""
 
     @property
+    def slide_width(self) -> int: ...
+    @property
     def expression_width(self) -> int: ...
     def to(self, device: torch.device, /) -> Self: ...
     def eval(self) -> Self: ...
@@ -53,7 +55,7 @@ class Embeddings(NamedTuple):
     A patient without a slide has one row, called by `NO_SLIDE`, after all slides.
 
     `X_slide`, `X_expression`, `X_fused` float32 as the model's `views` says, with what else it has to say; and
-    `X_raw_slide` (N, D), the mean tile.
+    `X_raw_slide` (N, D), the mean tile, where anybody has a slide.
     """
 
     slides: tuple[str, ...]
@@ -87,17 +89,17 @@ def embed_slides(
         raw.append(tiles.mean(axis=0))
         by_slide.append(model.embed_slide(torch.from_numpy(tiles)[None].to(device))[0].float().cpu().numpy())
     progress(len(slides), len(slides))
-    absent = np.full_like(by_slide[0], np.nan)
+    absent = np.full(model.slide_width, np.nan, dtype=np.float32)
     names = (*slides["slide"], *(f"{NO_SLIDE}{patient}" for patient in without_slide))
     patients = (*slides["patient"], *without_slide)
     x_slide = np.stack([*by_slide, *(absent for _ in without_slide)])
-    x_raw = np.stack([*raw, *(np.full_like(raw[0], np.nan) for _ in without_slide)])
+    x_raw = np.stack([*raw, *(np.full_like(raw[0], np.nan) for _ in without_slide)]) if raw else None
     by_patient = _embed_expression(model, expression, device=device)
     no_profile = np.full(model.expression_width, np.nan, dtype=np.float32)
     x_expression = np.stack([by_patient.get(patient, no_profile) for patient in patients])
     views = model.views(torch.from_numpy(x_slide).to(device), torch.from_numpy(x_expression).to(device))
     named = {name: view.float().cpu().numpy() for name, view in views.items()}
-    return Embeddings(names, patients, {**named, "X_raw_slide": x_raw})
+    return Embeddings(names, patients, named if x_raw is None else {**named, "X_raw_slide": x_raw})
 
 
 def _embed_expression(

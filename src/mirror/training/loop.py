@@ -76,17 +76,11 @@ def train(
     stream, dropout's included, is seeded by the epoch's number. Of several processes the first one writes them, for
     any number of processes to go on from. Raises `MirrorError` when the loss is not finite.
     """
-    state = load_state(records.state, fingerprint=records.fingerprint)
-    done = 0
+    state, history = last_state(records)
+    done = len(history)
     if state is not None:
         task.model.load_state_dict(state.model)
         optimiser.load_state_dict(state.optimiser)
-        done = state.epochs_done
-    history = read_metrics(records.metrics)[:done] if done else []
-    if len(history) < done:
-        raise ArtefactError(
-            f"{records.metrics} has fewer epochs than {records.state}; delete both to train this fold from the start"
-        )
     written = time.monotonic()
     total_steps = schedule.epochs * len(batches)
     for epoch in range(done, schedule.epochs):
@@ -144,6 +138,21 @@ def train_epoch(
             "or set `precision: fp32`"
         )
     return means
+
+
+def last_state(records: Records) -> tuple[TrainingState | None, list[dict[str, float]]]:
+    """The state to go on from, if there is one, and the mean terms of each of its epochs.
+
+    Raises `ArtefactError` when it is damaged or another run's, or its epochs' metrics are not there.
+    """
+    state = load_state(records.state, fingerprint=records.fingerprint)
+    done = 0 if state is None else state.epochs_done
+    history = read_metrics(records.metrics)[:done] if done else []
+    if len(history) < done:
+        raise ArtefactError(
+            f"{records.metrics} has fewer epochs than {records.state}; delete both to train this fold from the start"
+        )
+    return state, history
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

@@ -41,7 +41,7 @@ from mirror.training.runs import RunFolder, run_folder
 from mirror.types import Fold, Progress, silent
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.pretrain import wanted_runs
-from mirror.workflow.supervised import load_fold
+from mirror.workflow.supervised import load_fold, supervised_file
 
 MANY_PATIENTS = 300
 
@@ -159,7 +159,7 @@ def score_tables(
         origin = RunOrigin(config.name, fold.number, seed, config.preset)
         scores.append(score_table(result.scores, origin))
         predictions.append(stamped(result.predictions, origin))
-        account.append({"seed": seed, "fold": fold.number, **_account(result, people)})
+        account.append({"seed": seed, "fold": fold.number, **_account(result, people), **_models(trained, seed, fold)})
     joined, predicted = pd.concat(scores, ignore_index=True), pd.concat(predictions, ignore_index=True)
     intervals = interval_table(joined, predicted, seed=config.seeds[0], progress=progress)
     write_predictions(predictions_file(config), predicted, provenance=provenance)
@@ -262,6 +262,15 @@ def _account(result: FoldResult, people: dict[str, list[str]]) -> dict[str, Any]
             people[content[name]] = patients
         counts.append(content)
     return {"counts": counts, "notes": result.notes}
+
+
+def _models(trained: SupervisedFold, seed: int, fold: Fold) -> dict[str, list[str]]:
+    """The files of the supervised models that were judged, from `output`; nothing where there were none."""
+    folder = Path("supervised")
+    files = [
+        supervised_file(folder, seed=seed, fold=fold.number, task=one.task, name=one.name) for one in trained.models
+    ]
+    return {"supervised": [file.as_posix() for file in files]} if files else {}
 
 
 def current_scores(config: Config, mark: str) -> pd.DataFrame | None:

@@ -24,7 +24,7 @@ from mirror.data.ledger import Excluded, as_frame
 from mirror.data.slide_table import ReadOwners, read_owners, read_slides
 from mirror.data.unit_checks import check_units
 from mirror.errors import ConfigError, DataError, raise_together
-from mirror.evaluation.embed import Bags, as_table, embed_slides
+from mirror.evaluation.embed import Bags, OpenBag, as_table, embed_slides
 from mirror.ids import SlideId
 from mirror.tasks.model_folder import ModelFacts, load_model
 from mirror.tasks.trained import FeatureKind, TrainedModel
@@ -56,20 +56,23 @@ class LoadedModel:
 
     def embed(
         self,
-        features: str | Path | Arrays,
+        features: str | Path | Arrays | None,
         *,
         patients: str | Path | Mapping[str, str] | None = None,
         expression: str | Path | pd.DataFrame | None = None,
         units: str | None = None,
         genes_in_rows: bool = False,
+        without_slide: Literal["leave_out", "keep"] = "leave_out",
         encoder: str | None = None,
         mpp: float | None = None,
         tile_px: int | None = None,
         progress: Progress = silent,
     ) -> anndata.AnnData:
-        """Embed slides, and the expression of their patients where there is any.
+        """Embed slides, and the expression of their patients where there is any; or expression alone.
 
-        `features`: a folder with one feature file a slide, or arrays (T, D) by name of slide. `patients`: the
+        `features`: a folder with one feature file a slide, or arrays (T, D) by name of slide; None where there are no
+        slides. `without_slide`: whether patients of the expression table who have no slide are left out and listed, or
+        kept (without any slides they are), in rows called 'no slide: ' and the patient. `patients`: the
         patient of each slide, as a mapping or a table with the columns `slide_id` and `case_id`; without it each
         slide is its own patient. `expression`: a table, or a file with one, a row a patient and a column a gene
         (`genes_in_rows`: the other way round), in `units`. `encoder`, `mpp` (um/px) and `tile_px` say of the
@@ -79,10 +82,18 @@ class LoadedModel:
         `X_expression` and `X_fused`, rows of NaN where a modality is missing, uns = where it comes from and `excluded`,
         what was left out and why. Raises `DataError` for features or units that are not those of the training.
         """
-        given = _given(features, patients, encoder)
-        self.trained.check_fits(_kind(given.kind, encoder, TileScale(mpp, tile_px)))
-        known = set(given.slides["patient"])
-        table, left = _expression(expression, units, genes_in_rows, known)
+        if features is None:
+            given, known = _NO_SLIDES, set[str]()
+            if expression is None:
+                raise DataError("there is nothing to embed: give features of slides, an expression table, or both")
+        else:
+            given = _given(features, patients, encoder)
+            self.trained.check_fits(_kind(given.kind, encoder, TileScale(mpp, tile_px)))
+            known = set(given.slides["patient"])
+        everybody = features is None or without_slide == "keep"
+        table, left = _expression(expression, units, genes_in_rows, None if everybody else known)
+        lone = () if table is None else tuple(name for name in table.patients if name not in known)
+        known |= set(lone)
         profiles = self.trained.profiles(table)
         values = dict(zip(profiles.patients, profiles.values, strict=True)) if profiles is not None else {}
         embedded = embed_slides(
@@ -91,6 +102,7 @@ class LoadedModel:
             given.slides,
             {patient: row for patient, row in values.items() if patient in known},
             device=choose_device(self.device),
+            without_slide=lone,
             progress=progress,
         )
         trained_on = self.trained.patients
@@ -115,6 +127,16 @@ class _Given(NamedTuple):
     bags: Bags
     kind: FeatureKind
     excluded: tuple[Excluded, ...]
+
+
+class _NoBags:
+    """The bags of no slides."""
+
+    def bag(self, slide: str) -> OpenBag:
+        raise KeyError(slide)
+
+
+_NO_SLIDES = _Given(pd.DataFrame({"slide": [], "patient": []}, dtype=object), _NoBags(), FeatureKind(0), ())
 
 
 def _given(
@@ -190,7 +212,7 @@ def _kind(found: FeatureKind, encoder: str | None, scale: TileScale) -> FeatureK
 
 
 def _expression(
-    given: str | Path | pd.DataFrame | None, units: str | None, genes_in_rows: bool, patients: set[str]
+    given: str | Path | pd.DataFrame | None, units: str | None, genes_in_rows: bool, patients: set[str] | None
 ) -> tuple[ExpressionTable | None, tuple[Excluded, ...]]:
     if given is None:
         return None, ()
@@ -213,7 +235,7 @@ def _expression(
         raise DataError(f"{source} has infinite values (a log of zero?); correct or empty them")
     table = ExpressionTable(tuple(map(str, rows.index)), tuple(map(str, rows.columns)), values, units, source)
     check_units(values, units, rows=table.patients, genes=table.genes, source=source)
-    strangers = [name for name in table.patients if name not in patients]
+    strangers = [] if patients is None else [name for name in table.patients if name not in patients]
     return table, tuple(
         Excluded("expression", name, "no slide of this patient was given", source) for name in strangers
     )

@@ -31,11 +31,11 @@ from mirror.nn.mirror import Mirror, build_mirror
 from mirror.seeding import generator_for
 from mirror.tasks.canonical_pretraining import CanonicalPretraining
 from mirror.tasks.pretraining import Pretraining, mirror_sizes
-from mirror.training.checkpoint import load_state, save_weights
+from mirror.training.checkpoint import save_weights
 from mirror.training.compiled import compile_in_place
 from mirror.training.device import choose_device
 from mirror.training.distributed import Ranks
-from mirror.training.loop import Records, Schedule, train
+from mirror.training.loop import Records, Schedule, last_state, train
 from mirror.training.runs import RunFolder, run_folder
 from mirror.types import WHOLE, Fold, Progress, silent
 from mirror.workflow.canonical import (
@@ -67,7 +67,8 @@ def pretrain_fold(
     """Train one run, go on with an interrupted one, or leave a finished one as it is.
 
     Every one of several `ranks` calls this; the first one writes what there is to write.
-    A run of other settings or data in the folder is removed when `overwrite` says so, else `ArtefactError` is raised.
+    A run of other settings or data in the folder, or one that cannot go on because its metrics are gone, is removed
+    when `overwrite` says so, else `ArtefactError` is raised.
     Raises `DataError` when the fold has fewer than two training slides with expression, `LeakError` when a pooled
     cohort would train on its test patients, `ConfigError` when genes were chosen for this output under another scope.
     """
@@ -82,7 +83,7 @@ def pretrain_fold(
     try:
         if run.is_complete(mark):
             return run
-        load_state(run.state, fingerprint=mark)  # refuses another run's before anything is written
+        last_state(Records(run.metrics, run.state, mark))  # refuses another run's before anything is written
     except ArtefactError:
         if not overwrite:
             raise

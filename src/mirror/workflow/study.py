@@ -24,12 +24,12 @@ INDIFFERENT = {"workers", "checkpoint_seconds", "recompute"}
 """Keys of `pretraining` that change how fast a run is, but not what it is."""
 
 # What each stage leaves, the file that it writes last at the end.
-COHORT = ("cohort.parquet", "excluded.csv", "folds.json", "cohort.json", "inputs.json")
-RUN = ("panel.json", "model.safetensors", "run.json")
+COHORT = ("cohort.parquet", "covariates.parquet", "excluded.csv", "folds.json", "cohort.json", "inputs.json")
+RUN = ("config.yaml", "panel.json", "model.safetensors", "run.json")
 """A run's files but for its state and its metrics, from which an interrupted run goes on."""
 
 EMBEDDED = ("embeddings.h5ad",)
-PAGE = ("report.html",)
+PAGE = ("audit.json", "report.json", "report.html")
 SCORES = ("predictions.parquet", "intervals.parquet", "evaluation.json", "scores.parquet")
 
 
@@ -38,13 +38,22 @@ class SlideJobs(NamedTuple):
 
     settings: Path
     output: Path
+    mark: str
+    """Of the settings that decide features."""
     parts: dict[str, str]
     """Name of the job -> its `--shard`."""
+    slides: dict[str, list[SlideEntry]]
+    """Name of the job -> its slides."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the workflow keeps what it knows of these slides."""
+        return self.output / "workflow"
 
     @property
     def receipts(self) -> list[str]:
         """The file that each job leaves when its slides are done."""
-        return [str(self.output / "workflow" / f"{name}.done") for name in self.parts]
+        return [str(self.folder / f"{name}.done") for name in self.parts]
 
 
 class JobUse(NamedTuple):
@@ -97,10 +106,11 @@ def _folds(config: Config) -> Iterable[int]:
     return fold_numbers(here)
 
 
-def require_apart(studies: Sequence[Study]) -> None:
-    """Raise `ConfigError` where studies would write into each other's folders."""
-    outputs = [study.config.output for study in studies]
-    twice = [str(output) for output in dict.fromkeys(outputs) if outputs.count(output) > 1]
+def require_apart(studies: Sequence[Study], slides: Sequence[SlideJobs] = ()) -> None:
+    """Raise `ConfigError` where studies, or slides of several settings, would write into each other's folders."""
+    twice: list[str] = []
+    for outputs in ([study.config.output for study in studies], [jobs.output for jobs in slides]):
+        twice += [str(output) for output in dict.fromkeys(outputs) if outputs.count(output) > 1]
     raise_together(ConfigError, "these configurations have the same `output`; give each its own:", twice)
 
 
@@ -142,9 +152,11 @@ def write_sections(study: Study) -> None:
     for stage, content in sections.items():
         _write_if_changed(study.folder / f"{stage}.json", json.dumps(content, indent=1) + "\n")
     _write_if_changed(study.folder / "config.yaml", dump_config(config))
-    folder = config.output / "cohort"
-    if config.cohort.expression is not None and not (folder / "expression.h5ad").exists():
-        (folder / "inputs.json").unlink(missing_ok=True)  # of a file that only some cohorts have, Snakemake knows not
+
+
+def write_slides(jobs: SlideJobs) -> None:
+    """The same for settings of `mirror slides`."""
+    _write_if_changed(jobs.folder / "slides.json", json.dumps({"settings": jobs.mark}) + "\n")
 
 
 def _write_if_changed(path: Path, text: str) -> None:
@@ -171,7 +183,7 @@ def write_plan(path: Path, studies: Sequence[Study], slides: Sequence[SlideJobs]
 
 
 def plan_slides(settings: Path, *, shards: int | None) -> SlideJobs:
-    """One job a slide of a `mirror slides` settings file, or `shards` jobs. A receipt without its features goes.
+    """One job a slide of a `mirror slides` settings file, or `shards` jobs.
 
     Raises `ConfigError` and `DataError` as reading settings and manifest does.
     """
@@ -183,22 +195,10 @@ def plan_slides(settings: Path, *, shards: int | None) -> SlideJobs:
     entries = read_manifest(config.slides)
     names = [str(entry.slide) for entry in entries]
     count = len(names) if shards is None else min(shards, len(names))
-    parts = {
+    shared = {
         (names[number - 1] if shards is None else f"part{number}of{count}"): Shard(number, count)
         for number in range(1, count + 1)
     }
-    jobs = SlideJobs(settings.resolve(), config.output, {name: f"{one.number}/{count}" for name, one in parts.items()})
-    _write_if_changed(
-        config.output / "workflow" / "slides.json", json.dumps({"settings": settings_mark(config)}) + "\n"
-    )
-    for receipt, part in zip(map(Path, jobs.receipts), parts.values(), strict=True):
-        if receipt.exists() and not all(_is_made(entry, config.output, receipt) for entry in part.of(entries)):
-            receipt.unlink()
-    return jobs
-
-
-def _is_made(entry: SlideEntry, output: Path, receipt: Path) -> bool:
-    """True while the features are there and the slide's file is not newer than the receipt for them."""
-    if not (output / "features" / f"{entry.slide}.h5").exists():
-        return False
-    return not entry.path.exists() or entry.path.stat().st_mtime <= receipt.stat().st_mtime
+    parts = {name: f"{one.number}/{count}" for name, one in shared.items()}
+    slides = {name: list(one.of(entries)) for name, one in shared.items()}
+    return SlideJobs(settings.resolve(), config.output, settings_mark(config), parts, slides)

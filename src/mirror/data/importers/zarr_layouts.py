@@ -54,16 +54,19 @@ def _wsidata(path: Path, slide: str, asked: Asked) -> FoundBag | NoBag:
     if not tables:
         return NoBag("LazySlide", "tissue and tiles without features")
     group: Any = zarr.open_group(path, mode="r")
-    encoders: dict[str, tuple[str, str]] = {}
+    stored: list[tuple[str, str, str]] = []
     for table in tables:
         region = named(dict(group[f"tables/{table}/uns/spatialdata_attrs"].attrs).get("region")) or _region(
             group, table
         )
-        encoders[table.removesuffix(f"_{region}")] = (table, region)
-    chosen = asked.encoder if asked.encoder in encoders else next(iter(encoders)) if len(encoders) == 1 else None
-    if chosen is None:
-        raise DataError(f"{path} has features of {', '.join(encoders)}; name one with --encoder")
-    table, region = encoders[chosen]
+        stored.append((table.removesuffix(f"_{region}"), table, region))
+    # One encoder may stand there twice, of two sets of tiles (`tile_key`): then its table is named in full.
+    meant = [one for one in stored if asked.encoder in one[:2]] or stored
+    if len(meant) > 1:
+        encoders = {encoder for encoder, _, _ in meant}
+        names = [encoder if len(encoders) == len(meant) else table for encoder, table, _ in meant]
+        raise DataError(f"{path} has features of {', '.join(names)}; name one with --encoder")
+    chosen, table, region = meant[0]
     tiles, width = group[f"tables/{table}/X"].shape
     return FoundBag(
         slide, "LazySlide", int(tiles), int(width), chosen, True, partial(_read_wsidata, path, table, region)

@@ -298,8 +298,9 @@ def test_deepzoom_addresses_become_pixels_by_the_metadata_beside_them(tmp_path):
     assert (tmp_path / "S1.svs" / "ours-S1.h5").exists()
 
 
-def test_deepzoom_addresses_without_metadata_are_no_pixels(tmp_path):
-    ours = imported(layouts.owkin(tmp_path, metadata=False))
+@pytest.mark.parametrize("unit", ["unknown", "level0_px"])
+def test_deepzoom_addresses_without_metadata_are_no_pixels_whatever_is_said(unit, tmp_path):
+    ours = imported(layouts.owkin(tmp_path, metadata=False), asked=Asked(coords_unit=unit))
     assert ours.coords is None
     np.testing.assert_array_equal(ours.as_given, GRID)
     assert "deepzoom addresses at level 16" in ours.converted.notes[0]

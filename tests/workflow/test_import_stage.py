@@ -203,6 +203,18 @@ def test_two_encoders_are_refused_as_a_whole_and_one_can_be_taken(tmp_path):
     assert "conch" in import_folder(theirs, ours, asked=Asked("uni_v1")).refusal
 
 
+def test_two_magnifications_are_refused(tmp_path):
+    for slide in ("S1", "S2"):
+        path = layouts.trident(tmp_path / slide, slide)
+        with h5py.File(path, "a") as file:
+            file["coords"].attrs["target_magnification"] = {"S1": 20.0, "S2": 10.0}[slide]
+    refused = import_folder(tmp_path, tmp_path / "ours")
+    assert "2 magnifications would be one cohort: 10x in 1 files" in refused.refusal
+    assert "20x in 1 files" in refused.refusal
+    assert not list((tmp_path / "ours").glob("*.h5"))
+    assert import_folder(tmp_path / "S1", tmp_path / "ours").refusal is None
+
+
 def test_two_widths_are_refused(tmp_path):
     for width in (4, 6):
         np.save(tmp_path / f"{width}.npy", np.random.default_rng(0).normal(size=(9, width)))

@@ -69,8 +69,9 @@ def import_folder(
 
     What is there already, made from the same file in the same way, is not made again. What an earlier call made of a
     file that fails now is set aside as `<slide>.h5.stale`, which no cohort reads. A slide that was imported from
-    outside `folder` fails, unless `overwrite` has it replaced. Features of two encoders or two widths, in the folder or
-    beside what `output` has, are refused as a whole. Raises `DataError` without a folder.
+    outside `folder` fails, unless `overwrite` has it replaced. Features of two encoders, magnifications or widths, in
+    the folder or beside what `output` has (of which the magnification is not kept), are refused as a whole. Raises
+    `DataError` without a folder.
     """
     asked = asked or Asked()
     if folder.resolve() == output.resolve():
@@ -193,9 +194,12 @@ def _seen_from(output: Path, path: Path) -> str:
 def _refusal(chosen: Iterable[Sighting], output: Path, asked: Asked) -> str | None:
     encoders: dict[str, list[str]] = defaultdict(list)
     widths: dict[int, list[str]] = defaultdict(list)
+    magnifications: dict[float, list[str]] = defaultdict(list)
     for path, found in chosen:
         assert isinstance(found, FoundBag)
         widths[found.width].append(str(path))
+        if found.magnification is not None:
+            magnifications[found.magnification].append(str(path))
         if (encoder := asked.encoder or found.encoder) is not None:
             encoders[encoder].append(str(path))
     for path, facts in _ours(output):
@@ -209,6 +213,11 @@ def _refusal(chosen: Iterable[Sighting], output: Path, asked: Asked) -> str | No
         return (
             f"features of {len(encoders)} encoders would be one cohort: {_of_each(encoders)}; take one with --encoder, "
             "each into an --output of its own"
+        )
+    if len(magnifications) > 1:
+        each = _of_each({f"{value:g}x": paths for value, paths in magnifications.items()})
+        return (
+            f"features of {len(magnifications)} magnifications would be one cohort: {each}; import one folder at a time"
         )
     if len(widths) > 1:
         return f"features of {len(widths)} widths would be one cohort: {_of_each(widths)}; import one folder at a time"

@@ -169,7 +169,7 @@ def _read_owkin(path: Path, about: dict[str, Any]) -> Content:
         )
         return Content(features, addresses * side, "level0_px", facts)
     note = f"positions are deepzoom addresses at level {array[0, 0]:.0f}; without metadata.json their size is not known"
-    return Content(features, addresses, "unknown", BagFacts(), notes=(note,))
+    return Content(features, addresses, "unknown", BagFacts(), addresses=True, notes=(note,))
 
 
 def _of_eva(path: Path) -> bool:

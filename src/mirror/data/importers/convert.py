@@ -110,8 +110,8 @@ def _beside(path: Path) -> list[Path]:
 
 
 def _with_unit(content: Content, asked: Asked) -> Content:
-    unsaid = content.coords is not None and content.coords_unit == "unknown" and not content.centres
-    if not unsaid or asked.coords_unit == "unknown":
+    unsaid = content.coords is not None and content.coords_unit == "unknown"
+    if not unsaid or content.centres or content.addresses or asked.coords_unit == "unknown":
         return content
     note = f"positions are taken as {asked.coords_unit}, as --coords-unit says"
     return content._replace(coords_unit=asked.coords_unit, notes=(*content.notes, note))
@@ -128,6 +128,6 @@ def _remarks(content: Content) -> list[str]:
         notes.append("positions are kept in um; --slide-mpp makes them level-0 px")
     if content.centres and content.coords_unit == "unknown":
         notes.append("positions are the tiles' centres in level-0 px; --slide-mpp makes corners of them")
-    elif content.coords_unit == "unknown":
+    elif content.coords_unit == "unknown" and not content.addresses:
         notes.append("the unit of positions is not said; --coords-unit names it")
     return notes

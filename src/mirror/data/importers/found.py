@@ -32,8 +32,9 @@ class Content(NamedTuple):
     """One slide's features (T, D) as the tool wrote them; `coords` (T, 2) top left corners as (x, y), or None.
 
     `tile_um` is the side of a tile in micrometres where the file says that and not its pixels. `centres`: the positions
-    are those of the tiles' centres, in level-0 pixels, which corners can be made of once the side is known. `notes` are
-    remarks for the user on what was understood and what was not.
+    are those of the tiles' centres, in level-0 pixels, which corners can be made of once the side is known.
+    `addresses`: they count tiles, so that no unit makes positions of them. `notes` are remarks for the user on what was
+    understood and what was not.
     """
 
     features: NDArray[Any]
@@ -42,12 +43,17 @@ class Content(NamedTuple):
     facts: BagFacts
     tile_um: float | None = None
     centres: bool = False
+    addresses: bool = False
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class FoundBag:
-    """The tile features of one slide, recognised and not read. `read` gives its `Content`."""
+    """The tile features of one slide, recognised and not read. `read` gives its `Content`.
+
+    `magnification` is a nominal one (20 for 20x), where the tool names it: no resolution follows from it, but features
+    of two are not one cohort.
+    """
 
     slide: str
     layout: str
@@ -56,6 +62,7 @@ class FoundBag:
     encoder: str | None
     has_coords: bool
     read: Callable[[], Content] = field(repr=False, compare=False)
+    magnification: float | None = None
 
 
 class NoBag(NamedTuple):

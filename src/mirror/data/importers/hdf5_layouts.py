@@ -84,7 +84,11 @@ def _with_features(file: Any, path: Path) -> FoundBag | NoBag:
     if features.ndim == 1:
         return NoBag(layout, "a slide's vector, not tiles")
     encoder = named(*(holder.get(name) for name in ("encoder", "extractor") for holder in holders))
-    return _bag(file, path, layout=layout, key="features", coords="coords", encoder=encoder)
+    told = None if coords is None else coords.attrs.get("target_magnification")
+    magnification = None if told is None else float(told)
+    return _bag(
+        file, path, layout=layout, key="features", coords="coords", encoder=encoder, magnification=magnification
+    )
 
 
 def _of_positions(coords: Any) -> str:
@@ -108,6 +112,7 @@ def _bag(
     key: str,
     coords: str,
     encoder: str | None = None,
+    magnification: float | None = None,
 ) -> FoundBag:
     if file[key].attrs.get("writing", False):  # WSI-toolbox makes room for all rows first
         raise DataError(f"{path}: {key} was still being written when its tool stopped; extract it again")
@@ -116,7 +121,14 @@ def _bag(
         raise DataError(f"{path}: features of shape {file[key].shape} are no bag of tiles")
     read = partial(_read, path, layout, key, coords)
     return FoundBag(
-        path.stem, layout, int(shape[0]), int(shape[1]), encoder or encoder_of_folder(path), coords in file, read
+        path.stem,
+        layout,
+        int(shape[0]),
+        int(shape[1]),
+        encoder or encoder_of_folder(path),
+        coords in file,
+        read,
+        magnification,
     )
 
 

@@ -66,13 +66,12 @@ def _one_row_a_name(matrix: Matrix, config: ExpressionConfig) -> Rows:
         else:
             places[name].append(row)
     problems = [f"{row_name(row)} has no name; give it one or remove it" for row in places.pop("", [])]
-    by_gene = np.argsort(np.array(matrix.columns, dtype=object), kind="stable")
     for name, rows in places.items():
         if len(rows) > 1 and config.identifiers == "patient":
             where = " and ".join(map(row_name, rows))
             problems.append(f"'{name}' stands there with different values ({where}); keep the right one")
         elif len(rows) > 1:  # several samples of one barcode, such as aliquots of a vial
-            rows.sort(key=lambda row: _precedence(matrix.values[row], by_gene))
+            rows.insert(0, rows.pop(rows.index(_foremost(rows, matrix))))
             reason = (
                 "another sample of this barcode has fewer gaps, or as few and a larger sum, or as large a one and the "
                 "larger value of the first gene, in alphabetical order, in which they differ"
@@ -82,14 +81,22 @@ def _one_row_a_name(matrix: Matrix, config: ExpressionConfig) -> Rows:
     return Rows({name: rows[0] for name, rows in places.items()}, excluded)
 
 
-def _precedence(values: NDArray[np.float32], by_gene: NDArray[np.intp]) -> tuple[int, float, tuple[float, ...]]:
-    """What a sample is ranked by, the first one standing for its barcode: the same in any order of rows and genes.
+def _foremost(rows: list[int], matrix: Matrix) -> int:
+    """The one of several samples that stands for their barcode: the same in any order of rows and genes."""
+    ranked = {row: _fullness(matrix.values[row]) for row in rows}
+    fullest = min(ranked.values())
+    first, *others = [row for row in rows if ranked[row] == fullest]
+    if not others:
+        return first
+    # Samples that were normalised to one distribution have one sum, so that their values must decide.
+    by_gene = np.argsort(np.array(matrix.columns, dtype=object), kind="stable")
+    values = np.nan_to_num(matrix.values[[first, *others]][:, by_gene], nan=-np.inf)
+    return [first, *others][int(np.lexsort(-values.T[::-1])[0])]
 
-    Samples that were normalised to one distribution have one sum, so that their values must decide.
-    """
-    gaps = np.isnan(values)
-    total = float(np.nansum(np.sort(values), dtype=np.float64))
-    return int(gaps.sum()), -total, tuple((-np.where(gaps, -np.inf, values)[by_gene]).tolist())
+
+def _fullness(values: NDArray[np.float32]) -> tuple[int, float]:
+    # Sorted, so that the sum does not depend on the order of the genes.
+    return int(np.isnan(values).sum()), -float(np.nansum(np.sort(values), dtype=np.float64))
 
 
 def _parse(names: Iterable[str]) -> tuple[dict[str, TcgaBarcode], dict[str, str]]:

@@ -20,6 +20,7 @@ from mirror.evaluation.audit.cohort import sites_of
 from mirror.evaluation.audit.finding import Audit
 from mirror.evaluation.audit.sites import BARCODE
 from mirror.evaluation.embed import load_embeddings
+from mirror.evaluation.metrics import Floats
 from mirror.evaluation.report.data import report_data
 from mirror.evaluation.report.embedding_map import embedded_points, joint_views
 from mirror.evaluation.report.findings import headline_intervals, rows_by_choice
@@ -94,7 +95,7 @@ def write_report(config: Config, *, found: Audit | None = None) -> Path:
         folds={patient: fold.number for fold in reversed(cohort.folds) for patient in fold.test},
         audit=found,
         retrieved=_retrieved(cohort, embedded, run_name(runs)),
-        prototypes=_prototypes(config, cohort, first, run_name(runs)),
+        prototypes=_prototypes(learned_directions(config, first), cohort, embedded, run_name(runs)),
         seed=config.seeds[0],
     )
     content = compose(inputs)
@@ -115,11 +116,10 @@ def _retrieved(cohort: Cohort, embedded: AnnData, name: str) -> Retrieved | None
     return retrieved(embedded, told, run=name)
 
 
-def _prototypes(config: Config, cohort: Cohort, run: RunFolder, name: str) -> Prototypes | None:
-    directions = learned_directions(config, run)
+def _prototypes(directions: Floats | None, cohort: Cohort, embedded: AnnData, name: str) -> Prototypes | None:
     if directions is None:
         return None
-    return prototypes(load_embeddings(run.embeddings), directions, cohort.patients, cohort.expression, run=name)
+    return prototypes(embedded, directions, cohort.patients, cohort.expression, run=name)
 
 
 def _excluded(cohort: Cohort) -> pd.DataFrame:

@@ -16,7 +16,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from mirror.errors import ConfigError
 from mirror.units import Units, parse_units
@@ -175,6 +186,9 @@ class ClinicalConfig(Section):
     path: Path
     patient: str = "case_id"
     label: str | None = None
+    spellings: Mapping[str, str] = Field(default_factory=dict[str, str])
+    """Cell of `label` -> the class that it means, where a table writes one class in several ways. Ways that differ by
+    case or spaces alone stop the run until they stand here."""
     classes: tuple[str, ...] | None = None
     """Classes of the subtyping task; patients of other classes stay in pretraining. All classes when not given."""
     groups: tuple[str, ...] = ()
@@ -195,9 +209,16 @@ class ClinicalConfig(Section):
                 "survival needs `time`, `event` and `event_convention` together; `event_convention` is one of "
                 "one_is_event, one_is_censored, deceased_or_living"
             )
-        if self.classes is not None and self.label is None:
-            raise ValueError("`classes` needs `label`, the column they stand in")
+        for name in ("classes", "spellings"):
+            if getattr(self, name) and self.label is None:
+                raise ValueError(f"`{name}` needs `label`, the column they stand in")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_spellings(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A key that came later and is not used leaves the fingerprint of every earlier cohort as it was.
+        content = written(self)
+        return content if self.spellings else {key: value for key, value in content.items() if key != "spellings"}
 
     @property
     def grouped_by(self) -> tuple[str, ...]:

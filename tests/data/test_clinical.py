@@ -9,6 +9,7 @@ import pytest
 
 from mirror.config import ClinicalConfig
 from mirror.data.clinical import read_clinical
+from mirror.data.tables import glance
 from mirror.errors import DataError
 
 HEADER = "case_id,subtype,days,status\n"
@@ -120,3 +121,73 @@ def test_rows_of_a_patient_that_differ_in_a_covariate_contradict_each_other(tmp_
 def test_a_column_is_a_number_or_a_category_and_not_both():
     with pytest.raises(ValueError, match="twice: age"):
         ClinicalConfig.model_validate({"path": "c.csv", "covariates": {"numbers": ["age"], "categories": ["age"]}})
+
+
+DUCT = "P1,Duct carcinoma,1,Dead\nP2,duct  Carcinoma,1,Dead\nP3,Duct carcinoma,1,Dead\nP4,lobular,1,Dead\n"
+
+
+def test_one_class_in_several_ways_is_refused_until_it_is_said_what_is_meant(tmp_path):
+    with pytest.raises(DataError, match=r"(?s)case or spaces alone.*'duct  Carcinoma': 'Duct carcinoma'") as caught:
+        read(tmp_path, DUCT)
+    assert "- 'Duct carcinoma' and 'duct  Carcinoma'" in str(caught.value)
+    with pytest.raises(DataError, match="case or spaces alone"):
+        read(tmp_path, DUCT, classes=("Duct carcinoma", "lobular"))
+    spellings = {"duct  Carcinoma": "Duct carcinoma", "lobular": "Lobular carcinoma"}
+    found = read(tmp_path, DUCT, spellings=spellings, classes=("Duct carcinoma", "Lobular carcinoma"))
+    assert found.patients["label"].tolist() == [*["Duct carcinoma"] * 3, "Lobular carcinoma"]
+    assert found.groups["subtype"] == dict(found.patients["label"])
+
+
+def test_ways_of_a_class_that_nobody_asked_for_stop_nothing(tmp_path):
+    rows = DUCT + "P5,serous,1,Dead\n"
+    found = read(tmp_path, rows, classes=("lobular", "serous"))
+    assert found.patients["class_outside"].notna().sum() == 3
+
+
+def test_classes_that_truly_differ_by_case_can_be_kept_apart(tmp_path):
+    rows = "P1,t,1,Dead\nP2,T,1,Dead\n"
+    assert read(tmp_path, rows, spellings={"t": "t", "T": "T"}).patients["label"].tolist() == ["t", "T"]
+
+
+def test_a_spelling_that_does_not_occur_is_named_with_the_nearest(tmp_path):
+    with pytest.raises(DataError, match=r"'lobulr' of `spellings` does not occur.*'lobular'"):
+        read(tmp_path, "P1,lobular,1,Dead\n", spellings={"lobulr": "lobular"})
+
+
+def test_a_key_that_is_not_used_leaves_the_fingerprint_of_a_cohort_as_it_was():
+    without = ClinicalConfig(path=Path("c.csv"), label="subtype")
+    assert "spellings" not in without.model_dump(mode="json")
+    given = without.model_copy(update={"spellings": {"a": "A"}})
+    assert ClinicalConfig.model_validate(given.model_dump(mode="json")) == given
+
+
+CBIOPORTAL = """#Patient Identifier\tSubtype\tOverall Survival (Months)\tOverall Survival Status
+#Identifier to uniquely specify a patient.\tSubtype\tMonths\tStatus
+#STRING\tSTRING\tNUMBER\tSTRING
+#1\t1\t1\t1
+PATIENT_ID\tSUBTYPE\tOS_MONTHS\tOS_STATUS
+TCGA-A1-A0SB\tBRCA_Normal\t8.5\t0:LIVING
+TCGA-A1-A0SD\tBRCA_LumA\t14.4\t1:DECEASED
+"""
+
+
+def test_the_four_lines_above_a_clinical_file_of_cbioportal_are_no_header(tmp_path):
+    path = tmp_path / "data_clinical_patient.txt"
+    path.write_text(CBIOPORTAL)
+    columns = {"patient": "PATIENT_ID", "label": "SUBTYPE", "time": "OS_MONTHS", "event": "OS_STATUS"}
+    found = read_clinical(
+        ClinicalConfig.model_validate({"path": path, "event_convention": "deceased_or_living", **columns})
+    )
+    assert found.patients["event"].tolist() == [False, True]
+    assert glance(path).columns == ("PATIENT_ID", "SUBTYPE", "OS_MONTHS", "OS_STATUS")
+    path.write_text("# written by hand\n#PATIENT_ID\tSUBTYPE\nP1\tA\n")  # one line of names, marked or not
+    assert glance(path).columns == ("#PATIENT_ID", "SUBTYPE")
+    assert glance(path).rows == (("P1", "A"),)
+    assert read_clinical(ClinicalConfig(path=path, patient="#PATIENT_ID", label="SUBTYPE")).rows_given == 1
+
+
+def test_what_the_portals_write_for_nothing_is_missing(tmp_path):
+    rows = "P1,'--,1,Dead\nP2,Not Reported,1,Dead\nP3,[Unknown],'--,not reported\nP4,A,1,Dead\n"
+    patients = read(tmp_path, rows).patients
+    assert patients["label"].tolist() == [None, None, None, "A"]
+    assert patients["event"].isna().tolist() == [False, False, True, False]

@@ -190,6 +190,97 @@ def test_a_patient_is_the_longest_name_that_ends_at_a_sign(tmp_path: Path) -> No
     assert owners.unknown == ("P100-S1",)
 
 
+DUCT, LOBULE = "Infiltrating duct carcinoma, NOS", "Lobular carcinoma, NOS"
+
+
+def as_it_comes(folder: Path) -> list[str]:
+    """A TCGA cohort with what such folders have: a slide of nobody, two ways to write a class, classes with commas,
+    what describes a gene beside it, a note."""
+    names = tcga(folder)
+    shutil.copy(folder / "pt_files" / f"{names[0]}-01Z-00-DX1.pt", folder / "pt_files" / "BIOBANK_0012.pt")
+    rna = pd.read_csv(folder / "rna.csv").drop(columns="plate").set_index("sample").T.abs()
+    rna.insert(0, "gene_name", [f"S{number}" for number in range(len(rna))])
+    rna.insert(1, "Entrez_Gene_Id", range(10_000_000, 10_000_000 + len(rna)))
+    rna.rename_axis("gene_id").to_csv(folder / "rna.csv")
+    about = pd.read_csv(folder / "clinical.tsv", sep="\t").drop(columns="SUBTYPE")
+    about["diagnosis"] = [DUCT, DUCT.lower(), LOBULE, DUCT] * 3
+    about["grade"] = range(len(about))
+    about.to_csv(folder / "clinical.tsv", sep="\t", index=False)
+    (folder / "README.txt").write_text("ask Anna\n")
+    return names
+
+
+def test_a_class_in_several_ways_is_one_and_its_name_may_have_a_comma(tmp_path: Path) -> None:
+    folder = tmp_path / "brca"
+    names = as_it_comes(folder)
+    given = ("--no-input", "--units", "log2(TPM + 1)", "--folds", "3", "--classes", f"{LOBULE}, {DUCT}")
+    said = call("init", folder, *given)
+    assert f"{DUCT}; {DUCT.lower()}" in said
+    assert "Slides without patient, which will be left out: BIOBANK_0012" in said
+    assert "not read README.txt" in said
+    config = load_config(folder / "brca.yaml")
+    assert config.cohort.clinical is not None
+    assert config.cohort.expression is not None
+    assert config.cohort.clinical.spellings == {DUCT.lower(): DUCT}
+    assert config.cohort.clinical.classes == (LOBULE, DUCT)
+    assert config.cohort.expression.ignore_columns == ("gene_name", "Entrez_Gene_Id")
+    said = call("cohort", folder / "brca.yaml")
+    assert f"{len(names)} slides of {len(names)} patients, {len(names)} with expression" in said
+    assert f"{DUCT} 9; {LOBULE} 3" in said
+    assert "there is no C in 'diagnosis'" in call("init", folder, *given[:-1], f"{DUCT};C", "--overwrite", code=1)
+
+
+def test_a_column_that_is_not_listed_is_taken_by_its_name(tmp_path: Path) -> None:
+    as_it_comes(tmp_path / "brca")
+    answers = ("", "", "", "log2(TPM + 1)", "", "no_such", "grade", "0,1", "none", "five", "3")
+    said = call("init", tmp_path / "brca", answers="\n".join(answers) + "\n")
+    assert "'no_such' is none of diagnosis, " in said
+    assert "'five' is no number of folds" in said
+    config = load_config(tmp_path / "brca" / "brca.yaml")
+    assert config.cohort.clinical is not None
+    assert config.cohort.clinical.label == "grade"
+    assert config.cohort.clinical.classes == ("0", "1")
+
+
+def test_a_refusal_of_units_names_the_samples(tmp_path: Path) -> None:
+    names = as_it_comes(tmp_path / "brca")
+    rna = pd.read_csv(tmp_path / "brca" / "rna.csv", index_col="gene_id")
+    rna.iloc[0, 2] = 22.5
+    rna.to_csv(tmp_path / "brca" / "rna.csv")
+    said = call("init", tmp_path / "brca", "--no-input", "--units", "log2(TPM + 1)", code=1)
+    assert f"sample '{names[0]}-01A-11R-A144-07': adds up to 5.9" in said
+
+
+def test_a_study_of_cbioportal_is_read_as_it_is_downloaded(tmp_path: Path) -> None:
+    folder = tmp_path / "brca"
+    names = as_it_comes(folder)
+    rna = pd.read_csv(folder / "rna.csv")
+    samples = {name: name[:15] for name in rna.columns if name.startswith("TCGA")}
+    rna = rna.rename(columns={"gene_name": "Hugo_Symbol", **samples}).drop(columns="gene_id")
+    rna.to_csv(folder / "data_mrna_seq_v2_rsem.txt", sep="\t", index=False)
+    (folder / "rna.csv").unlink()
+    about = (folder / "clinical.tsv").read_text()
+    columns = about.split("\n")[0].split("\t")
+    marked = ["\t".join([f"#{kind}", *[kind] * (len(columns) - 1)]) for kind in ("Name", "What it is", "STRING", "1")]
+    (folder / "data_clinical_patient.txt").write_text("\n".join([*marked, about]))
+    (folder / "clinical.tsv").unlink()
+    call("init", folder, "--no-input", "--units", "RSEM")
+    config = load_config(folder / "brca.yaml")
+    assert config.cohort.expression is not None
+    assert config.cohort.clinical is not None
+    assert config.cohort.expression.layout == "cbioportal"
+    assert config.cohort.clinical.event_convention == "deceased_or_living"
+    assert f"{len(names)} with expression" in call("cohort", folder / "brca.yaml")
+
+
+def test_a_table_without_an_event_says_that_survival_is_left_out(tmp_path: Path) -> None:
+    as_it_comes(tmp_path / "brca")
+    table = pd.read_csv(tmp_path / "brca" / "clinical.tsv", sep="\t")
+    table.assign(OS_STATUS="moved").to_csv(tmp_path / "brca" / "clinical.tsv", sep="\t", index=False)
+    said = call("init", tmp_path / "brca", "--no-input", "--units", "log2(TPM + 1)")
+    assert "No survival: no column looks like an event" in said
+
+
 def test_tables_of_other_patients_are_left_alone(tmp_path: Path) -> None:
     tcga(tmp_path / "brca")
     tables = survey(tmp_path / "brca").tables

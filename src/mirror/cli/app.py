@@ -369,6 +369,7 @@ def _prepared(config: Config) -> Cohort:
 
 
 def _cohort(config: Config) -> None:
+    from mirror.data.cohort_facts import endpoint_sentences
     from mirror.data.floors import artefact_sentences
     from mirror.units import remark_on
 
@@ -380,6 +381,8 @@ def _cohort(config: Config) -> None:
         f"{len(made.excluded)} exclusions, {len(made.folds)} folds",
         highlight=False,
     )
+    for sentence in endpoint_sentences(made.facts):
+        console.print(f"[bold]cohort[/]    {sentence}", highlight=False, soft_wrap=True)
     units = made.facts["units"]
     if units is not None and (remark := remark_on(units)):
         console.print(f"[bold]cohort[/]    expression is in '{units}': {remark}", highlight=False)

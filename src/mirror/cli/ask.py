@@ -48,14 +48,22 @@ class Questions:
             typer.echo(f"  {why or 'an answer is needed'}")
 
     def choice(
-        self, name: str, question: str, options: Sequence[tuple[str, str]], *, default: str | None = None
+        self,
+        name: str,
+        question: str,
+        options: Sequence[tuple[str, str]],
+        *,
+        default: str | None = None,
+        others: Sequence[str] = (),
     ) -> str:
-        """One of `options` (value, what it is), by its number or as it is written."""
+        """One of `options` (value, what it is), by its number or as it is written, or one of `others`, which are not
+        listed."""
         values = [value for value, _ in options]
 
         def refusal(answer: str) -> str | None:
-            known = answer in values or (answer.isdecimal() and 1 <= int(answer) <= len(values))
-            return None if known else f"'{answer}' is none of {', '.join(values)}"
+            known = answer in (*values, *others) or (answer.isdecimal() and 1 <= int(answer) <= len(values))
+            besides = f", nor of {', '.join(others[:20])}" if others else ""
+            return None if known else f"'{answer}' is none of {', '.join(values)}{besides}"
 
         if self.given.get(name) is None and self.interactive:
             typer.echo(question)
@@ -63,7 +71,8 @@ class Questions:
                 typer.echo(f"  {number}  {value}{f'   {what}' if what else ''}")
             question = "  which"
         answer = self.text(name, question, default=default, refusal=refusal)
-        return answer if answer in values or not answer.isdecimal() else values[int(answer) - 1]
+        written = answer in (*values, *others) or not answer.isdecimal()
+        return answer if written else values[int(answer) - 1]
 
     def yes(self, name: str, question: str, *, default: bool) -> bool:
         """Yes or no."""

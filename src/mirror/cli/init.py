@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -17,7 +19,7 @@ from mirror.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from mirror.data.cohort_tables import Matched, Ownership
     from mirror.data.survey import FeatureGroup, Survey
-    from mirror.workflow.draft import Draft, Survival
+    from mirror.workflow.draft import Draft, Label, Survival
 
 console = Console(stderr=True)
 
@@ -112,11 +114,13 @@ def _answered(folder: Path, name: str, found: Survey, questions: Questions) -> D
     patients = set(owners.patients.values())
     table = _table(questions, found, "expression", expression_tables(found.tables, patients))
     units = None if table is None else _units(table, questions)
-    about = _table(questions, found, "clinical", clinical_tables(found.tables, patients))
-    label, classes = (None, None) if about is None else _label(about, questions)
-    survival = None if about is None else _survival(about, questions, but={label} - {None})
-    least = _fewest(about, label, classes, len(patients))
-    count = int(questions.text("folds", "Folds of the cross-validation", default=str(min(5, max(2, least)))))
+    about = _table(questions, found, "clinical", clinical_tables(found.tables, patients, group.slides))
+    label = None if about is None else _label(about, questions)
+    survival = None if about is None else _survival(about, questions, but=set() if label is None else {label.column})
+    # No more folds than the rarest class has patients.
+    least = len(patients) if label is None else min(label.counts[name] for name in label.classes or label.counts)
+    default = str(min(5, max(2, least)))
+    count = int(questions.text("folds", "Folds of the cross-validation", default=default, refusal=_no_folds))
     questions.finish()
     features = group.folder
     if not group.direct:
@@ -128,7 +132,7 @@ def _answered(folder: Path, name: str, found: Survey, questions: Questions) -> D
         slides, columns = folder / f"{name}.slides.csv", ("slide_id", "case_id")
         write_slide_table(slides, owners)
         typer.echo(f"  {slides} says which slide is whose; correct it where that is wrong")
-    return Draft(name, features, group, slides, columns, owners, table, units, about, label, classes, survival, count)
+    return Draft(name, features, group, slides, columns, owners, table, units, about, label, survival, count)
 
 
 def _features(found: Survey, questions: Questions) -> FeatureGroup:
@@ -170,7 +174,8 @@ def _owners(group: FeatureGroup, found: Survey, questions: Questions) -> Ownersh
         kind = questions.choice("patients_by", "How do slides find their patients?", kinds, default=kinds[0][0])
     one = known[kind]
     if one.unknown:
-        typer.echo(f"  {len(one.unknown)} slides have no patient and will be left out: {', '.join(one.unknown[:3])}")
+        more = f" and {len(one.unknown) - 3} more" if len(one.unknown) > 3 else ""
+        typer.echo(f"  Slides without patient, which will be left out: {', '.join(one.unknown[:3])}{more}")
     return one
 
 
@@ -201,35 +206,46 @@ def _units(table: Matched, questions: Questions) -> str:
     return questions.text("units", "  units", refusal=measured.refusal)
 
 
-def _label(table: Matched, questions: Questions) -> tuple[str | None, tuple[str, ...] | None]:
+def _label(table: Matched, questions: Questions) -> Label | None:
+    from mirror.data.clinical import one_class
     from mirror.data.likely_columns import likely_labels
+    from mirror.workflow.draft import Label
 
     sketch = table.sketch
     options = likely_labels(sketch, but={str(table.column)})
     listed = [(column, _counts(Counter(sketch.values(column)))) for column in options]
     if not listed and questions.given.get("label") is None:
-        return None, None
+        return None
     label = _column(questions, "label", "The subtype that is to be told?", listed, sketch.seen.columns)
     if label is None:
-        return None, None
-    present = Counter(sketch.values(label))
+        return None
+    ways = one_class(sketch.values(label))
+    for first, others in ways.items():
+        typer.echo(f"  One class, written in ways that differ by case or spaces alone: {'; '.join((first, *others))}")
+    spellings = {other: first for first, others in ways.items() for other in others}
+    present = Counter(spellings.get(value, value) for value in sketch.values(label))
 
     def refusal(answer: str) -> str | None:
-        absent = [] if answer == "all" else [one for one in _split(answer) if one not in present]
-        return f"there is no {', '.join(absent)} in '{label}', but {_counts(present)}" if absent else None
+        named = list(present) if answer == "all" else _split(answer, present)
+        absent = [one for one in named if one not in present]
+        if absent:
+            return f"there is no {', '.join(absent)} in '{label}', but {_counts(present)}"
+        return "two classes or more are needed, to tell them apart" if len(set(named)) < 2 else None
 
     answer = questions.text("classes", f"  Classes ({_counts(present)}), or all", default="all", refusal=refusal)
-    return label, None if answer == "all" else tuple(_split(answer))
+    return Label(label, None if answer == "all" else tuple(_split(answer, present)), spellings, present)
 
 
-def _survival(table: Matched, questions: Questions, *, but: set[str | None]) -> Survival | None:
+def _survival(table: Matched, questions: Questions, *, but: set[str]) -> Survival | None:
     from mirror.data.likely_columns import likely_events, likely_times, time_unit_of
     from mirror.workflow.draft import Survival, told_by_event
 
     sketch = table.sketch
-    others = {str(name) for name in (table.column, *but)}
+    others = {str(table.column), *but}
     events, times = likely_events(sketch, but=others), likely_times(sketch, but=others)
     if (not events or not times) and questions.given.get("time") is None:
+        lacking = "a time (numbers, none below zero)" if events else "an event (0 and 1, or dead and alive)"
+        typer.echo(f"No survival: no column looks like {lacking}; --time and --event name columns")
         return None
     listed = [(name, "") for name in times if name not in events]
     time = _column(questions, "time", "The time to the event, or to the last follow-up?", listed, sketch.seen.columns)
@@ -261,24 +277,32 @@ def _column(
     told = questions.given.get(name)
     if told is not None and told != NONE and told not in known:
         raise ConfigError(f"--{name}: there is no column '{told}'; there are {', '.join(list(known)[:20])}")
-    extra = [(told, "")] if told not in (None, NONE) and told not in dict(listed) else []
-    options = [*listed, *extra, *([] if needed else [(NONE, "")])]
-    chosen = questions.choice(name, question, options, default=listed[0][0] if listed else None)
+    options = [*listed, *([] if needed else [(NONE, "")])]
+    others = [column for column in known if column not in dict(options)]
+    chosen = questions.choice(name, question, options, default=listed[0][0] if listed else None, others=others)
     return None if chosen == NONE else chosen
 
 
-def _fewest(table: Matched | None, label: str | None, classes: tuple[str, ...] | None, patients: int) -> int:
-    """Patients of the rarest class: no more folds than that."""
-    if table is None or label is None:
-        return patients
-    counts = Counter(table.sketch.values(label))
-    return min(counts[name] for name in classes or counts)
+def _no_folds(answer: str) -> str | None:
+    return None if answer.isdecimal() and int(answer) >= 2 else f"'{answer}' is no number of folds; two or more"
 
 
 def _counts(counts: Counter[str]) -> str:
-    shown = ", ".join(f"{value} {count}" for value, count in counts.most_common(6))
+    sign = "; " if any("," in value for value in counts) else ", "
+    shown = sign.join(f"{value} {count}" for value, count in counts.most_common(6))
     return shown + (f" and {len(counts) - 6} more" if len(counts) > 6 else "")
 
 
-def _split(answer: str) -> list[str]:
-    return [one.strip() for one in answer.split(",") if one.strip()]
+def _split(answer: str, known: Collection[str]) -> list[str]:
+    """The classes of an answer, separated by commas or semicolons; a comma may be part of a class that is `known`."""
+    found: list[str] = []
+    pieces = [piece.strip() for piece in re.split(r"(?<=[,;])", answer) if piece.strip(" ,;")]
+    while pieces:
+        # The longest beginning that is a class; what is none stands alone, to be refused by its name.
+        for count in range(len(pieces), 0, -1):
+            name = " ".join(pieces[:count]).rstrip(",;").strip()
+            if name in known or count == 1:
+                found.append(name)
+                del pieces[:count]
+                break
+    return found

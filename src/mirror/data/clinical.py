@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -45,13 +46,49 @@ def read_clinical(config: ClinicalConfig) -> ReadClinical:
     parts = {ours: table[columns[ours]] if ours in columns else None for ours in named}
     parts |= {f"group {name}": table[name] for name in config.grouped_by}
     parts |= {f"covariate {name}": table[name] for name in covariates}
-    table = pd.DataFrame(parts, index=table.index, dtype=object)
+    table = _spelled(pd.DataFrame(parts, index=table.index, dtype=object), config)
     kept, excluded = _one_row_a_patient(table, str(config.path))
     endpoints = _endpoints(kept, config)
     if config.classes is not None:
         endpoints = _within_classes(endpoints, config, config.classes)
     groups = {name: _told(kept, f"group {name}") for name in config.grouped_by}
     return ReadClinical(endpoints, tuple(excluded), len(table), groups, _covariates(kept, config))
+
+
+def one_class(cells: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Words that are written in several ways which differ by case or spaces alone: the commonest way -> the others."""
+    ways: dict[str, Counter[str]] = defaultdict(Counter)
+    for cell in cells:
+        ways["".join(cell.split()).casefold()][cell] += 1
+    ordered = [sorted(counts, key=lambda way: (-counts[way], way)) for counts in ways.values() if len(counts) > 1]
+    return {first: tuple(others) for first, *others in ordered}
+
+
+def _spelled(table: pd.DataFrame, config: ClinicalConfig) -> pd.DataFrame:
+    """The table with the class that is meant in the place of each way to write it, in `label` and its group."""
+    if config.label is None:
+        return table
+    present = tuple(sorted(table["label"].dropna().unique()))
+    absent = [cell for cell in config.spellings if cell not in present]
+    raise_together(
+        DataError,
+        f"{config.path}, column '{config.label}':",
+        [f"'{cell}' of `spellings` does not occur{nearest(cell, present)}" for cell in absent],
+    )
+    columns = ("label", f"group {config.label}")
+    meant = {name: table[name].map(lambda cell: config.spellings.get(cell, cell)) for name in columns}
+    decided = {*config.spellings, *config.spellings.values()}
+    wanted = set(present if config.classes is None else config.classes) - decided
+    ways = one_class(meant["label"].dropna())
+    several = {first: others for first, others in ways.items() if {first, *others} & wanted}
+    raise_together(
+        DataError,
+        f"{config.path}, column '{config.label}' writes one class in ways that differ by case or spaces alone, which "
+        "would count as so many classes; correct the table, or say what is meant in `clinical.spellings` (such as "
+        f"{{{', '.join(f'{other!r}: {first!r}' for first, others in several.items() for other in others[:1])}}}):",
+        [" and ".join(repr(way) for way in (first, *others)) for first, others in several.items()],
+    )
+    return table.assign(**meant)
 
 
 def _one_row_a_patient(table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, list[Excluded]]:

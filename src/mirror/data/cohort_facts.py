@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,21 @@ def describe(
             "survival": _survival(patients, config.clinical),
         }
     return facts
+
+
+def endpoint_sentences(facts: Mapping[str, Any]) -> list[str]:
+    """What there is to predict, of the facts of a cohort: patients by class, and how many had the event."""
+    labels, survival = facts.get("labels"), facts.get("survival")
+    sentences: list[str] = []
+    if labels is not None:
+        others = {"of other classes": sum(labels["outside"].values()), "without label": labels["missing"]}
+        told = [*(f"{name} {count}" for name, count in labels["classes"].items())]
+        told += [f"{count} {kind}" for kind, count in others.items() if count]
+        sentences.append("; ".join(told))
+    if survival is not None:
+        followed = survival["events"] + survival["censored"]
+        sentences.append(f"{survival['events']} of {followed} patients with follow-up had the event")
+    return sentences
 
 
 def describe_folds(folds: Sequence[Fold], patients: Sequence[str], read: ReadFolds | None) -> dict[str, Any]:

@@ -29,7 +29,8 @@ class Ownership(NamedTuple):
 
 
 class Matched(NamedTuple):
-    """A table that fits a role, with the reason; `column` names its patients, `identifiers` how."""
+    """A table that fits a role, with the reason; `column` names its patients (or genes), `identifiers` how; `samples`
+    are the columns of a table with genes in rows that are of these patients."""
 
     sketch: Sketch
     reason: str
@@ -37,6 +38,7 @@ class Matched(NamedTuple):
     column: str | None = None
     orientation: Literal["patients_in_rows", "genes_in_rows"] | None = None
     identifiers: Literal["patient", "tcga"] = "patient"
+    samples: frozenset[str] = frozenset()
 
 
 def owners_by_table(slides: Sequence[str], tables: Iterable[Sketch]) -> list[Ownership]:
@@ -134,7 +136,9 @@ def _genes_in_rows(sketch: Sketch, patients: Collection[str]) -> Matched | None:
     if not sample or sum(sketch.numeric(name) for name in sample) < 0.8 * len(sample):
         return None
     reason = f"its header names {best.known} of the {len(patients)} patients, so genes are in rows"
-    return Matched(sketch, reason, best.known, sketch.seen.columns[0], "genes_in_rows", best.identifiers)
+    named = tcga_patient if best.identifiers == "tcga" else str
+    of_them = frozenset(name for name in header if named(name) in set(patients))
+    return Matched(sketch, reason, best.known, sketch.seen.columns[0], "genes_in_rows", best.identifiers, of_them)
 
 
 def _patients_in_rows(sketch: Sketch, patients: Collection[str]) -> Matched | None:
@@ -154,11 +158,16 @@ def _patients_in_rows(sketch: Sketch, patients: Collection[str]) -> Matched | No
     return Matched(sketch, reason, best.known, column, "patients_in_rows", best.identifiers)
 
 
-def clinical_tables(tables: Iterable[Sketch], patients: Collection[str]) -> list[Matched]:
-    """Tables of few columns about these patients, those that know most of them first."""
+def clinical_tables(
+    tables: Iterable[Sketch], patients: Collection[str], slides: Collection[str] = ()
+) -> list[Matched]:
+    """Tables of few columns about these patients, those that know most of them first. One that says which of the
+    `slides` is whose, and nothing else, says nothing about patients."""
     found: list[Matched] = []
     for sketch in tables:
         if len(sketch.seen.columns) > FEW_COLUMNS or _patients_in_rows(sketch, patients):
+            continue
+        if len(sketch.seen.columns) == 2 and owners_by_table(tuple(slides), [sketch]):
             continue
         named = _patient_column(sketch, patients, barcodes=False)
         if named is not None and len(sketch.seen.columns) > 1:

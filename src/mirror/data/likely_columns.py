@@ -13,16 +13,17 @@ MANY_VALUES = 20
 
 
 def likely_labels(sketch: Sketch, *, but: Collection[str]) -> list[str]:
-    """Columns of few different words: what a subtype is written as. Numbers and sites are not guessed to be one."""
+    """Columns of few different words: what a subtype is written as. Numbers, sites, and who is dead or alive are not
+    guessed to be one."""
+    named = ("subtype", "oncotree", "histolog", "diagnosis", "label", "class", "type")
     found: list[str] = []
     for column in sketch.cells:
         counts = Counter(sketch.values(column))
         few = 2 <= len(counts) <= MANY_VALUES and max(counts.values(), default=0) > 1
-        if column not in but and few and not sketch.numeric(column):
+        vital = all(_is_vital(value.lower()) for value in counts)
+        if column not in but and few and not vital and not sketch.numeric(column):
             found.append(column)
-    return sorted(
-        found, key=lambda name: not _says(name, ("subtype", "oncotree", "histolog", "label", "class", "type"))
-    )
+    return sorted(found, key=lambda name: not _says(name, named))
 
 
 def likely_times(sketch: Sketch, *, but: Collection[str]) -> list[str]:

@@ -55,9 +55,14 @@ def survey(folder: Path, *, but: Collection[Path] = (), progress: Progress = sil
         progress(number, len(paths), path.name)
         if is_table(path):
             try:
-                tables.append(sketch_table(path))
+                sketch = sketch_table(path)
             except DataError as error:
                 unreadable[path] = str(error)
+            else:
+                if sketch.seen.rows:
+                    tables.append(sketch)
+                else:
+                    unreadable[path] = "one line, and no row below it"
             continue
         found = recognise(path, Asked())
         if isinstance(found, NoBag) and found.layout == "mirror":

@@ -19,7 +19,11 @@ from mirror.config import nearest
 from mirror.data.parquet import parquet_columns, read_parquet
 from mirror.errors import DataError, raise_together
 
-MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None", "[Not Available]", "[Not Applicable]")
+MISSING = (
+    *("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None"),
+    *("[Not Available]", "[Not Applicable]", "[Not Evaluated]", "[Unknown]", "[Discrepancy]"),  # TCGA's biotabs
+    *("'--", "--", "Not Reported", "not reported"),  # the tables of the GDC's portal
+)
 """What an empty cell may look like."""
 
 _ENDINGS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t", ".txt": "\t", ".txt.gz": "\t"}
@@ -246,10 +250,15 @@ def _read_header(path: Path, *, least: int = 2) -> _Header:
     opener = gzip.open if ending.endswith(".gz") else open
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            comments, first = 0, file.readline()
-            while first.startswith("#") and _ENDINGS[ending] not in first:  # as in front of GDC STAR counts
-                comments, first = comments + 1, file.readline()
-            reader = csv.reader(chain([first] if first else [], file), delimiter=_ENDINGS[ending])
+            marked, first = list[str](), file.readline()
+            while first.startswith("#"):
+                marked, first = [*marked, first], file.readline()
+            if sum(_ENDINGS[ending] in line for line in marked) == 1 and _ENDINGS[ending] in marked[-1]:
+                first, rest = marked.pop(), [first]  # the names themselves, the first of which begins with the sign
+            else:
+                rest = []
+            comments = len(marked)
+            reader = csv.reader(filter(None, chain([first], rest, file)), delimiter=_ENDINGS[ending])
             names = [name.strip() for name in next(reader, [])]
             lines = comments + reader.line_num
     except FileNotFoundError:

@@ -17,6 +17,7 @@ import yaml
 from mirror.artefacts import write_text
 from mirror.config import Config, FeaturesConfig, load_config
 from mirror.data.cohort_tables import Matched, Ownership
+from mirror.data.expression import CBIOPORTAL
 from mirror.data.importers.found import Asked
 from mirror.data.sketch import Sketch
 from mirror.data.survey import FeatureGroup
@@ -27,6 +28,20 @@ from mirror.types import Progress, silent
 from mirror.workflow.import_features import import_folder
 
 Convention = Literal["one_is_event", "one_is_censored", "deceased_or_living"]
+
+_SHOWN = 5
+"""Lines of a refusal that are shown below its first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The column of the subtype: `classes` to tell apart (None: all), what is meant by its `spellings`, and how many
+    patients each class has."""
+
+    column: str
+    classes: tuple[str, ...] | None
+    spellings: Mapping[str, str]
+    counts: Counter[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +67,7 @@ class Draft:
     expression: Matched | None = None
     units: str | None = None
     clinical: Matched | None = None
-    label: str | None = None
-    classes: tuple[str, ...] | None = None
+    label: Label | None = None
     survival: Survival | None = None
     folds: int = 5
 
@@ -89,10 +103,12 @@ class Measured:
     def __init__(self, table: Matched) -> None:
         self._path = table.sketch.path
         transposed = table.orientation == "genes_in_rows"
-        texts = [name for name in table.sketch.cells if name != table.column and not table.sketch.numeric(name)]
-        self.ignored = () if transposed else tuple(texts)
         assert table.column is not None  # a table of expression has a column of names
-        self._matrix = read_matrix(self._path, (table.column,), ignored=self.ignored, transposed=transposed)
+        # What else describes a gene (its symbol, kind, Entrez number) is no sample, and is not held against units.
+        wanted = table.samples.__contains__ if transposed else None
+        self._matrix = read_matrix(
+            self._path, (table.column,), ignored=described_by(table), wanted=wanted, transposed=transposed
+        )
 
     @property
     def guess(self) -> Guess:
@@ -105,8 +121,21 @@ class Measured:
         try:
             check_units(matrix.values, units, rows=matrix.rows, genes=matrix.columns, source=self._path.name)
         except (DataError, ConfigError) as error:
-            return str(error).splitlines()[0]
+            first, *rest = str(error).splitlines()
+            return "\n".join(
+                [first, *rest[:_SHOWN], *([f"  ... and {len(rest) - _SHOWN} more"] * (len(rest) > _SHOWN))]
+            )
         return None
+
+
+def described_by(table: Matched) -> tuple[str, ...]:
+    """Columns of an expression table that describe its rows and are no numbers of them: texts, and Entrez numbers."""
+    sketch = table.sketch
+    if table.orientation == "genes_in_rows":
+        others = [name for name in sketch.seen.columns[1:] if name not in table.samples]
+        texts = [name for name in others if sketch.seen.columns.count(name) == 1 and not sketch.numeric(name)]
+        return tuple(name for name in others if name in texts or name in CBIOPORTAL)
+    return tuple(name for name in sketch.cells if name != table.column and not sketch.numeric(name))
 
 
 def told_by_event(sketch: Sketch, column: str) -> tuple[Counter[str], bool]:
@@ -139,7 +168,7 @@ def render(draft: Draft, folder: Path) -> str:
         f"  # {draft.group.title}",
         *_section("features", {**features, "on_bad": bad}, {"on_bad": "or exclude: leave out empty and damaged files"}),
         f"  # {draft.owners.reason}"
-        + (f"; {len(draft.owners.unknown)} slides have no patient" * bool(draft.owners.unknown)),
+        + (f"; slides without patient: {len(draft.owners.unknown)}" * bool(draft.owners.unknown)),
         *_section("slides", {"path": _relative(draft.slides, folder), "slide": slide, "patient": patient}),
         *_expression(draft, folder),
         *_clinical(draft, folder),
@@ -155,16 +184,22 @@ def _expression(draft: Draft, folder: Path) -> list[str]:
     if table is None:
         return ["  # No expression table was found or wanted: without one there is no pretraining."]
     assert draft.units is not None
-    content: dict[str, Any] = {"path": _relative(table.sketch.path, folder), "orientation": table.orientation}
-    if table.column is not None:
-        content["id"] = table.column
-    ignored = list(Measured(table).ignored)
+    content: dict[str, Any] = {"path": _relative(table.sketch.path, folder)}
+    ignored = described_by(table)
+    if set(CBIOPORTAL) <= set(table.sketch.seen.columns):
+        content["layout"] = "cbioportal"
+        ignored = tuple(name for name in ignored if name not in CBIOPORTAL)
+    else:
+        content |= {"orientation": table.orientation, "id": table.column}
     if ignored:
-        content["ignore_columns"] = ignored
+        content["ignore_columns"] = list(ignored)
     content |= {"identifiers": table.identifiers, "units": draft.units}
-    notes = {"units": "as answered; a run refuses values that cannot be", "identifiers": "patient or tcga (barcodes)"}
-    if ignored:
-        notes["ignore_columns"] = "texts, no expression"
+    notes = {
+        "layout": "genes in rows, named by Hugo_Symbol or, where that is empty, by Entrez_Gene_Id",
+        "ignore_columns": "these describe a row and are no expression",
+        "identifiers": "patient or tcga (barcodes)",
+        "units": "as answered; a run refuses values that cannot be",
+    }
     return [f"  # {table.reason}", *_section("expression", content, notes)]
 
 
@@ -175,12 +210,14 @@ def _clinical(draft: Draft, folder: Path) -> list[str]:
     content: dict[str, Any] = {"path": _relative(table.sketch.path, folder), "patient": table.column}
     notes: dict[str, str] = {}
     if draft.label is not None:
-        content["label"] = draft.label
-        counts = Counter(table.sketch.values(draft.label))
-        notes["label"] = ", ".join(f"{name} {count}" for name, count in counts.most_common())
-    if draft.classes is not None:
-        content["classes"] = list(draft.classes)
-        notes["classes"] = "patients of other classes stay in pretraining"
+        content["label"] = draft.label.column
+        notes["label"] = ", ".join(f"{name} {count}" for name, count in draft.label.counts.most_common())
+        if draft.label.spellings:
+            content["spellings"] = dict(draft.label.spellings)
+            notes["spellings"] = "as the table writes a class: what is meant"
+        if draft.label.classes is not None:
+            content["classes"] = list(draft.label.classes)
+            notes["classes"] = "patients of other classes stay in pretraining"
     if draft.survival is not None:
         told = draft.survival
         content |= {"time": told.time, "time_unit": told.time_unit, "event": told.event}

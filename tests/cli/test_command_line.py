@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
 import json
 import os
@@ -285,6 +286,15 @@ def test_the_declared_dependencies_are_what_doctor_looks_at() -> None:
     assert list(doctor.wrong_versions(declared)) == []
     with pytest.raises(PackageNotFoundError):
         doctor.version("no-such-library")
+
+
+def test_every_extra_is_looked_at_and_a_missing_one_has_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(doctor.EXTRAS) == set(declared) - {"docs", "dev"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert {one.topic: one.remedy for one in doctor.extras_found()} == {
+        f"extra {name}": f'pip install "mirror-pathology[{name}]"' for name in doctor.EXTRAS
+    }
 
 
 def test_encoders_have_licences() -> None:

@@ -105,25 +105,66 @@ def test_it_gives_them_in_a_fresh_environment(
 ) -> None:
     """The wheel alone, installed elsewhere, the model alone, moved elsewhere, one line."""
     pytest.importorskip("setuptools", reason="building the wheel offline needs setuptools, which is not here")
-    source = tmp_path / "source"
-    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+    source = source_alone(tmp_path / "source")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     wheel = ["install", "--no-deps", "--no-build-isolation", "--target", str(tmp_path / "site"), str(source)]
     subprocess.run([*pip, *wheel], check=True, capture_output=True)
-    shutil.copytree(model, tmp_path / "elsewhere")
-    command = ["embed", str(simulated / "features"), "--model", str(tmp_path / "elsewhere"), "--output", "new.h5ad"]
+    environment = {"PYTHONPATH": str(tmp_path / "site")}
+    same(embedded_elsewhere(sys.executable, environment, model, simulated, tmp_path, tmp_path / "site"), expected)
+
+
+@pytest.mark.slow
+def test_it_gives_them_where_nothing_but_the_core_is_installed(
+    model: Path, simulated: Path, expected: anndata.AnnData, tmp_path: Path
+) -> None:
+    """As the README has it: a virtual environment, the pinned versions, no extra. The whole job runs there too."""
+    source = source_alone(tmp_path / "source")
+    pins = str(source / "constraints.txt")
+    pip = ["-m", "pip", "--disable-pip-version-check", "-q"]
+    probe = [*pip, "download", "--no-deps", "-c", pins, "-d", str(tmp_path / "probe"), "natsort"]
+    if subprocess.run([sys.executable, *probe], capture_output=True).returncode:
+        pytest.skip("pip reaches no package index from here")
+    if shutil.disk_usage(tmp_path).free < 12e9:
+        pytest.skip("torch and its libraries need 12 GB of disk for as long as the test runs")
+    place = tmp_path / "environment"
+    try:
+        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        python = str(place / "bin" / "python")
+        subprocess.run([python, *pip, "install", "-c", pins, str(source)], check=True)
+        found = embedded_elsewhere(python, {}, model, simulated, tmp_path, place)
+        config = write_config(simulated, tmp_path / "job" / "out", form=CANONICAL)
+        for words in (["doctor", str(tmp_path)], ["run", str(config)]):
+            subprocess.run([str(place / "bin" / "mirror"), *words], check=True, env={"PATH": "/usr/bin:/bin"})
+        assert (config.parent / "report.html").is_file()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    same(found, expected)
+
+
+def source_alone(folder: Path) -> Path:
+    """What a package is built of, without what lies about in a checkout."""
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+def embedded_elsewhere(
+    python: str, environment: dict[str, str], model: Path, simulated: Path, folder: Path, installed: Path
+) -> anndata.AnnData:
+    """The simulated cohort by the model alone, moved, in an empty place, by the package that is `installed` there."""
+    shutil.copytree(model, folder / "elsewhere")
+    place = folder / "empty"
+    place.mkdir()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(place), **environment}
+    where = [python, "-c", "import mirror; print(mirror.__file__)"]
+    found = subprocess.run(where, cwd=place, env=environment, check=True, capture_output=True, text=True).stdout
+    assert found.startswith(str(installed))
+    command = ["embed", str(simulated / "features"), "--model", str(folder / "elsewhere"), "--output", "new.h5ad"]
     command += ["--slides", str(simulated / "slides.csv"), "--units", UNITS]
     command += ["--expression", str(simulated / "expression.csv.gz")]
-    place = tmp_path / "empty"
-    place.mkdir()
-    environment = {"PATH": os.environ["PATH"], "HOME": str(place), "PYTHONPATH": str(tmp_path / "site")}
-    where = [sys.executable, "-c", "import mirror; print(mirror.__file__)"]
-    found = subprocess.run(where, cwd=place, env=environment, check=True, capture_output=True, text=True).stdout
-    assert found.startswith(str(tmp_path / "site"))
-    subprocess.run([sys.executable, "-m", "mirror", *command], cwd=place, env=environment, check=True)
-    same(load_embeddings(place / "new.h5ad"), expected)
+    subprocess.run([python, "-m", "mirror", *command], cwd=place, env=environment, check=True)
+    return load_embeddings(place / "new.h5ad")
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -89,12 +89,20 @@ def wrong_versions(declared: Iterable[str], *, extra: str = "") -> Iterable[tupl
             yield requirement.name, found, str(requirement.specifier)
 
 
+EXTRAS = {
+    "slides": ("lazyslide", "reading slides"),
+    "data": ("urllib3", "public data by recipe"),
+    "workflow": ("snakemake", "studies as one graph of jobs"),
+    "explain": ("captum", "gradients of what speaks for a class"),
+    "view": ("starlette", "looking at a run in the browser"),
+    "hub": ("huggingface_hub", "models by their name on the hub"),
+}
+"""Optional parts: a library that only they need, and what for."""
+
+
 def extras_found() -> Iterable[Finding]:
     """Which optional parts are installed."""
-    for extra, module, purpose in (
-        ("slides", "lazyslide", "reading slides"),
-        ("hub", "huggingface_hub", "models by their name on the hub"),
-    ):
+    for extra, (module, purpose) in EXTRAS.items():
         there = importlib.util.find_spec(module) is not None
         install = "" if there else f'pip install "{PACKAGE}[{extra}]"'
         yield Finding(f"extra {extra}", "good" if there else "note", f"{purpose}: {'yes' if there else 'no'}", install)

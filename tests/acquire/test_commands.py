@@ -108,6 +108,12 @@ def test_verify_says_what_is_wrong_and_ends_with_one(simulate, tmp_path):
     code, said = run("verify", folder, "--offline")
     assert code == 1
     assert f"genes/{made.recipe.genes.archive}: another size" in said
+    done = CliRunner().invoke(app, ["data", "verify", str(folder), "--json"])
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["sound"], len(found["news"])) == (1, False, 1)
+    states = {file["path"]: file["state"] for file in found["files"]}
+    assert states.pop(f"genes/{made.recipe.genes.archive}") == "another size"
+    assert set(states.values()) == {"sound"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from functools import partial
+from typing import get_args
 
 import pytest
 import yaml
@@ -22,7 +23,7 @@ from mirror.acquire.fetch import fetch
 from mirror.acquire.lock import Lock
 from mirror.acquire.manifest import Manifest
 from mirror.acquire.plan import plan
-from mirror.acquire.remote import TERMS, checksum_of
+from mirror.acquire.remote import TERMS, Source, checksum_of
 from mirror.errors import ArtefactError
 from mirror.simulate.archive import Served
 
@@ -72,6 +73,11 @@ def test_everything_comes_once_and_the_manifest_says_all_of_it(simulate, tmp_pat
     again = fetch(Lock.load(folder), folder, client, made.recipe.transfer)
     assert (again.fetched, again.here) == (0, len(lock.files))
     assert len(made.archive.requests) == before
+
+
+def test_the_terms_of_every_source_say_where_they_stand():
+    assert set(TERMS) == set(get_args(Source))
+    assert [source for source, text in TERMS.items() if "https://" not in text] == []
 
 
 def test_the_first_fetch_pins_what_nobody_had_a_checksum_of(simulate, tmp_path):

@@ -15,6 +15,8 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -180,6 +182,7 @@ READY = {
     "docs/explain.md": a_finished_demo,
     "docs/start.md": nothing,
     "docs/command-line.md": nothing,
+    "docs/data.md": nothing,
 }
 """What lies in the folder before the first block of a page runs. Pages that are not here have no block that is run."""
 
@@ -205,19 +208,40 @@ def test_every_block_of_a_page_runs_one_after_the_other(page: str, tmp_path: Pat
     if page in AFTER_A_RUN:
         execute(Block(page, 0, "sh", "mirror run demo/demo.yaml", None), tmp_path, environment)
     ran = 0
-    for block in CODE:
-        if block.page == page and block.reason is None and block.language in ("sh", "python"):
-            execute(block, tmp_path, environment)
-            ran += 1
+    with sources_on_this_machine(tmp_path) if page == "docs/data.md" else nullcontext():
+        for block in CODE:
+            if block.page == page and block.reason is None and block.language in ("sh", "python"):
+                execute(block, tmp_path, environment)
+                ran += 1
     assert ran
 
 
+@contextmanager
+def sources_on_this_machine(folder: Path) -> Iterator[None]:
+    """What the recipe `brca` and the plain one of TCGA-BLCA ask for, from a server to which `mirror data` is led."""
+    from mirror.acquire.settings import load_recipe
+    from mirror.simulate.archive import Archive
+    from mirror.simulate.sources import SourceSizes, content_of, simulate_sources
+
+    sizes = SourceSizes(patients=60, transcripts=240, others=5)
+    content, people = simulate_sources(load_recipe("brca"), folder / ".sources", seed=0, sizes=sizes)
+    plain = load_recipe("TCGA-BLCA")
+    others = content_of(plain, [replace(one, name=f"{one.name[:-1]}Z", project="TCGA-BLCA") for one in people], seed=0)
+    content.hits = {kind: [*hits, *others.hits[kind]] for kind, hits in content.hits.items()}
+    with Archive(content) as archive:
+        over = {"hosts": archive.hosts.model_dump(), "toil": {"transcripts": sizes.transcripts}}
+        (folder / ".settings.yaml").write_text(yaml.safe_dump(over))
+        yield
+
+
 def with_mirror(folder: Path) -> dict[str, str]:
-    """An environment in which the command `mirror` is the one under test."""
+    """An environment in which the command `mirror` is the one under test, and `mirror data` asks the sources here."""
     place = folder / ".bin"
     place.mkdir()
     program = place / "mirror"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mirror "$@"\n')
+    settings = folder / ".settings.yaml"
+    led = f'[ "$1" = data ] && [ -e "{settings}" ] && set -- "$@" --settings "{settings}"'
+    program.write_text(f'#!/bin/sh\n{led}\nexec "{sys.executable}" -m mirror "$@"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     source = f"{ROOT / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     return {**os.environ, "PATH": f"{place}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": source, "NO_COLOR": "1"}

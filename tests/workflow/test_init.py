@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import typer
 import yaml
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import feature_layouts as layouts
@@ -101,6 +103,32 @@ def test_every_answer_can_be_given_as_an_option(trident: Path, tmp_path: Path) -
     call("init", places[1], *FLAGS)
     asked, told = ((place / "my_cohort.yaml").read_text() for place in places)
     assert asked == told
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [(KeyboardInterrupt, 130, "stopped"), (EOFError, 1, "the answers have come to an end; --no-input")],
+)
+def test_ctrl_c_and_an_end_of_the_answers_are_told_apart(
+    trident: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    raised: type[BaseException],
+    code: int,
+    said: str,
+) -> None:
+    def nobody(prompt: object) -> str:
+        del prompt
+        raise raised
+
+    # The runner of other tests answers in the place of the terminal; here the command itself is called.
+    monkeypatch.setattr(sys.modules[typer.prompt.__module__], "visible_prompt_func", nobody)
+    command = get_command(app)
+    with pytest.raises(SystemExit) as ended:
+        command.main(["init", str(trident), "--name", "stopped"], standalone_mode=False)
+    assert ended.value.code == code
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (trident / "stopped.yaml").exists()
 
 
 def test_what_cannot_be_known_is_never_guessed(trident: Path) -> None:

@@ -14,16 +14,22 @@ from mirror.errors import ArtefactError, DataError
 Source = Literal["gdc", "xena", "cbioportal", "hipt", "intogen"]
 
 TERMS: dict[Source, str] = {
-    "gdc": "Open-access data of the NCI Genomic Data Commons, under its data use policy and that of the programme "
-    "(TCGA: cite the study, no attempt to identify participants). Controlled-access files: the terms of the dbGaP "
-    "authorisation they were granted under.",
-    "xena": "UCSC Xena, Toil RNA-seq recompute of TCGA, TARGET and GTEx: cite Vivian et al. 2017 and Goldman et al. "
-    "2020; TCGA's own data policy holds.",
-    "cbioportal": "cBioPortal for Cancer Genomics: data under the Open Database License (ODbL) v1.0, cite cBioPortal "
-    "and the study; TCGA's own data policy holds.",
-    "hipt": "HIPT (Chen et al., CVPR 2022): non-commercial academic purposes, GPLv3, as its repository says; cite the "
-    "paper.",
-    "intogen": "IntOGen (Martinez-Jimenez et al. 2020): see the terms of use on its site; cite the paper.",
+    "gdc": "NCI Genomic Data Commons, https://gdc.cancer.gov/about-gdc/gdc-policies. Nobody may try to identify "
+    "or re-identify a participant; whoever shows results names the data set, its accession numbers and "
+    "the GDC. The GDC restricts open-access data in no other way; cite the study. Controlled-access "
+    "files: the terms of the dbGaP authorisation they were granted under.",
+    "xena": "UCSC Xena, Toil RNA-seq recompute of TCGA, TARGET and GTEx: cite Vivian et al. 2017 "
+    "(https://doi.org/10.1038/nbt.3772) and Goldman et al. 2020 "
+    "(https://doi.org/10.1038/s41587-020-0546-8). Of terms of its own nothing is known here: see "
+    "https://xena.ucsc.edu. Nobody may try to identify a participant, as of TCGA's data at the GDC.",
+    "cbioportal": "cBioPortal for Cancer Genomics: Open Database License (ODbL) v1.0, "
+    "https://opendatacommons.org/licenses/odbl/1-0/. Name the source in public use; what you make of the "
+    "database stays open, under the same licence. Cite cBioPortal and the study. Nobody may try to "
+    "identify a participant, as of TCGA's data at the GDC.",
+    "hipt": "HIPT (Chen et al., CVPR 2022), https://github.com/mahmoodlab/HIPT: GPLv3, for non-commercial "
+    "academic purposes, as its README says; cite the paper.",
+    "intogen": "IntOGen: cite Martinez-Jimenez et al. 2020 (https://doi.org/10.1038/s41568-020-0290-x). Its terms of "
+    "use are not known here: see https://www.intogen.org.",
 }
 """What the sources ask of whoever uses their files. Read their own pages before you publish or sell anything."""
 

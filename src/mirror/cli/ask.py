@@ -14,6 +14,17 @@ NONE = "none"
 """The answer that there is no such thing."""
 
 
+def _answered(ask: Callable[[], Any]) -> Any:
+    """What was typed. Raises `KeyboardInterrupt` for Ctrl-C and `ConfigError` where nobody answers, which the library
+    below does not tell apart."""
+    try:
+        return ask()
+    except typer.Abort as abort:
+        if isinstance(abort.__context__, EOFError):
+            raise ConfigError("the answers have come to an end; --no-input asks nothing, and options answer") from None
+        raise KeyboardInterrupt from None
+
+
 @dataclass(slots=True)
 class Questions:
     """Asks what no option has answered. Without `interactive`, a question without default is collected as missing.
@@ -41,7 +52,7 @@ class Questions:
         if not self.interactive:
             return self._silent(name, default)
         while True:
-            answer = str(typer.prompt(question, default=default)).strip()
+            answer = str(_answered(lambda: typer.prompt(question, default=default))).strip()
             why = None if refusal is None else refusal(answer)
             if answer and why is None:
                 return answer
@@ -79,7 +90,7 @@ class Questions:
         told = self.given.get(name)
         if told is not None:
             return bool(told)
-        return typer.confirm(question, default=default) if self.interactive else default
+        return bool(_answered(lambda: typer.confirm(question, default=default))) if self.interactive else default
 
     def finish(self) -> None:
         """Raise `ConfigError` with the options that would have answered what could not be asked."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mirror.cli.as_json import AsJson, print_json
-from mirror.cli.plain import plain_errors
+from mirror.cli.plain import MENDABLE, plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.config import nearest
 from mirror.errors import ArtefactError, ConfigError, raise_together
@@ -142,6 +142,7 @@ def verify(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `mirror data fetch` left.")],
     offline: Annotated[bool, typer.Option("--offline", help="Do not ask the sources for newer releases.")] = False,
     settings: Settings = None,
+    as_json: AsJson = False,
 ) -> None:
     """Read every file again: size, checksum; and ask whether the sources have something newer."""
     require_extra()
@@ -151,6 +152,9 @@ def verify(
     with progress_bar(console, "verify") as progress:
         files = check(folder, progress=progress)
     found = Verified(files, () if offline else news(folder, _client(_locked_recipe(folder, settings), None)))
+    if as_json:
+        print_json({"sound": found.sound, "news": found.news, "files": found.files})
+        raise typer.Exit(0 if found.sound else MENDABLE)
     counts = {state: found.count(state) for state in get_args(State) if found.count(state)}
     console.print(
         f"[bold]verify[/]    {', '.join(f'{count} {state}' for state, count in counts.items())}", highlight=False

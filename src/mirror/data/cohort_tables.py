@@ -158,9 +158,7 @@ def _patients_in_rows(sketch: Sketch, patients: Collection[str]) -> Matched | No
     return Matched(sketch, reason, best.known, column, "patients_in_rows", best.identifiers)
 
 
-def clinical_tables(
-    tables: Iterable[Sketch], patients: Collection[str], slides: Collection[str] = ()
-) -> list[Matched]:
+def clinical_tables(tables: Iterable[Sketch], patients: Collection[str], slides: Collection[str] = ()) -> list[Matched]:
     """Tables of few columns about these patients, those that know most of them first. One that says which of the
     `slides` is whose, and nothing else, says nothing about patients."""
     found: list[Matched] = []

@@ -76,7 +76,7 @@ def _spelled(table: pd.DataFrame, config: ClinicalConfig) -> pd.DataFrame:
         [f"'{cell}' of `spellings` does not occur{nearest(cell, present)}" for cell in absent],
     )
     columns = ("label", f"group {config.label}")
-    meant = {name: table[name].map(lambda cell: config.spellings.get(cell, cell)) for name in columns}
+    meant = {name: table[name].replace(dict(config.spellings)) for name in columns}
     decided = {*config.spellings, *config.spellings.values()}
     wanted = set(present if config.classes is None else config.classes) - decided
     ways = one_class(meant["label"].dropna())

@@ -107,7 +107,8 @@ def run_in_terminal(command: list[str], where: Path, answers: tuple[tuple[str, s
         if time.monotonic() > deadline:
             os.kill(process, 9)
             raise RuntimeError(f"waited too long; so far:\n{shown}")
-        if waiting and waiting[0][0] in shown[read:] and re.search(r"[:\]] ?$|: $", shown):
+        # The space comes in a write of its own: who answers before it has it in the next line.
+        if waiting and waiting[0][0] in shown[read:] and shown.endswith(": "):
             os.write(terminal, f"{waiting[0][1]}\n".encode())
             read = len(shown)
             waiting.pop(0)

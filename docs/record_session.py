@@ -152,7 +152,7 @@ def settled(text: str, folder: Path) -> str:
     text = re.sub(r"\b\d+ s on\b", "N s on", "\n".join(kept))
     # A bar that was drawn because the machine was busy leaves an empty line.
     text = re.sub(r"(?m)^(\$ .*\n)\n+", r"\1", text)
-    return re.sub(r"\n\n+(?=(pretrain|embed|evaluate|report) )", "\n", text)
+    return re.sub(r"\n\n+(?=(pretrain|embed|evaluate|audit|report) )", "\n", text)
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ def run_in_terminal(command: list[str], where: Path, answers: tuple[tuple[str, s
         os.chdir(where)
         os.execvpe(command[0], command, environment)
     shown, read, waiting = "", 0, list(answers)
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 1800
     while True:
         try:
             piece = os.read(terminal, 4096)

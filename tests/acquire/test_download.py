@@ -303,6 +303,17 @@ def test_a_full_disk_keeps_what_came_and_goes_on_when_there_is_room(archive, fil
     assert ranges(archive)[-1] == f"bytes={kept}-"
 
 
+def test_a_disk_that_is_full_before_the_first_byte_says_the_same(file, client, small_disk):
+    disk = small_disk(100)
+    (disk / "slides").mkdir()
+    with pytest.raises(OSError, match="No space left"), (disk / "ballast").open("wb", buffering=0) as ballast:
+        while ballast.write(bytes(4096)):
+            pass
+    with pytest.raises(DiskFull, match="is full; make room and give the same command again: it goes on at byte 0 of"):
+        download(file, disk, Means(client, Bandwidth(None, client.stop), Disk(disk, None)))
+    assert nothing(disk)
+
+
 def test_the_budget_of_the_disk_is_kept(file, client, tmp_path):
     budget = Means(client, Bandwidth(None, client.stop), Disk(tmp_path, 1_000_000))
     with pytest.raises(DiskFull, match=r"the budget of 1.0 MB for .* is used up; raise `transfer.disk`"):

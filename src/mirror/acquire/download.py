@@ -120,18 +120,22 @@ def _one_attempt(part: _Part, file: RemoteFile, means: Means) -> None:
         trouble.progress = came > 0
         raise
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise DiskFull(
-                f"the disk of {part.path.parent} is full; make room and give the same command again: it goes on at "
-                f"byte {part.size} of {file.path}"
-            ) from error
-        raise DiskFull(f"{part.path} cannot be written: {error.strerror or error}") from error
+        raise _no_room(part, file, error) from error
     except MirrorError as error:
         if isinstance(error.__cause__, OSError):  # the notes of the part
-            raise DiskFull(str(error)) from error
+            raise _no_room(part, file, error.__cause__) from error
         raise
     if file.size is not None and part.size < file.size:
         raise Trouble(f"{file.url} ended at byte {part.size} of {file.size}", progress=came > 0)
+
+
+def _no_room(part: _Part, file: RemoteFile, error: OSError) -> DiskFull:
+    if error.errno not in _NO_ROOM:
+        return DiskFull(f"{part.path} cannot be written: {error.strerror or error}")
+    return DiskFull(
+        f"the disk of {part.path.parent} is full; make room and give the same command again: it goes on at byte "
+        f"{part.size} of {file.path}"
+    )
 
 
 def _place(response: urllib3.BaseHTTPResponse) -> int:

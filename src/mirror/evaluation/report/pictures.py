@@ -101,7 +101,7 @@ def difference_picture(rows: Sequence[Dots], *, description: str) -> str:
             spread = float(np.std(row.values, ddof=1)) if count > 1 else 0.0
             low, high = row.interval or (mean - spread, mean + spread)
             reach = max(reach, 1.05 * abs(low), 1.05 * abs(high))
-            axes.plot([low, high], [place + 0.2] * 2, color=LEARNED, linewidth=8, alpha=0.18)
+            axes.plot([low, high], [place + 0.2] * 2, color=LEARNED, linewidth=8, alpha=0.18, solid_capstyle="butt")
             axes.plot(row.values, [place + 0.2] * count, "o", color=LEARNED, alpha=0.5, markersize=5.5, mew=0)
             axes.plot(mean, place + 0.2, "D", color=LEARNED, markersize=8.5, mec="white", mew=1.3)
             title, _, pair = row.label.partition("\n")

@@ -27,6 +27,7 @@ from mirror.evaluation.report.drawing import (
     as_svg,
     new_figure,
     place_axes,
+    text_width,
 )
 
 
@@ -52,14 +53,18 @@ def score_picture(rows: Sequence[Dots], *, reference: float | None, chance: floa
 
     `reference` draws a line through the picture (the best baseline's mean), `chance` a dotted one where it is in sight.
     """
-    with new_figure(340, 44 + 20 * len(rows)) as figure:
-        axes = place_axes(figure, left=124, right=42, top=6, bottom=24)
+    widest = max(text_width(row.label, size=10, weight="bold" if row.learned else "normal") for row in rows)
+    left = max(124.0, np.ceil(widest) + 10)
+    with new_figure(216 + left, 44 + 20 * len(rows)) as figure:
+        axes = place_axes(figure, left=left, right=42, top=6, bottom=24)
         for place, row in enumerate(rows):
             colour, marker = (LEARNED, "o") if row.learned else (BASELINE, "D")
             mean = float(np.mean(row.values))
             axes.plot(row.values, [place] * len(row.values), "o", color=colour, alpha=0.4, markersize=3.6, mew=0)
             if row.interval is not None:
-                axes.plot(row.interval, [place] * 2, color=colour, linewidth=1.6, alpha=0.75, zorder=2)
+                axes.plot(
+                    row.interval, [place] * 2, color=colour, linewidth=1.6, alpha=0.75, zorder=2, solid_capstyle="butt"
+                )
             axes.plot(mean, place, marker, color=colour, markersize=7.5 if row.learned else 6, mew=1.2, mec="white")
             weight = "bold" if row.learned else "normal"
             axes.text(1.03, place, f"{mean:.3f}", transform=across(axes), va="center", fontsize=9.5, weight=weight)
@@ -148,8 +153,10 @@ def curve_picture(runs: Sequence[Sequence[tuple[float, float]]], *, description:
 
 def survival_picture(groups: Sequence[Survivors], *, until: float, description: str) -> str:
     """Kaplan-Meier curves of the groups with 95 % bands, a tick a censored patient, and the numbers at risk below."""
-    with new_figure(350, 270 + 15 * len(groups)) as figure:
-        axes = place_axes(figure, left=72, right=14, top=10, bottom=62 + 15 * len(groups))
+    # Names stand 0.07 of the axes' width to the left of them.
+    left = max(72.0, np.ceil(max((text_width(group.label, size=9.5) for group in groups), default=0.0)) + 24)
+    with new_figure(278 + left, 270 + 15 * len(groups)) as figure:
+        axes = place_axes(figure, left=left, right=14, top=10, bottom=62 + 15 * len(groups))
         for place, group in enumerate(groups):
             colour = (CLASS_COLOURS[0], CLASS_COLOURS[1], *CLASS_COLOURS[2:])[place % len(CLASS_COLOURS)]
             fitted = KaplanMeierFitter().fit(group.months, group.events)
@@ -180,7 +187,8 @@ def reliability_picture(groups: Sequence[Calibrated], *, learned: bool, low: flo
         axes.plot([low, 1], [low, 1], color=FAINT, linewidth=1.1, linestyle=":")
         most = max(group.patients for group in groups)
         for group in groups:
-            axes.plot([group.predicted] * 2, [group.low, group.high], color=colour, linewidth=1.2, alpha=0.55)
+            ends = [group.low, group.high]
+            axes.plot([group.predicted] * 2, ends, color=colour, linewidth=1.2, alpha=0.55, solid_capstyle="butt")
             size = 3 + 6 * float(np.sqrt(group.patients / most))
             marker = "o" if learned else "D"
             axes.plot(group.predicted, group.observed, marker, color=colour, markersize=size, mec="white")

@@ -25,16 +25,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from points import kept
 
-from mirror.artefacts import fingerprint, read_json, write_json
 from mirror.config import Config, load_config, read_mapping, resolve
 from mirror.data.cohort import Cohort
-from mirror.evaluation import metrics
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.protocols import evaluate_fold
 from mirror.evaluation.retrieval import held_out_retrieval
 from mirror.seeding import rng_for
-from mirror.training.runs import RunFolder
 from mirror.types import Fold
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
@@ -56,46 +54,29 @@ def fewer_pairs(cohort: Cohort, fold: Fold, pairs: int | None, *, seed: int) -> 
 
 
 def measure(config: Config, cohort: Cohort, fold: Fold, few: Fold, *, seed: int, survival: bool) -> dict[str, float]:
-    """Train on `few`, embed everybody, judge on `fold`: scores of `VIEWS` by name, `pairs` and `recall@10`.
-
-    Numbers that lie in the run's folder already, of this very model, patients and evaluation, are those.
-    """
+    """Train on `few`, embed everybody, judge on `fold`: scores of `VIEWS` by name, `pairs` and `recall@10`."""
     run = pretrain_fold(config, cohort, few, seed)
-    kept = run.path / "point.json"
-    mark = fingerprint(
-        run.read_record()["fingerprint"],
-        (metrics.VERSION, VIEWS, survival),
-        config.evaluation.model_dump(mode="json"),
-        cohort.patients.astype(str).reset_index().to_numpy().tolist(),
-        list(fold),
-    )
-    if kept.exists() and (found := read_json(kept))["fingerprint"] == mark:
-        return found["numbers"]
-    numbers = _judged(config, cohort, fold, few, run, seed=seed, survival=survival)
-    write_json(kept, {"fingerprint": mark, "numbers": numbers})
-    return numbers
 
+    def judged() -> dict[str, float]:
+        embed_run(run, cohort, fold=fold, path=run.embeddings)
+        embeddings = load_embeddings(run.embeddings)
+        table = patient_table(cohort, embeddings)
+        if not survival:
+            table = replace(table, time=np.full(len(table.patients), np.nan))
+        result = evaluate_fold(table, fold, config.evaluation, seed=seed, representations=VIEWS)
+        found = {
+            f"{one.representation} {one.protocol}": one.value
+            for one in result.scores
+            if (one.protocol, one.metric)
+            in (("linear", "auroc"), (f"shot{config.evaluation.foremost_shots}", "auroc"), ("cox", "c_index"))
+            and not np.isnan(one.value)
+        }
+        retrieval = held_out_retrieval(embeddings)
+        recall = {} if retrieval is None else {"recall@10": retrieval.recall[10]}
+        pooled = sum(int(part["pairs"]) for part in run.read_record().get("pool", ()))
+        return {"pairs": float(len(few.train) + pooled), **found, **recall}
 
-def _judged(
-    config: Config, cohort: Cohort, fold: Fold, few: Fold, run: RunFolder, *, seed: int, survival: bool
-) -> dict[str, float]:
-    embed_run(run, cohort, fold=fold, path=run.embeddings)
-    embeddings = load_embeddings(run.embeddings)
-    table = patient_table(cohort, embeddings)
-    if not survival:
-        table = replace(table, time=np.full(len(table.patients), np.nan))
-    result = evaluate_fold(table, fold, config.evaluation, seed=seed, representations=VIEWS)
-    found = {
-        f"{one.representation} {one.protocol}": one.value
-        for one in result.scores
-        if (one.protocol, one.metric)
-        in (("linear", "auroc"), (f"shot{config.evaluation.foremost_shots}", "auroc"), ("cox", "c_index"))
-        and not np.isnan(one.value)  # a cell that is absent is NaN in the table, and JSON has none
-    }
-    retrieval = held_out_retrieval(embeddings)
-    recall = {} if retrieval is None else {"recall@10": retrieval.recall[10]}
-    pooled = sum(int(part["pairs"]) for part in run.read_record().get("pool", ()))
-    return {"pairs": float(len(few.train) + pooled), **found, **recall}
+    return kept(run, config, cohort, fold, VIEWS, survival, measure=judged)
 
 
 def study(

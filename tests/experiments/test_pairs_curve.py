@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import ModuleType
 
-import pandas as pd
 import pytest
 from scripts import load_script
 
 from mirror.config import Config, load_config
-from mirror.evaluation.protocols import evaluate_fold
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.training.runs import run_folder
 from mirror.workflow.cohort import prepare_cohort
@@ -59,23 +56,3 @@ def test_a_point_is_trained_on_its_pairs_and_judged_on_the_whole_fold(
     assert lines[[*views]].notna().all(axis=None)
     experiment.print_table("demo", lines)
     assert "| 12 | 12 |" in capsys.readouterr().out
-
-
-def test_a_point_that_was_measured_is_not_measured_again_but_under_other_questions(
-    experiment: ModuleType, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = config.model_copy(update={"output": tmp_path})
-    points = {"folds": [0], "seeds": [0], "survival": False}
-    first = experiment.study({"12": (kept, 12)}, **points)
-    judged: list[int] = []
-
-    def counted(*args: object, **named: object) -> object:
-        judged.append(1)
-        return evaluate_fold(*args, **named)  # pyright: ignore[reportArgumentType]
-
-    monkeypatch.setattr(experiment, "evaluate_fold", counted)
-    pd.testing.assert_frame_equal(experiment.study({"12": (kept, 12)}, **points), first)
-    assert not judged
-    fewer_draws = kept.evaluation.model_copy(update={"draws": 1})
-    experiment.study({"12": (kept.model_copy(update={"evaluation": fewer_draws}), 12)}, **points)
-    assert judged

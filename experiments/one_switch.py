@@ -95,7 +95,7 @@ def print_table(name: str, lines: pd.DataFrame, compared: str) -> None:
     error = difference.std(axis=1) / np.sqrt(difference.notna().sum(axis=1))
     mean, spread = (getattr(by_fold.groupby("row", sort=False), how)() for how in ("mean", "std"))
     measured = [str(column) for column in mean.columns]
-    print(f"| {name} | {measured[0]} | difference | {' | '.join(measured[1:])} |\n|{'---|' * (2 + len(measured))}")
+    print(f"| {' | '.join([name, measured[0], 'difference', *measured[1:]])} |\n|{'---|' * (2 + len(measured))}")
     for row in mean.index:
         cells = [_cell(mean.loc[row, one], spread.loc[row, one]) for one in measured]
         moved = "" if row == compared else _cell(difference.loc[row].mean(), error.loc[row], sign="+")

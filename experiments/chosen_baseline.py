@@ -1,6 +1,6 @@
 """How much of a best free baseline is the choice of it on the very folds that are reported.
 
-    python experiments/chosen_baseline.py configs/sweeps/pretraining.yaml [--row mirror]
+    python experiments/chosen_baseline.py configs/sweeps/pretraining.yaml [--row mirror] [--folds 2 3 4]
 
 Of a finished sweep, for each cohort and measure of the fused view: the best free baseline by its mean over all folds,
 as the sweep's table has it; the baseline as somebody has it who chooses, fold by fold, by the mean over the others; and
@@ -40,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweep", type=Path)
     parser.add_argument("--row", default="mirror")
+    parser.add_argument("--folds", type=int, nargs="+", help="as if there were these folds only")
     given = parser.parse_args()
     found: dict[str, dict[str, dict[str, float]]] = {}
     for cohort in resolve_sweep(load_sweep(given.sweep)):
@@ -49,6 +50,8 @@ def main() -> None:
             free, own = by_fold(baselines, protocol, metric), by_fold(row, protocol, metric)
             if free.empty or own.empty:
                 continue
+            if given.folds is not None:
+                free, own = free[given.folds], own[given.folds]
             best, elsewhere, ours = free.loc[free.mean(axis=1).idxmax()], chosen_elsewhere(free), own.loc["fused"]
             found.setdefault(f"{protocol} {metric}", {})[cohort.name] = {
                 given.row: ours.mean(),

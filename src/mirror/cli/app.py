@@ -222,9 +222,11 @@ def compare(
     if found.same:
         shown = "; ".join(found.same[:3]) + (" ..." if len(found.same) > 3 else "")
         console.print(f"[bold]compare[/]   the same on both sides, so not compared: {shown}", highlight=False)
+    most = max((row.resamples for row in found.rows), default=resamples)
+    drawn = f"{resamples:,}" if most <= resamples else f"{resamples:,} (where none was beyond 0: {most:,})"
     console.print(
         f"[bold]compare[/]   {len(found.rows)} comparisons in {output}; p after Holm over all of them, "
-        f"{resamples} resamples of patients",
+        f"{drawn} resamples of patients",
         highlight=False,
         soft_wrap=True,
     )

@@ -277,6 +277,9 @@ class CanonicalModelConfig(Section):
     """Share of the tiles and of the genes that are hidden from the encoders in training, and to be rebuilt."""
     temperature: Annotated[float, Field(gt=0)]
     """By which the cosines of the alignment are divided."""
+    same_patient: Literal["left_out", "negatives"] = "left_out"
+    """Other slides of a pair's own patient in the alignment: `left_out` of its negatives, because they are the same
+    tumour, or `negatives` like those of anybody else (published)."""
     prototypes: Positive
     style_temperature: Annotated[float, Field(gt=0)]
     """By which the cosines with the prototypes are divided."""

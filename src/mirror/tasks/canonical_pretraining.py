@@ -49,9 +49,8 @@ Objective = Callable[[JointRows], Tensor]
 def alignment(joint: JointRows) -> Tensor:
     """The alignment of every pair with those of other patients."""
     rows = joint.rows
-    pair_B = rows.has_slide_B & rows.has_expression_B
-    logits_BB = rows.slide_BK[pair_B] @ rows.expression_BK[pair_B].mT / joint.temperature
-    return patient_alignment_loss(logits_BB, joint.patient_B[pair_B])
+    logits_BB = rows.slide_BK @ rows.expression_BK.mT / joint.temperature
+    return patient_alignment_loss(logits_BB, joint.patient_B, rows.has_slide_B & rows.has_expression_B)
 
 
 def cluster(joint: JointRows) -> Tensor:
@@ -101,7 +100,7 @@ class CanonicalPretraining:
         device = generator.device
         joint = self._ranks.joint(len(batch.patients))
         number = {patient: place for place, patient in enumerate(dict.fromkeys(batch.patients))}
-        patient_B = torch.tensor([number[patient] for patient in batch.patients], device=device)
+        patient_B = torch.tensor([number[patient] for patient in batch.patients]).to(device, non_blocking=True)
         self.model.before_forward()
         tiles = batch.tiles_BTD.shape[1]
         draws = self.model.draw(len(batch.patients), tiles, generator=generator, device=device)

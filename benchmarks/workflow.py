@@ -1,6 +1,6 @@
 """Five folds through `mirror workflow` against the plain loop of `mirror run`: what the graph of jobs costs.
 
-    python benchmarks/workflow.py                      # folds of 20 s: the cost of a job, and what it is of five minutes
+    python benchmarks/workflow.py                      # folds of 20 s: the cost of a job, and its share of five minutes
     python benchmarks/workflow.py --fold-seconds 300   # folds of five minutes: 50 minutes and more
 
 A simulated cohort and the default preset, as many epochs as make a fold long enough. Both ways run the same stages on

@@ -27,6 +27,7 @@ from mirror.evaluation.report.drawing import (
     as_svg,
     new_figure,
     place_axes,
+    text_width,
 )
 
 
@@ -52,8 +53,10 @@ def score_picture(rows: Sequence[Dots], *, reference: float | None, chance: floa
 
     `reference` draws a line through the picture (the best baseline's mean), `chance` a dotted one where it is in sight.
     """
-    with new_figure(340, 44 + 20 * len(rows)) as figure:
-        axes = place_axes(figure, left=124, right=42, top=6, bottom=24)
+    widest = max(text_width(row.label, size=10, weight="bold" if row.learned else "normal") for row in rows)
+    left = max(124.0, np.ceil(widest) + 10)
+    with new_figure(216 + left, 44 + 20 * len(rows)) as figure:
+        axes = place_axes(figure, left=left, right=42, top=6, bottom=24)
         # Few artists and no tick labels: a page has dozens of these pictures, and matplotlib's time goes by the artist.
         for learned, colour, marker, size in ((True, LEARNED, "o", 7.5), (False, BASELINE, "D", 6.0)):
             side = [(place, row) for place, row in enumerate(rows) if row.learned == learned]
@@ -112,7 +115,7 @@ def difference_picture(rows: Sequence[Dots], *, description: str) -> str:
             spread = float(np.std(row.values, ddof=1)) if count > 1 else 0.0
             low, high = row.interval or (mean - spread, mean + spread)
             reach = max(reach, 1.05 * abs(low), 1.05 * abs(high))
-            axes.plot([low, high], [place + 0.2] * 2, color=LEARNED, linewidth=8, alpha=0.18)
+            axes.plot([low, high], [place + 0.2] * 2, color=LEARNED, linewidth=8, alpha=0.18, solid_capstyle="butt")
             axes.plot(row.values, [place + 0.2] * count, "o", color=LEARNED, alpha=0.5, markersize=5.5, mew=0)
             axes.plot(mean, place + 0.2, "D", color=LEARNED, markersize=8.5, mec="white", mew=1.3)
             title, _, pair = row.label.partition("\n")
@@ -159,8 +162,10 @@ def curve_picture(runs: Sequence[Sequence[tuple[float, float]]], *, description:
 
 def survival_picture(groups: Sequence[Survivors], *, until: float, description: str) -> str:
     """Kaplan-Meier curves of the groups with 95 % bands, a tick a censored patient, and the numbers at risk below."""
-    with new_figure(350, 270 + 15 * len(groups)) as figure:
-        axes = place_axes(figure, left=72, right=14, top=10, bottom=62 + 15 * len(groups))
+    # Names stand 0.07 of the axes' width to the left of them.
+    left = max(72.0, np.ceil(max((text_width(group.label, size=9.5) for group in groups), default=0.0)) + 24)
+    with new_figure(278 + left, 270 + 15 * len(groups)) as figure:
+        axes = place_axes(figure, left=left, right=14, top=10, bottom=62 + 15 * len(groups))
         for place, group in enumerate(groups):
             colour = (CLASS_COLOURS[0], CLASS_COLOURS[1], *CLASS_COLOURS[2:])[place % len(CLASS_COLOURS)]
             fitted = KaplanMeierFitter().fit(group.months, group.events)
@@ -191,7 +196,8 @@ def reliability_picture(groups: Sequence[Calibrated], *, learned: bool, low: flo
         axes.plot([low, 1], [low, 1], color=FAINT, linewidth=1.1, linestyle=":")
         most = max(group.patients for group in groups)
         for group in groups:
-            axes.plot([group.predicted] * 2, [group.low, group.high], color=colour, linewidth=1.2, alpha=0.55)
+            ends = [group.low, group.high]
+            axes.plot([group.predicted] * 2, ends, color=colour, linewidth=1.2, alpha=0.55, solid_capstyle="butt")
             size = 3 + 6 * float(np.sqrt(group.patients / most))
             marker = "o" if learned else "D"
             axes.plot(group.predicted, group.observed, marker, color=colour, markersize=size, mec="white")

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from step import Size, Stepper
+from steps.variants import Size, Stepper
 
 from mirror.training.compiled import compile_in_place
 

@@ -12,7 +12,9 @@ Variants, each in a process of its own, which take turns so that a noisy machine
 
 All read the same batch. Peak memory is a process's resident peak (of the GPU, where there is one: allocated). A step
 that needs more memory than the machine has free, or is expected to take longer than `--limit` seconds, is a row that
-says so.
+says so. `--recompute` has layers over tiles keep their input alone, as `pretraining.recompute` does on large bags.
+Seconds are of the processor where one thread computes, so that other work of the machine changes little; else by clock.
+Ratios of times are medians over rounds of two neighbours in time; beside them their least and their largest.
 
 Floors: the operations of a step as torch's counter has them, over the rate of a large float32 product measured in this
 run; and the memory of weights, gradients, two moments and the batch, libraries included as in the resident peak.
@@ -23,7 +25,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,21 +34,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from steps.variants import VARIANTS, Size, clock_of, worker
 
-VARIANTS = ("package", "published", "nystrom", "exact", "mirror")
 ALONE_FROM = 8192
 """From this many tiles on a batch has one slide and every variant one timed step: they take minutes."""
-
-
-class Size(NamedTuple):
-    """One measured size."""
-
-    slides: int
-    tiles: int
-    features: int
-    genes: int
-    width: int
 
 
 class Row(NamedTuple):
@@ -63,155 +53,13 @@ class Row(NamedTuple):
     failed: str
 
 
-class Stepper:
-    """A model of one variant with its objective and optimiser, ready to step on the batch of all."""
-
-    def __init__(self, variant: str, size: Size, device: torch.device) -> None:
-        from mirror.config import ObjectiveWeights, read_preset
-        from mirror.nn.canonical import CanonicalSizes, build_canonical
-        from mirror.nn.mirror import MirrorSizes, build_mirror
-        from mirror.seeding import generator_for
-        from mirror.tasks.canonical_pretraining import CanonicalPretraining
-        from mirror.tasks.pretraining import Pretraining
-        from mirror.types import PairedBatch
-
-        preset = read_preset("mirror" if variant == "mirror" else "published")
-        weights = ObjectiveWeights(**preset["pretraining"]["weights"])
-        first = generator_for(0, "weights")
-        if variant == "mirror":
-            settings = {name: value for name, value in preset["model"].items() if name != "kind"}
-            sizes = CanonicalSizes(tile_dim=size.features, genes=size.genes, **settings)
-            self.task: Any = CanonicalPretraining(build_canonical(sizes, generator=first).to(device), weights)
-        else:
-            sizes = MirrorSizes(
-                tile_dim=size.features,
-                genes=size.genes,
-                tiles=size.tiles,
-                width=size.width,
-                dropout=0.0,  # the package drops out its padding rows too: equal seeds would not give equal numbers
-                attention="exact" if variant == "exact" else "nystrom",
-                pinv_scaling="slide" if variant == "nystrom" else "batch",
-                mask_padding=variant == "nystrom",
-            )
-            model = build_mirror(sizes, generator=first)
-            if variant == "package":
-                use_package(model)
-            self.task = Pretraining(model.to(device), weights)
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[preset["pretraining"].get("optimiser", "adam")]
-        self._optimiser = kind(self.task.model.parameters(), lr=2e-5, fused=variant != "package")
-        self._draws = lambda: generator_for(0, "draws", device=device)
-        batch = generator_for(0, "batch")
-        self._batch = PairedBatch(
-            slides=tuple(map(str, range(size.slides))),
-            patients=tuple(map(str, range(size.slides))),
-            tiles_BTD=torch.randn(size.slides, size.tiles, size.features, generator=batch).to(device),
-            expression_BG=torch.randn(size.slides, size.genes, generator=batch).to(device),
-        )
-
-    def step(self) -> float:
-        """One whole training step; the loss before its update."""
-        terms: dict[str, Tensor] = self.task.terms(self._batch, generator=self._draws())
-        self._optimiser.zero_grad(set_to_none=True)
-        terms["total"].backward()
-        self._optimiser.step()
-        self.task.after_update()
-        return float(terms["total"].detach())  # waits for the device
-
-    def least_bytes(self) -> int:
-        """Weights, gradients, two moments of what is trained, what is not, and the batch."""
-        trained = sum(p.nbytes for p in self.task.model.parameters())
-        kept = sum(b.nbytes for b in self.task.model.buffers())
-        return 4 * trained + kept + self._batch.tiles_BTD.nbytes + self._batch.expression_BG.nbytes
-
-
-def use_package(model: nn.Module) -> None:
-    """Put the package's attention, with the same weights, in the place of every slide attention of `model`."""
-    from nystrom_attention import NystromAttention
-
-    from mirror.nn.attention import PINV_STEPS, TokenAttention
-
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if not isinstance(child, TokenAttention):
-                continue
-            width, form = child.project.in_features, child.form
-            attention = NystromAttention(
-                dim=width,
-                dim_head=width // form.heads,
-                heads=form.heads,
-                num_landmarks=form.landmarks,
-                pinv_iterations=PINV_STEPS,
-                residual=True,
-                dropout=form.dropout,
-            )
-            attention.to_qkv.weight = child.qkv.weight
-            attention.res_conv.weight = child.value_conv.weight
-            projection: nn.Linear = attention.to_out[0]
-            projection.weight, projection.bias = child.project.weight, child.project.bias
-            setattr(parent, name, attention)
-
-
-def operations(stepper: Stepper) -> tuple[float, float]:
-    """Floating point operations of one step, and its loss."""
-    from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
-
-    def convolution_backward(
-        out: Sequence[int], x: Sequence[int], w: Sequence[int], _b: Any, _s: Any, _p: Any, _d: Any, transposed: bool,
-        *_: Any, out_shape: Any = None, **__: Any,
-    ) -> int:  # fmt: skip
-        # torch's own formula forgets the groups, which makes a depthwise convolution a thousand times too dear
-        del out_shape
-        return 2 * conv_flop_count(x, w, out, transposed=transposed)
-
-    with FlopCounterMode(
-        display=False, custom_mapping={torch.ops.aten.convolution_backward: convolution_backward}
-    ) as counter:
-        loss = stepper.step()
-    return float(counter.get_total_flops()), loss
-
-
-def worker(variant: str, size: Size) -> None:
-    """A variant's process: counts on a first step, then a timed step for each line it is sent; answers in JSON."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.type == "cpu":
-        room = available_bytes()
-        resource.setrlimit(resource.RLIMIT_DATA, (room, room))  # an error of ours instead of the kernel's kill
-    try:
-        base = resident_peak(device)
-        stepper = Stepper(variant, size, device)
-        flops, loss = operations(stepper)
-        answer({"flops": flops, "loss": loss, "floor": base + stepper.least_bytes()})
-        for _ in sys.stdin:
-            begun = time.perf_counter()
-            stepper.step()
-            answer({"seconds": time.perf_counter() - begun, "peak": resident_peak(device)})
-    except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
-            raise
-        answer({"failed": f"needs more than the {available_bytes() / 1e9:.0f} GB that are free"})
-
-
-def answer(content: dict[str, Any]) -> None:
-    print(json.dumps(content), flush=True)
-
-
-def resident_peak(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def available_bytes() -> int:
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-
-
 class Process:
     """The process of one variant at one size."""
 
-    def __init__(self, variant: str, size: Size) -> None:
+    def __init__(self, variant: str, size: Size, *, recompute: bool) -> None:
         sizes = [part for name in size._fields for part in (f"--{name}", str(getattr(size, name)))]
         command = [sys.executable, __file__, *sizes, "--worker", variant]
+        command += ["--recompute"] if recompute else []
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def read(self) -> dict[str, Any]:
@@ -233,7 +81,9 @@ class Process:
         self._process.wait()
 
 
-def measure(size: Size, variants: Sequence[str], *, rounds: int, rate: float, limit: float) -> list[Row]:
+def measure(
+    size: Size, variants: Sequence[str], *, rounds: int, rate: float, limit: float, recompute: bool
+) -> list[Row]:
     """Every variant at one size, in turns."""
     processes: dict[str, Process] = {}
     first: dict[str, dict[str, Any]] = {}
@@ -244,7 +94,7 @@ def measure(size: Size, variants: Sequence[str], *, rounds: int, rate: float, li
                 "failed": f"left out: some {expected:.0f} s a step are expected, above --limit {limit:.0f}"
             }
             continue
-        processes[variant] = Process(variant, size)
+        processes[variant] = Process(variant, size, recompute=recompute)
         first[variant] = processes[variant].read()  # one at a time: the first step is the largest
     steps: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
     for _ in range(rounds):
@@ -283,12 +133,12 @@ def expected_flops(variant: str, size: Size) -> float:
 def product_rate(device: torch.device) -> float:
     """Floating point operations a second of a large float32 product, the best of five."""
     side = 8192 if device.type == "cuda" else 1536
-    a = torch.randn(side, side, device=device)
+    clock, a = clock_of(device), torch.randn(side, side, device=device)
     best = math.inf
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = clock()
         float((a @ a)[0, 0])
-        best = min(best, time.perf_counter() - begun)
+        best = min(best, clock() - begun)
     return 2 * side**3 / best
 
 
@@ -296,7 +146,7 @@ def table(rows: Sequence[Row], rate: float) -> list[str]:
     """One line a row; ratios are package / it, above 1 is better."""
     by = {(row.size.tiles, row.variant): row for row in rows}
     lines = [
-        f"{'tiles':>6} {'variant':<10}{'step s':>9}{'slides/s':>10}{'package / it':>14}{'peak GB':>9}"
+        f"{'tiles':>6} {'variant':<10}{'step s':>9}{'slides/s':>10}{'package / it':>14}{'of rounds':>15}{'peak GB':>9}"
         f"{'package / it':>14}{'TFLOP':>8}{'floor s':>9}{'of floor':>9}{'floor GB':>9}{'loss':>9}"
     ]
     for row in rows:
@@ -307,17 +157,23 @@ def table(rows: Sequence[Row], rate: float) -> list[str]:
         seconds, floor = statistics.median(row.seconds), row.flops / rate
         lines.append(
             f"{row.size.tiles:>6} {row.variant:<10}{seconds:>9.3f}{row.size.slides / seconds:>10.2f}"
-            f"{ratio(package, row):>14.2f}{row.peak / 1e9:>9.2f}{memory_ratio(package, row):>14.2f}"
+            f"{statistics.median(ratios(package, row)):>14.2f}{spread(ratios(package, row)):>15}"
+            f"{row.peak / 1e9:>9.2f}{memory_ratio(package, row):>14.2f}"
             f"{row.flops / 1e12:>8.3f}{floor:>9.3f}{floor / seconds:>9.2f}{row.floor_bytes / 1e9:>9.2f}{row.loss:>9.4f}"
         )
     return lines
 
 
-def ratio(package: Row | None, row: Row) -> float:
-    """Median over rounds of the package's seconds over this row's: neighbours in time."""
+def ratios(package: Row | None, row: Row) -> list[float]:
+    """The package's seconds over this row's in each round, neighbours in time; not a number where one is missing."""
     if package is None or package.failed or row.failed:
-        return math.nan
-    return statistics.median(p / o for p, o in zip(package.seconds, row.seconds, strict=True))
+        return [math.nan]
+    return [p / o for p, o in zip(package.seconds, row.seconds, strict=True)]
+
+
+def spread(values: Sequence[float]) -> str:
+    """The least and the largest of several."""
+    return f"{min(values):.2f}-{max(values):.2f}" if len(values) > 1 else ""
 
 
 def memory_ratio(package: Row | None, row: Row) -> float:
@@ -368,20 +224,24 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--rounds", type=int, default=3, help=f"timed steps; one from {ALONE_FROM} tiles on")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
-    parser.add_argument("--limit", type=float, default=900.0, help="seconds that a step may be expected to take")
+    parser.add_argument("--limit", type=float, default=150.0, help="seconds that a step may be expected to take")
+    parser.add_argument("--recompute", action="store_true", help="layers over tiles run again in the backward pass")
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--worker", choices=VARIANTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        worker(options.worker, Size(options.slides, options.tiles[0], options.features, options.genes, options.width))
+        size = Size(options.slides, options.tiles[0], options.features, options.genes, options.width)
+        worker(options.worker, size, recompute=options.recompute)
         return
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rate = product_rate(device)
+    seconds = "of the processor" if clock_of(device) is time.process_time else "by the clock"
     print(
-        f"{device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}, fp32; a large product runs at "
-        f"{rate / 1e9:.0f} GFLOP/s\n{options.slides} slides (one from {ALONE_FROM:,} tiles on) x tiles x "
-        f"{options.features}, {options.genes:,} genes, width {options.width}",
+        f"{device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}, fp32, seconds {seconds}; "
+        f"a large product runs at {rate / 1e9:.0f} GFLOP/s\n"
+        f"{options.slides} slides (one from {ALONE_FROM:,} tiles on) x tiles x {options.features}, "
+        f"{options.genes:,} genes, width {options.width}",
         flush=True,
     )
     rows: list[Row] = []
@@ -389,7 +249,9 @@ def main() -> None:
         alone = tiles >= ALONE_FROM
         size = Size(1 if alone else options.slides, tiles, options.features, options.genes, options.width)
         rounds = 1 if alone else options.rounds
-        found = measure(size, options.variants, rounds=rounds, rate=rate, limit=options.limit)
+        found = measure(
+            size, options.variants, rounds=rounds, rate=rate, limit=options.limit, recompute=options.recompute
+        )
         lines = table(found, rate)
         print("\n".join(lines if not rows else lines[1:]), flush=True)
         rows += found
@@ -407,7 +269,10 @@ def summary(rows: Sequence[Row], rate: float, device: torch.device) -> dict[str,
         for variant, name in (("mirror", ""), ("exact", "_exact"), ("published", "_published")):
             row = by.get((tiles, variant))
             if row is not None and package is not None and not row.failed and not package.failed:
-                result[f"step_time_ratio{name}_{tiles}"] = round(ratio(package, row), 3)
+                found = ratios(package, row)
+                result[f"step_time_ratio{name}_{tiles}"] = round(statistics.median(found), 3)
+                if len(found) > 1:
+                    result[f"step_time_ratio{name}_{tiles}_range"] = [round(min(found), 3), round(max(found), 3)]
                 result[f"peak_memory_ratio{name}_{tiles}"] = round(memory_ratio(package, row), 3)
         published = by.get((tiles, "published"))
         if package is not None and published is not None and not math.isnan(package.loss - published.loss):

@@ -548,6 +548,16 @@ class Config(Section):
         return beside
 
     @model_validator(mode="after")
+    def _some_tile_is_seen(self) -> Self:
+        tiles, model = self.pretraining.tiles, self.model
+        if isinstance(model, CanonicalModelConfig) and int(tiles * (1 - model.mask_ratio)) == 0:
+            raise ValueError(
+                f"`model.mask_ratio: {model.mask_ratio}` hides all of `pretraining.tiles: {tiles}`; draw more tiles, "
+                "or hide a smaller share"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rows_do_not_depend_on_company(self) -> Self:
         model = self.model
         if (

@@ -97,6 +97,7 @@ def test_numbers_that_yaml_takes_for_words_are_numbers() -> None:
         ),
         ({"cohort": {**MINIMAL["cohort"], "clinical": {"path": "c.csv", "classes": ["A"]}}}, "`label`"),
         ({"cohort": {"slides": {"path": "s.csv"}}}, "`cohort.features` is missing"),
+        ({"pretraining": {"tiles": 1}}, "hides all of `pretraining.tiles: 1`"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_read(section: dict[str, Any], says: str) -> None:

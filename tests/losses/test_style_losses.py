@@ -43,9 +43,17 @@ def test_the_cluster_term_stays_finite_for_certain_scores() -> None:
 
 def test_a_balanced_assignment_uses_every_prototype_alike() -> None:
     scores = torch.randn(60, 6, generator=GENERATOR) + torch.tensor([4.0, 0, 0, 0, 0, 0])
-    assigned = balanced_assignment(scores, rounds=50)
+    assigned = balanced_assignment(scores, torch.ones(60, dtype=torch.bool), rounds=50)
     torch.testing.assert_close(assigned.sum(dim=1), torch.ones(60))
     torch.testing.assert_close(assigned.sum(dim=0), torch.full((6,), 10.0), rtol=1e-3, atol=1e-3)
+
+
+def test_absent_rows_have_no_part_in_a_balanced_assignment() -> None:
+    scores, there = torch.randn(9, 4, generator=GENERATOR), torch.arange(9) % 3 > 0
+    assigned = balanced_assignment(scores, there)
+    torch.testing.assert_close(assigned[there], balanced_assignment(scores[there], there[there]))
+    assert not assigned[~there].any()
+    assert not balanced_assignment(scores, torch.zeros(9, dtype=torch.bool)).any()
 
 
 def test_sharing_one_prototype_is_no_minimum_of_the_agreement() -> None:
@@ -76,7 +84,7 @@ def test_the_scores_of_an_absent_modality_have_no_part_and_both_modalities_are_a
 def test_without_any_pair_a_modality_agrees_with_its_own_assignment() -> None:
     scores = torch.randn(6, 3, generator=GENERATOR)
     everyone, nobody = torch.ones(6, dtype=torch.bool), torch.zeros(6, dtype=torch.bool)
-    expected = -(balanced_assignment(scores) * scores.log_softmax(dim=1)).sum(dim=1).mean()
+    expected = -(balanced_assignment(scores, everyone) * scores.log_softmax(dim=1)).sum(dim=1).mean()
     found = balanced_agreement(scores, torch.zeros(6, 3), has_slide_B=everyone, has_expression_B=nobody)
     torch.testing.assert_close(found, expected)
     found = balanced_agreement(torch.zeros(6, 3), scores, has_slide_B=nobody, has_expression_B=everyone)

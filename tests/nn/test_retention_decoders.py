@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mirror.errors import ConfigError
 from mirror.nn.attention import AttentionForm
-from mirror.nn.draws import draw_mask, hidden_count
+from mirror.nn.draws import draw_mask, hidden_count, parted
 from mirror.nn.retention import ExpressionRetention, SlideRetention
 
 WIDTH, TILES = 24, 13
@@ -72,6 +72,16 @@ def test_a_mask_hides_exactly_as_many_as_it_says(rows: int, positions: int, rati
     assert drawn.shape == (rows, positions)
     assert drawn.sum(dim=1).tolist() == [positions - int(positions * (1 - ratio))] * rows
     assert hidden_count(positions, ratio) == positions - int(positions * (1 - ratio))
+
+
+@given(rows=st.integers(1, 4), tiles=st.integers(1, 40), ratio=st.floats(0, 0.99))
+def test_tiles_are_parted_as_the_mask_says_and_keep_their_order(rows: int, tiles: int, ratio: float) -> None:
+    x_BTD = torch.arange(rows * tiles * 2.0).view(rows, tiles, 2)
+    mask_BT = draw_mask(rows, tiles, mask_ratio=ratio, generator=torch.Generator().manual_seed(tiles))
+    seen, hidden = parted(x_BTD, mask_BT, mask_ratio=ratio)
+    for x_TD, mask_T, one, other in zip(x_BTD, mask_BT, seen, hidden, strict=True):
+        assert torch.equal(one, x_TD[~mask_T])
+        assert torch.equal(other, x_TD[mask_T])
 
 
 def test_every_position_is_hidden_equally_often() -> None:

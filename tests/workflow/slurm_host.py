@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ DAEMONS = ("munged", "slurmctld", "slurmd")
 PATHS = "/usr/sbin:/usr/local/sbin:/sbin"
 PLACE = Path("/etc/slurm/slurm.conf")
 """Where Slurm looks without being told: Snakemake's plugin takes SLURM_CONF out of its jobs' environment."""
+
+PREFIX = "slurm-of-a-test-"
+"""Of the folder in the system's place for temporary files: sockets have short names, so not under pytest's."""
 
 CONFIGURATION = """\
 ClusterName=mirrortest
@@ -55,7 +59,9 @@ def missing() -> str | None:
     absent = [name for name in (*DAEMONS, "sbatch", "squeue") if _program(name) is None]
     if absent:
         return f"needs {', '.join(absent)} (Debian: apt-get install munge slurmctld slurmd slurm-client)"
-    if PLACE.exists():
+    if PLACE.is_symlink() and _of_a_killed_run(PLACE.readlink()):
+        PLACE.unlink()
+    if os.path.lexists(PLACE):
         return f"this host has a Slurm of its own ({PLACE})"
     return None if os.geteuid() == 0 else "slurmd starts jobs for others and must be root"
 
@@ -102,6 +108,13 @@ def slurm_host(folder: Path, *, cpus: int = 2) -> Generator[dict[str, str]]:
         for daemon in reversed(started):
             daemon.wait(timeout=60)
         PLACE.unlink()
+
+
+def _of_a_killed_run(configuration: Path) -> bool:
+    """True where this file has made it, in a test that was killed before it could put things back."""
+    folder = configuration.parent
+    ours = folder.parent == Path(tempfile.gettempdir()) and folder.name.startswith(PREFIX)
+    return ours and " is UP" not in _asked(dict(os.environ), "scontrol", "ping")
 
 
 def _asked(environment: dict[str, str], *words: str) -> str:

@@ -28,8 +28,10 @@ def test_a_study_runs_through_slurm(simulated: Path, tmp_path: Path) -> None:
     if reason is not None:
         pytest.skip(reason)
     config = write_config(simulated, tmp_path / "out", form=CANONICAL)
-    # Sockets have short names: not under pytest's folder.
-    with tempfile.TemporaryDirectory(prefix="slurm") as folder, slurm_host.slurm_host(Path(folder)) as environment:
+    with (
+        tempfile.TemporaryDirectory(prefix=slurm_host.PREFIX) as folder,
+        slurm_host.slurm_host(Path(folder)) as environment,
+    ):
         command = [sys.executable, "-m", "mirror", "workflow", str(config), "--profile", "slurm", "--snakemake", QUICK]
         ended = subprocess.run(command, env=environment, capture_output=True, text=True)
         asked = ["squeue", "--states=all", "--noheader", "--format=%T"]

@@ -28,12 +28,15 @@ def cluster_divergence(scores_BK: Tensor, other_BK: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def balanced_assignment(scores_BP: Tensor, *, rounds: int = 3) -> Tensor:
+def balanced_assignment(scores_BP: Tensor, there_B: Tensor, *, rounds: int = 3) -> Tensor:
     """Soft assignment of rows to prototypes that uses all prototypes equally (Sinkhorn-Knopp; Caron et al., 2020).
 
-    Rows sum to one; columns to about B / P, closer with every round. No gradient. (B, P) to (B, P).
+    Rows that are there sum to one, others are zero; columns sum to about their number / P, closer with every round. No
+    gradient. (B, P) to (B, P).
     """
-    q_BP = (scores_BP.float() - scores_BP.max()).exp()
+    scores_BP = scores_BP.float().masked_fill(~there_B.unsqueeze(1), float("-inf"))
+    # The largest is -inf where nobody is there, and its difference to itself not a number.
+    q_BP = (scores_BP - scores_BP.max()).exp().where(there_B.unsqueeze(1), 0.0)
     for _ in range(rounds):
         q_BP = q_BP / q_BP.sum(dim=0, keepdim=True).clamp(min=1e-12)
         q_BP = q_BP / q_BP.sum(dim=1, keepdim=True).clamp(min=1e-12)
@@ -49,17 +52,13 @@ def balanced_agreement(
     The mean over the modalities that anyone has. No term has a minimum where all rows share one prototype, because
     assignments are balanced.
     """
-    there = has_slide_B, has_expression_B
+    scores, there = (slide_BP, expression_BP), (has_slide_B, has_expression_B)
     pair_B1 = (has_slide_B & has_expression_B).unsqueeze(1)
-    scores, assigned = (slide_BP, expression_BP), list[Tensor]()
-    for score_BP, has_B in zip(scores, there, strict=True):
-        q_BP = torch.zeros_like(score_BP, dtype=torch.float)
-        if has_B.any():
-            q_BP[has_B] = balanced_assignment(score_BP[has_B])
-        assigned.append(q_BP)
+    assigned = [balanced_assignment(score_BP, has_B) for score_BP, has_B in zip(scores, there, strict=True)]
     terms: list[Tensor] = []
     for score_BP, has_B, own_BP, other_BP in zip(scores, there, assigned, reversed(assigned), strict=True):
-        if has_B.any():
-            target_BP = torch.where(pair_B1, other_BP, own_BP)[has_B]
-            terms.append(-(target_BP * F.log_softmax(score_BP[has_B].float(), dim=1)).sum(dim=1).mean())
-    return torch.stack(terms).mean()
+        # Targets of absent rows are zero, so these are no part of the sum.
+        target_BP = torch.where(pair_B1, other_BP, own_BP)
+        terms.append(-(target_BP * F.log_softmax(score_BP.float(), dim=1)).sum() / has_B.sum().clamp(min=1))
+    anyone = torch.stack([has_B.any() for has_B in there])
+    return torch.stack(terms).sum() / anyone.sum().clamp(min=1)

@@ -7,9 +7,9 @@ likewise, one shared z for both, which says what a patient's z is given both mod
 
 What expression varies by beyond its K components (the tail) has no part in that; probes get it beside the rest.
 
-Legend: B pairs, T tiles, D tile-feature width, G genes, K components, M those of the tail, V = K + M, P prototypes, F
-width of the fused view; U and E columns of a slide's and an expression's embedding: K and V, or K more where probes get
-other components (`correction`).
+Legend: B pairs, T tiles, S those of them that are seen, D tile-feature width, G genes, K components, M those of the
+tail, V = K + M, P prototypes, F width of the fused view; U and E columns of a slide's and an expression's embedding: K
+and V, or K more where probes get other components (`correction`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mirror.nn.draws import draw_mask
+from mirror.nn.draws import draw_mask, parted
 from mirror.nn.initialise import initialise_layers
 from mirror.nn.layers import Mlp
 from mirror.nn.readout import Readout
@@ -84,7 +84,7 @@ class Attended(NamedTuple):
 
 
 class TilePooling(nn.Module):
-    """Gated attention over tiles (Ilse et al., 2018): (B, T, D), and which of them are visible (B, T), to (B, K)."""
+    """Gated attention over tiles (Ilse et al., 2018): (B, T, D) to (B, K)."""
 
     def __init__(self, tile_dim: int, hidden: int, out: int, *, dropout: float) -> None:
         super().__init__()
@@ -94,15 +94,15 @@ class TilePooling(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(hidden, out)
 
-    def forward(self, tiles_BTD: Tensor, visible_BT: Tensor) -> Tensor:
-        h_BTH, weight_BT = self.attend(tiles_BTD, visible_BT)
+    def forward(self, tiles_BTD: Tensor) -> Tensor:
+        h_BTH, weight_BT = self.attend(tiles_BTD)
         return self.out(self.dropout((weight_BT.unsqueeze(1) @ h_BTH).squeeze(1)))
 
-    def attend(self, tiles_BTD: Tensor, visible_BT: Tensor) -> Attended:
-        """The tiles as they are pooled, and by which weights; those of visible ones sum to one."""
+    def attend(self, tiles_BTD: Tensor) -> Attended:
+        """The tiles as they are pooled, and by which weights, which sum to one."""
         h_BTH = F.gelu(self.embed(tiles_BTD))
         score_BT = self.score(h_BTH.tanh() * self.gate(h_BTH).sigmoid()).squeeze(2)
-        return Attended(h_BTH, score_BT.masked_fill(~visible_BT, float("-inf")).softmax(dim=1))
+        return Attended(h_BTH, score_BT.softmax(dim=1))
 
 
 class CanonicalMirror(nn.Module):
@@ -169,12 +169,12 @@ class CanonicalMirror(nn.Module):
         """Columns E of what `embed_expression` gives."""
         return self.slide_width + self.sizes.tail
 
-    def embed_slide(self, tiles_BTD: Tensor, hidden_BT: Tensor | None = None) -> Tensor:
-        """Canonical components u of slides of any number of tiles, of the visible ones where some are hidden, (B, U).
+    def embed_slide(self, tiles_BTD: Tensor) -> Tensor:
+        """Canonical components u of slides of any number of tiles, (B, U).
 
         Where `correction` is not 1, those for probes follow after them.
         """
-        return self._with_those_for_probes(*self._slide(self._standard_tiles(tiles_BTD), hidden_BT))
+        return self._with_those_for_probes(*self._slide(self._standard_tiles(tiles_BTD)))
 
     def embed_expression(self, expression_BG: Tensor, hidden_BG: Tensor | None = None) -> Tensor:
         """Canonical components v of profiles as the panel gives them, as of slides, and then the tail, (B, E)."""
@@ -186,8 +186,7 @@ class CanonicalMirror(nn.Module):
 
     def attend(self, tiles_BTD: Tensor) -> Attended:
         """How the slide's network pools all tiles of slides."""
-        visible_BT = torch.ones_like(tiles_BTD[..., 0], dtype=torch.bool)
-        return self.slide_network.attend(self._standard_tiles(tiles_BTD), visible_BT)
+        return self.slide_network.attend(self._standard_tiles(tiles_BTD))
 
     def for_probes(self, slide_NU: Tensor, expression_NE: Tensor) -> tuple[Tensor, Tensor]:
         """The columns of either embedding that probes get: components (N, K), and components and tail (N, V)."""
@@ -199,7 +198,7 @@ class CanonicalMirror(nn.Module):
         return whole_BK if share == 1 else torch.cat([whole_BK, closed_BK + share * added_BK], dim=1)
 
     def draw(self, batch: int, tiles: int, *, generator: torch.Generator, device: torch.device | str) -> CanonicalDraws:
-        """Which inputs one forward hides."""
+        """Which inputs one forward hides: as many of every slide, and of every profile."""
         ratio = self.sizes.mask_ratio
         tiles_BT = draw_mask(batch, tiles, mask_ratio=ratio, generator=generator)
         genes_BG = draw_mask(batch, self.sizes.genes, mask_ratio=ratio, generator=generator)
@@ -211,16 +210,20 @@ class CanonicalMirror(nn.Module):
         self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
 
     def forward(self, tiles_BTD: Tensor, expression_BG: Tensor, draws: CanonicalDraws) -> CanonicalOutput:
-        """Encode what is visible of both modalities and run every head on it."""
+        """Encode what is visible of both modalities and run every head on it.
+
+        Hidden tiles are taken out, not weighed by zero (as masked autoencoders do it; He et al., 2022): the cost of a
+        slide falls with the share that is hidden.
+        """
         tiles_BTD, genes_BG = self._standard_tiles(tiles_BTD), self._standard_genes(expression_BG)
-        u_BK = torch.add(*self._slide(tiles_BTD, draws.tiles_BT))
+        seen_BSD, hidden_BTD = parted(tiles_BTD, draws.tiles_BT, mask_ratio=self.sizes.mask_ratio)
+        u_BK = torch.add(*self._slide(seen_BSD))
         v_BK = torch.add(*self._expression(genes_BG, draws.genes_BG))
         slide_BK = F.normalize(self.correlations * u_BK, dim=1)
         expression_BK = F.normalize(self.correlations * v_BK, dim=1)
-        hidden_BT1 = draws.tiles_BT.unsqueeze(2)
         # Tiles have no order, so all hidden ones have the same best prediction: that of their mean.
-        mean_BD = (tiles_BTD * hidden_BT1).sum(dim=1) / hidden_BT1.sum(dim=1).clamp(min=1)
-        some_BD = hidden_BT1.any(dim=1).expand_as(mean_BD)
+        mean_BD = hidden_BTD.sum(dim=1) / max(hidden_BTD.shape[1], 1)
+        some_BD = torch.full_like(mean_BD, hidden_BTD.shape[1] > 0, dtype=torch.bool)
         sharpness = 1 / self.sizes.style_temperature
         return CanonicalOutput(
             slide_BK,
@@ -304,11 +307,9 @@ class CanonicalMirror(nn.Module):
     def _standard_genes(self, expression_BG: Tensor) -> Tensor:
         return (expression_BG - self.gene_mean) / self.gene_scale
 
-    def _slide(self, tiles_BTD: Tensor, hidden_BT: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _slide(self, tiles_BSD: Tensor) -> tuple[Tensor, Tensor]:
         """The closed form and what the network adds to it."""
-        visible_BT = torch.ones_like(tiles_BTD[..., 0], dtype=torch.bool) if hidden_BT is None else ~hidden_BT
-        mean_BD = (tiles_BTD * visible_BT.unsqueeze(2)).sum(dim=1) / visible_BT.sum(dim=1, keepdim=True)
-        return mean_BD @ self.slide_axes, self.slide_network(tiles_BTD, visible_BT)
+        return tiles_BSD.mean(dim=1) @ self.slide_axes, self.slide_network(tiles_BSD)
 
     def _expression(self, genes_BG: Tensor, hidden_BG: Tensor | None) -> tuple[Tensor, Tensor]:
         genes_BG = self._visible(genes_BG, hidden_BG)

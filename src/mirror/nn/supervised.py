@@ -58,7 +58,7 @@ class GatedAttention(nn.Module):
 
     def forward(self, tiles_BTD: Tensor, expression_BG: Tensor) -> Tensor:
         del expression_BG
-        return self.pool(tiles_BTD, torch.ones_like(tiles_BTD[..., 0], dtype=torch.bool)).relu()
+        return self.pool(tiles_BTD).relu()
 
 
 class TransMil(nn.Module):

@@ -49,12 +49,11 @@ Objective = Callable[[JointRows], Tensor]
 def alignment(joint: JointRows) -> Tensor:
     """The alignment of every pair with those of other patients, or with every other one (`same_patient`)."""
     rows = joint.rows
-    pair_B = rows.has_slide_B & rows.has_expression_B
-    logits_BB = rows.slide_BK[pair_B] @ rows.expression_BK[pair_B].mT / joint.sizes.temperature
-    patient_B = joint.patient_B[pair_B]
+    logits_BB = rows.slide_BK @ rows.expression_BK.mT / joint.sizes.temperature
+    patient_B = joint.patient_B
     if joint.sizes.same_patient == "negatives":
         patient_B = torch.arange(len(patient_B), device=patient_B.device)
-    return patient_alignment_loss(logits_BB, patient_B)
+    return patient_alignment_loss(logits_BB, patient_B, rows.has_slide_B & rows.has_expression_B)
 
 
 def cluster(joint: JointRows) -> Tensor:
@@ -104,7 +103,7 @@ class CanonicalPretraining:
         device = generator.device
         joint = self._ranks.joint(len(batch.patients))
         number = {patient: place for place, patient in enumerate(dict.fromkeys(batch.patients))}
-        patient_B = torch.tensor([number[patient] for patient in batch.patients], device=device)
+        patient_B = torch.tensor([number[patient] for patient in batch.patients]).to(device, non_blocking=True)
         self.model.before_forward()
         tiles = batch.tiles_BTD.shape[1]
         draws = self.model.draw(len(batch.patients), tiles, generator=generator, device=device)

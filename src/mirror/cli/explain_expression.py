@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mirror.cli.as_json import AsJson, print_json
+from mirror.cli.options import ConfigFile, OneRun
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.config import load_config
@@ -26,12 +27,12 @@ SHOWN = 15
 
 @plain_errors(console)
 def expression(
-    config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")],
+    config_file: ConfigFile,
     target: Annotated[
         list[str] | None,
         typer.Option("--target", help="class:NAME, risk or agreement; again for more (default: all there are)."),
     ] = None,
-    run: Annotated[str | None, typer.Option("--run", help="One run, such as seed0/fold0 (default: all).")] = None,
+    run: OneRun = None,
     gene_sets: Annotated[
         Path | None, typer.Option("--gene-sets", help="A .gmt file of gene sets to be tested for enrichment.")
     ] = None,

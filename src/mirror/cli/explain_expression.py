@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -33,6 +33,10 @@ def expression(
         typer.Option("--target", help="class:NAME, risk or agreement; again for more (default: all there are)."),
     ] = None,
     run: OneRun = None,
+    representation: Annotated[
+        Literal["expression", "fused"],
+        typer.Option("--representation", help="What heads read: the expression alone, or both modalities."),
+    ] = "expression",
     gene_sets: Annotated[
         Path | None, typer.Option("--gene-sets", help="A .gmt file of gene sets to be tested for enrichment.")
     ] = None,
@@ -50,6 +54,7 @@ def expression(
             run=None if run is None else parse_run(run),
             targets=target,
             gene_sets=gene_sets,
+            representation=representation,
             progress=progress,
         )
     if as_json:

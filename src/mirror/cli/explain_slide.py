@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -85,9 +86,9 @@ def slide(
             soft_wrap=True,
         )
     seconds = (time.monotonic() - begun) / max(1, len(found))
-    where = found[0].folder if len(found) == 1 else found[0].folder.parent
+    where = os.path.commonpath([one.folder for one in found])
     console.print(
-        f"[bold]explain[/]   {len(found)} slides, {seconds:.1f} s each, in {escape(str(where))}",
+        f"[bold]explain[/]   {len(found)} slides, {seconds:.1f} s each, in {escape(where)}",
         highlight=False,
         soft_wrap=True,
     )
@@ -104,12 +105,12 @@ def slide_table(one: ExplainedSlide) -> Table:
     table.add_column("layer", no_wrap=True)
     table.add_column("method", no_wrap=True)
     table.add_column("representation", no_wrap=True)
-    for name in ("value", "at mean tile", "tiles add"):
+    shown = {"value": "value", "at_mean_tile": "at mean tile", "sum": "tiles add"}
+    if all(layer["value"] is None or layer["sum"] is None for layer in one.layers):
+        shown.pop("sum")
+    for name in shown.values():
         table.add_column(name, justify="right", no_wrap=True)
     for layer in one.layers:
-        numbers = [
-            "" if None in (layer["value"], layer[name]) else f"{layer[name]:+.3f}"
-            for name in ("value", "at_mean_tile", "sum")
-        ]
+        numbers = ["" if None in (layer["value"], layer[name]) else f"{layer[name]:+.3f}" for name in shown]
         table.add_row(escape(layer["name"]), layer["method"], layer["representation"] or "", *numbers)
     return table

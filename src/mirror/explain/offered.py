@@ -86,9 +86,13 @@ def require_offered(model: Model, target: Target | None, method: Method) -> None
             ]
             remedy = f"take {' or '.join(better)}" if better else "no method passed"
             raise ConfigError(
-                f"'{method}' is not offered for {name} of a model by {kind}: it finds planted tiles with an AUROC of "
-                f"{one.planted:.2f}, {PASSED} is asked for (docs/explain.md); {remedy}"
+                f"'{method}' is not offered for {_of(name)} of a model by {kind}: it finds planted tiles with an AUROC "
+                f"of {one.planted:.2f}, {PASSED} is asked for (docs/explain.md); {remedy}"
             )
+
+
+def _of(measured: str) -> str:
+    return "the embedding" if measured == "attention" else measured
 
 
 def _measured_as(target: Target | None) -> str:

@@ -70,7 +70,7 @@ def draw_layers(
 def _value(layer: Layer) -> str:
     if layer.target is None:
         return ""
-    return f"; {layer.found.value:+.2f}, at the mean tile {layer.found.baseline:+.2f}"
+    return f"; the number is {layer.found.value:+.2f}, of usual tiles {layer.found.baseline:+.2f}"
 
 
 class _Rows(NamedTuple):

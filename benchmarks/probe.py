@@ -9,14 +9,16 @@ a fold, 100 epochs, in each of which the frozen encoders read drawn tiles of eve
 the test slides are encoded to be judged. So one of their probes is compared with all of ours. Their epochs are all
 alike: --measured-epochs of them are run on each fold, and the mean is multiplied by 100.
 
-Both use the published model at the width and tiles given, untrained: weights do not change what a pass costs. Seconds
-are by the clock; the ratio is also given by processor time, which a busy machine disturbs less. The last line is JSON.
+Both use the published model at the width and tiles given, untrained: weights do not change what a pass costs. Both may
+use all cores: the protocol by a job a core, as `mirror evaluate` runs it, everything else by threads. Seconds are by
+the clock; the ratio is also given by processor time, which a busy machine disturbs less. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -27,6 +29,8 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from joblib import cpu_count
+from joblib.externals.loky import get_reusable_executor
 
 from mirror.config import Config, load_config, read_preset
 from mirror.data.cohort import Cohort
@@ -62,14 +66,21 @@ class Seconds(NamedTuple):
         return Seconds(self.wall * factor, self.processor * factor)
 
 
+def _processor() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
+
+
 class Timer:
-    """Seconds since it was made."""
+    """Seconds since it was made, of jobs of other processes too."""
 
     def __init__(self) -> None:
-        self._began = time.perf_counter(), time.process_time()
+        self._began = time.perf_counter(), _processor()
 
     def read(self) -> Seconds:
-        return Seconds(time.perf_counter() - self._began[0], time.process_time() - self._began[1])
+        get_reusable_executor().shutdown(wait=True)  # a job that goes on waiting is not counted
+        return Seconds(time.perf_counter() - self._began[0], _processor() - self._began[1])
 
 
 def embed_once(model: Mirror, cohort: Cohort, fold: Fold) -> tuple[anndata.AnnData, Seconds]:
@@ -115,15 +126,15 @@ def encode_every_epoch(model: Mirror, config: Config, cohort: Cohort, fold: Fold
     return timer.read().times(1 / epochs)
 
 
-def probe(config: Config, cohort: Cohort, embedded: dict[int, anndata.AnnData]) -> tuple[int, Seconds]:
-    """The full protocol on each embedded fold, intervals included; how many numbers that gives."""
+def probe(config: Config, cohort: Cohort, embedded: dict[int, anndata.AnnData], *, jobs: int) -> tuple[int, Seconds]:
+    """The full protocol on each embedded fold in so many jobs, intervals included; how many numbers that gives."""
     timer = Timer()
     scores: list[pd.DataFrame] = []
     predictions: list[pd.DataFrame] = []
     for fold in cohort.folds:
         if fold.number in embedded:
             table = patient_table(cohort, embedded[fold.number])
-            result = evaluate_fold(table, fold, config.evaluation, seed=0)
+            result = evaluate_fold(table, fold, config.evaluation, seed=0, n_jobs=jobs)
             origin = RunOrigin(config.name, fold.number, 0, config.preset)
             scores.append(score_table(result.scores, origin))
             predictions.append(stamped(result.predictions, origin))
@@ -132,7 +143,7 @@ def probe(config: Config, cohort: Cohort, embedded: dict[int, anndata.AnnData]) 
     return len(numbers), timer.read()
 
 
-def measure(config: Config, *, folds: int, epochs: int) -> dict[str, float | int]:
+def measure(config: Config, *, folds: int, epochs: int, jobs: int) -> dict[str, float | int]:
     """Measure both ways on the first `folds` folds, print the table, return the line of JSON."""
     cohort = prepare_cohort(config)
     assert cohort.expression is not None
@@ -145,13 +156,13 @@ def measure(config: Config, *, folds: int, epochs: int) -> dict[str, float | int
         embedding += once
         published += encode_every_epoch(model, config, cohort, fold, epochs=epochs).times(PUBLISHED_EPOCHS)
         print(f"fold {fold.number}: embedded", flush=True)
-    numbers, probing = probe(config, cohort, embedded)
+    numbers, probing = probe(config, cohort, embedded, jobs=jobs)
     scale = len(cohort.folds) / len(chosen)
     embedding, probing, published = (part.times(scale) for part in (embedding, probing, published))
     said = "" if scale == 1 else f" (measured on {len(chosen)}, multiplied by {scale:g})"
     print(
         f"\n{config.name}: {len(cohort.slides)} slides, {len(cohort.folds)} folds{said}, "
-        f"{torch.get_num_threads()} threads"
+        f"{torch.get_num_threads()} threads, {jobs} jobs"
     )
     print(f"{'':58}{'clock s':>10}{'processor s':>13}")
     for name, part in (
@@ -169,6 +180,7 @@ def measure(config: Config, *, folds: int, epochs: int) -> dict[str, float | int
         "processor_seconds": round(probing.processor, 1),
         "embedding_seconds": round(embedding.wall, 1),
         "published_seconds": round(published.wall, 1),
+        "jobs": jobs,
         "folds_measured": len(chosen),
         "epochs_measured": epochs,
     }
@@ -194,12 +206,13 @@ def main() -> None:
     parser.add_argument("config", nargs="?", type=Path, default=default)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--measured-epochs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=cpu_count())
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--tiles", type=int, default=64)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         config = settings(asked.config, width=asked.width, tiles=asked.tiles, output=Path(folder))
-        print(json.dumps(measure(config, folds=asked.folds, epochs=asked.measured_epochs)))
+        print(json.dumps(measure(config, folds=asked.folds, epochs=asked.measured_epochs, jobs=asked.jobs)))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from clean_cohorts import Clean, clean_cohort, with_fold
-from scipy.stats import chi2_contingency, contingency, f_oneway
+from scipy.stats import chi2_contingency, contingency, f_oneway, spearmanr
 from sklearn.metrics import roc_auc_score
 
 from mirror.config import ExpressionConfig
@@ -17,7 +17,7 @@ from mirror.data.expression import ExpressionTable, read_expression
 from mirror.data.panel import fit_panel
 from mirror.data.tables import read_text_table
 from mirror.evaluation.audit.cohort import check_cohort
-from mirror.evaluation.audit.columns import check_columns, variance_between
+from mirror.evaluation.audit.columns import check_columns, order_p, rank_correlations, variance_between
 from mirror.evaluation.audit.finding import FAMILY_ALPHA, Audit, Check, Finding, settle
 from mirror.evaluation.audit.halves import Judged, check_halves, check_pooled
 from mirror.evaluation.audit.memories import Memory, Refit, check_memories
@@ -226,6 +226,52 @@ def test_a_column_that_is_the_survival_time_is_found():
 
     finding = only(audit(with_expression(clean_cohort(5), write)))
     assert (finding.severity, finding.where, finding.unit) == ("leak", "GENE9", "rank correlation")
+
+
+def test_a_column_that_is_the_survival_time_is_found_though_it_has_gaps():
+    def write(values: np.ndarray, patients: pd.DataFrame) -> None:
+        values[:, 9] = np.where(np.arange(len(values)) % 9 == 0, np.nan, -patients["time"])
+
+    finding = only(audit(with_expression(clean_cohort(5), write)))
+    assert (finding.severity, finding.where, finding.size) == ("leak", "GENE9", pytest.approx(1.0))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_few_events_and_many_genes_some_gene_orders_them_by_chance_and_that_is_no_leak(seed: int):
+    """Of eight events a rank correlation beyond 0.95 has a chance of one in 900: of 5,000 genes several have it."""
+    rng = np.random.default_rng(seed)
+    names = tuple(f"P{number}" for number in range(40))
+    table = ExpressionTable(
+        names, tuple(f"G{n}" for n in range(5000)), rng.normal(size=(40, 5000)).astype(np.float32), "log", "made"
+    )
+    people = pd.DataFrame({"label": None, "time": rng.exponential(30, 40), "event": np.arange(40) < 8}, index=names)
+    check = check_columns(table, people, {})
+    assert [finding.unit for finding in check.findings] == ["rank correlation"]  # a suspicion, until it is settled
+    assert settle([check]).findings == ()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_small_classes_and_many_genes_some_gene_splits_them_by_chance_and_that_is_no_leak(seed: int):
+    """Genes that are there or not: of 8 patients against 8 one in 6,435 is there in exactly one class."""
+    rng = np.random.default_rng(seed)
+    names = tuple(f"P{number}" for number in range(16))
+    values = (rng.random((16, 20000)).argsort(axis=0) < 8).astype(np.float32)
+    table = ExpressionTable(names, tuple(f"G{n}" for n in range(20000)), values, "log", "made")
+    people = pd.DataFrame({"label": ["a", "b"] * 8, "time": np.nan, "event": pd.NA}, index=names)
+    assert settle([check_columns(table, people, {})]).findings == ()
+
+
+def test_the_rank_correlations_are_those_of_scipy():
+    rng = np.random.default_rng(2)
+    x, time = rng.normal(size=(30, 4)), rng.exponential(size=30).round(1)
+    x[:, 1] = time + 0.1 * x[:, 1]
+    x[[3, 7], 2], x[5:, 3] = np.nan, np.nan
+    order, known = rank_correlations(x, time)
+    for column in range(3):
+        found = spearmanr(x[:, column], time, nan_policy="omit")
+        assert order[column] == pytest.approx(found.statistic)
+        assert order_p(order, known)[column] == pytest.approx(found.pvalue)
+    assert (order[3], list(known)) == (0.0, [30, 30, 28, 5])
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -136,3 +136,18 @@ def test_the_spread_over_seeds_is_of_means_over_folds() -> None:
 
 def test_every_metric_of_a_task_has_an_interval() -> None:
     assert {name for names in TASK_METRICS.values() for name in names} == set(STATISTICS)
+
+
+def test_among_many_comparisons_a_difference_that_no_drawing_denies_is_still_sure() -> None:
+    """With 100 drawings no p is below 0.02, which times 20 rows is no verdict."""
+    strong = survival(seed=0, signal=4.0).assign(representation="fused")
+    weak = [survival(seed=0, signal=0.0).assign(representation=f"pca{place}_fused") for place in range(20)]
+    run = Side("run", pd.concat([strong, *weak], ignore_index=True).assign(cohort="demo", preset="published"))
+    found = compare_representations(run, against="fused", seed=0, resamples=100)
+    assert len(found.rows) == 20
+    assert {(row.ahead, row.verdict, row.resamples) for row in found.rows} == {("fused", "sure", 1600)}
+    # Drawn more often or not, a row is the paired difference of its two sides.
+    row = found.rows[0]
+    rng = rng_for(0, "bootstrap", "comparison")
+    expected = paired_difference(weak[0], strong, metric="c_index", resamples=1600, rng=rng)
+    assert (row.difference, row.low, row.high, row.p) == expected[:4]

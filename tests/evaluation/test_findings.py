@@ -241,6 +241,11 @@ def test_a_headline_with_an_interval_says_it_and_whether_zero_is_within() -> Non
     said = opening([verdict._replace(interval=found)], scores=scores, patients=people).sure
     assert f"between {signed(found.low)} and {signed(found.high)} (95 % interval; zero is outside it)" in said
     assert "not that of another training" in said
+    close = verdict._replace(interval=found._replace(low=0.0003, high=0.02))
+    said = opening([close], scores=scores, patients=people).sure
+    assert "between just above zero and +0.020 (95 % interval; zero is outside it)" in said
+    close = verdict._replace(interval=found._replace(low=-0.02, high=-0.0003))
+    assert "and just below zero (95 %" in opening([close], scores=scores, patients=people).sure
     within = found._replace(low=-0.1)
     said = opening([verdict._replace(interval=within)], scores=scores, patients=people).sure
     assert "zero is within it" in said

@@ -14,6 +14,7 @@ from lifelines import KaplanMeierFitter
 
 from mirror.evaluation.report.by_site import SiteScore
 from mirror.evaluation.report.curves import Roc, recall_picture, roc_picture, shot_picture, site_picture
+from mirror.evaluation.report.drawing import text_width
 from mirror.evaluation.report.embedding_map import MOST, Colouring, colouring, draw_map
 from mirror.evaluation.report.pictures import (
     Dots,
@@ -176,3 +177,27 @@ def test_the_rarest_classes_share_the_grey_with_those_who_have_none():
     assert list(found.legend) == [*"abcdefg", "2 more or no label"]
     assert len(set(found.legend.values())) == 8
     assert list(found.classes[-3:]) == [7, 7, 7]
+
+
+def test_long_names_are_not_cut_off() -> None:
+    name, group = "Both as given, with clinical variables", "prototype 4 of many"
+    rows = [Dots(name, (0.8, 0.9), True), Dots("Mean tile", (0.7, 0.8), False)]
+    survivors = [groups()[0]._replace(label=group), groups()[1]]
+    for picture, label, size, weight in (
+        (score_picture(rows, reference=None, chance=None, description="d"), name, 10, "bold"),
+        (survival_picture(survivors, until=80.0, description="d"), group, 9.5, "normal"),
+    ):
+        # Its last line in the picture: the name in the margin, which ends where x says.
+        (*_, beside) = [element for element in parse(picture).iter() if (element.text or "") == label]
+        assert "text-anchor: end" in str(beside.get("style"))
+        assert float(str(beside.get("x"))) > text_width(label, size=size, weight=weight)
+
+
+def test_a_bar_ends_where_its_interval_ends() -> None:
+    row = Dots("A\nb", (0.0, 0.1), True, (0.02, 0.08))
+    (bar,) = re.findall(r"<path[^>]*stroke-width: 8[^>]*>", difference_picture([row], description="d"))
+    assert "square" not in bar
+    (line,) = re.findall(
+        r"<path[^>]*stroke-width: 1.6[^>]*>", score_picture([row], reference=None, chance=None, description="d")
+    )
+    assert "square" not in line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import anndata
 import numpy as np
@@ -23,6 +24,7 @@ from mirror.evaluation.report.inputs import ReportInputs
 from mirror.evaluation.report.page import compose, render_page
 from mirror.evaluation.report.prototypes import prototypes
 from mirror.evaluation.report.retrieved import retrieved
+from mirror.evaluation.report.score_tables import score_tables
 from mirror.evaluation.report.shots import shot_curves
 
 
@@ -222,3 +224,18 @@ def test_a_map_of_both_modalities_takes_the_aligned_views_where_the_others_have_
     assert slides.index.tolist() == names and slides["label"].tolist() == ["A", "A", "B"]
     table.obsm["X_expression"] = np.ones((3, 3))
     assert joint_views(table) == {"slide": "X_slide", "expression": "X_expression"}
+
+
+def test_baselines_that_were_trained_on_the_outcome_do_not_stand_among_those_that_cost_no_training(
+    inputs: ReportInputs,
+) -> None:
+    one = inputs.scores[(inputs.scores["representation"] == "raw_slide") & (inputs.scores["protocol"] == "linear")]
+    trained = one.assign(representation="abmil", protocol="supervised")
+    (task,) = [
+        task
+        for task in score_tables(replace(inputs, scores=pd.concat([inputs.scores, trained], ignore_index=True)))
+        if task["key"] == "subtyping"
+    ]
+    groups = {heading: [row["code"] for row in rows] for heading, rows in task["metrics"][0]["table"]["groups"]}
+    assert groups["Baselines, trained on the outcome"] == ["abmil"]
+    assert "raw_slide" in groups["Baselines, no training"] and "abmil" not in groups["Baselines, no training"]

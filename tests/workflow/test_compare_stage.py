@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sys
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from small_job import write_config
 
 from mirror.artefacts import read_json
 from mirror.cli.app import main
+from mirror.cli.tables import comparison_tables
 from mirror.config import load_config
+from mirror.evaluation.comparison import Compared, Comparison
 from mirror.evaluation.scores import read_predictions, write_predictions
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
@@ -63,6 +67,23 @@ def test_two_runs_are_compared_where_they_differ(
     assert "the same on both sides, so not compared: raw_slide, linear" in said.err
     assert "15 comparisons" in said.err
     assert "brief - long" in said.out and "3-shot AUROC" in said.out and "surely ahead" in said.out
+
+
+def test_a_terminal_of_80_columns_has_the_verdict_of_every_row() -> None:
+    row = Compared(
+        *("subtyping", "linear", "auroc", "raw_fused_clinical", "raw_fused_clinical", "fused", 0.93, 0.941),
+        *(-0.011, -0.02, 0.001, 0.07, 0.3, "fused", "undecided", 837, 0, "1 and 1", 2000),
+    )
+    out = io.StringIO()
+    sure = row._replace(p_holm=0.0001, verdict="sure", ahead="raw_fused_clinical")
+    for table in comparison_tables(Comparison([row, sure], [])):
+        Console(file=out, width=80).print(table)
+    said = out.getvalue()
+    for word in ("undecided", "0.300", "<0.001", "-0.020, +0.001", "0.941", "surely"):
+        assert word in said
+    # Folded, not cut: the last column has the whole name.
+    last = "".join(line.rstrip("│ \n").rsplit("│", 1)[-1].strip() for line in said.splitlines() if line.startswith("│"))
+    assert "raw_fused_clinical" in last
 
 
 def test_one_run_is_compared_with_its_own_baseline_into_json(

@@ -232,16 +232,22 @@ def test_a_cohort_without_a_clinical_table_runs_to_its_report(
 @pytest.mark.parametrize(
     "name",
     [
-        "cohort/cohort.parquet",
-        "cohort/covariates.parquet",
+        # One of each kind here; the others take a minute more.
         "cohort/expression.h5ad",
-        "cohort/cohort.json",
-        "runs/seed0/fold0/panel.json",
         "runs/seed0/fold0/model.safetensors",
         "runs/seed0/fold0/embeddings.h5ad",
-        "predictions.parquet",
         "scores.parquet",
-        "evaluation.json",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in (
+                "cohort/cohort.parquet",
+                "cohort/covariates.parquet",
+                "cohort/cohort.json",
+                "runs/seed0/fold0/panel.json",
+                "predictions.parquet",
+                "evaluation.json",
+            )
+        ),
     ],
 )
 def test_a_file_that_was_lost_or_damaged_is_made_again_the_same(

@@ -69,23 +69,22 @@ def comparison_tables(found: Comparison) -> list[Table]:
 def _comparison_table(first: str, second: str, rows: Sequence[Compared]) -> Table:
     title = f"{first if first != 'value' else 'each representation'} - {second}"
     table = Table(title=escape(title), title_justify="left", padding=(0, 1), pad_edge=False)
+    # Two lines a row: a terminal of 80 columns has to hold who is surely ahead, too.
     table.add_column("representation", no_wrap=True)
-    table.add_column("measured")
+    table.add_column("measured", min_width=8)
     for name in (first, second):
         table.add_column(escape(name), justify="right", overflow="fold", min_width=5)
-    for name in ("differ", "95 % interval", "Holm p"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("surely ahead", min_width=9)
+    table.add_column("difference,\n95 % interval", justify="right", no_wrap=True)
+    table.add_column("surely ahead,\nHolm p", overflow="fold", min_width=9)
     for row in rows:
+        p = "" if math.isnan(row.p_holm) else "<0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"
         table.add_row(
             escape(row.representation),
             f"{_title(row.protocol)} {SHOWN.get(row.metric, row.metric)}",
             _cell(row.first_value, math.nan),
             _cell(row.second_value, math.nan),
-            f"{row.difference:+.3f}",
-            f"{row.low:+.3f}, {row.high:+.3f}",
-            "undefined" if math.isnan(row.p_holm) else "<0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}",
-            f"[bold]{escape(row.ahead)}[/]" if row.verdict == "sure" else row.verdict,
+            f"{row.difference:+.3f}\n{row.low:+.3f}, {row.high:+.3f}",
+            f"{f'[bold]{escape(row.ahead)}[/]' if row.verdict == 'sure' else row.verdict}\n{p}".rstrip(),
         )
     return table
 

@@ -156,9 +156,13 @@ def paired_distributions(
     resamples: int = RESAMPLES,
 ) -> Pair:
     """The metric of both sides on the same drawn patients. Raises as `paired_difference` does."""
+    return distributions_on(first, second, draw_resamples(first, resamples=resamples, rng=rng), metric=metric)
+
+
+def distributions_on(first: pd.DataFrame, second: pd.DataFrame, drawn: Resamples, *, metric: str) -> Pair:
+    """The metric of both sides on patients who were `drawn` before. Raises as `paired_difference` does."""
     sides = fold_cells(first), fold_cells(second)
     _require_paired(*sides)
-    drawn = draw_resamples(first, resamples=resamples, rng=rng)
     return Pair(*(distribution_of(side, drawn, metric=metric) for side in sides))
 
 

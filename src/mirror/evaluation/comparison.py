@@ -10,7 +10,15 @@ import numpy as np
 import pandas as pd
 
 from mirror.errors import DataError
-from mirror.evaluation.bootstrap import RESAMPLES, Interval, holm, paired_distributions, shared_patients
+from mirror.evaluation.bootstrap import (
+    RESAMPLES,
+    Interval,
+    Resamples,
+    distributions_on,
+    draw_resamples,
+    holm,
+    shared_patients,
+)
 from mirror.evaluation.intervals import TASK_METRICS
 from mirror.evaluation.metrics import LOWER_IS_BETTER
 from mirror.seeding import rng_for
@@ -18,6 +26,8 @@ from mirror.types import Progress, silent
 
 FOREMOST = ("auroc", "c_index")
 SURE = 0.05
+MOST_RESAMPLES = 50_000
+"""Drawings at most, for memory: so many tell up to 1,250 comparisons from chance."""
 
 
 class Side(NamedTuple):
@@ -31,7 +41,8 @@ class Compared(NamedTuple):
     """One comparison: `first` minus `second` of a metric on the patients whom both judged.
 
     `ahead` is the name of the better side, or `level`; `verdict` whether that holds after Holm's correction over the
-    whole table (`p_holm` below 0.05). `left_out`: patients whom only one side judged.
+    whole table (`p_holm` below 0.05). `left_out`: patients whom only one side judged. `resamples`: how often patients
+    were drawn.
     """
 
     task: str
@@ -52,6 +63,7 @@ class Compared(NamedTuple):
     patients: int
     left_out: int
     seeds: str
+    resamples: int
 
 
 class Comparison(NamedTuple):
@@ -115,10 +127,9 @@ def _compare(
     unknown = [name for name in metrics if name not in known]
     if unknown:
         raise DataError(f"there is no metric {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-    rows: list[Compared] = []
+    asked: list[_Asked] = []
     same: list[str] = []
-    for done, (representation, one, other) in enumerate(pairs):
-        progress(done, len(pairs), representation)
+    for representation, one, other in pairs:
         for protocol, left, right in _shared(one.predictions, other.predictions, "protocol"):
             if _alike(left, right):
                 same.append(f"{representation}, {protocol}: {one.name} = {other.name}")
@@ -126,39 +137,67 @@ def _compare(
             sides = Side(one.name, left), Side(other.name, right)
             task = str(left["task"].iloc[0])
             chosen = [name for name in metrics if name in TASK_METRICS[task]]
-            rows += [
-                _compared(representation, protocol, task, metric, sides, seed=seed, resamples=resamples)
-                for metric in chosen
-            ]
-    progress(len(pairs), len(pairs))
+            asked += [_Asked(representation, protocol, task, metric, sides) for metric in chosen]
+    draws = _Draws(seed)
+    rows: list[Compared] = []
+    for done, one in enumerate(asked):
+        progress(done, len(asked), one.representation)
+        rows.append(_compared(one, draws, resamples))
+    # Where nobody drawn is on the other side of 0, p is as small as the drawings allow, and after the correction over
+    # many rows that is not small: those rows are drawn as often as it takes to tell them from chance.
+    enough = min(round(2 * len(rows) / (SURE / 2)), MOST_RESAMPLES)
+    least = 2 / (resamples + 1)
+    again = [place for place, row in enumerate(rows) if row.p <= least and enough > resamples]
+    for done, place in enumerate(again):
+        progress(done, len(again), f"{asked[place].representation}, drawn {enough:,} times")
+        rows[place] = _compared(asked[place], draws, enough)
+    progress(len(asked), len(asked))
     return Comparison(_corrected(rows), same)
 
 
-def _compared(
-    representation: str,
-    protocol: str,
-    task: str,
-    metric: str,
-    sides: tuple[Side, Side],
-    *,
-    seed: int,
-    resamples: int,
-) -> Compared:
-    one, other = sides
-    judged = [set(zip(side.predictions["fold"], side.predictions["patient"], strict=True)) for side in sides]
+class _Asked(NamedTuple):
+    """A row to be filled."""
+
+    representation: str
+    protocol: str
+    task: str
+    metric: str
+    sides: tuple[Side, Side]
+
+
+class _Draws:
+    """Patients drawn by one stream: rows that judge the same ones share their drawings."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._of: tuple[int, tuple[tuple[object, object], ...]] | None = None
+        self._last: Resamples | None = None
+
+    def of(self, predictions: pd.DataFrame, resamples: int) -> Resamples:
+        """Drawings of the patients of `predictions`; those of the last call where they are the same."""
+        tested = predictions[["fold", "patient"]].drop_duplicates().sort_values(["fold", "patient"])
+        key = resamples, tuple(zip(tested["fold"], tested["patient"], strict=True))
+        if self._last is None or key != self._of:
+            rng = rng_for(self._seed, "bootstrap", "comparison")
+            self._of, self._last = key, draw_resamples(predictions, resamples=resamples, rng=rng)
+        return self._last
+
+
+def _compared(asked: _Asked, draws: _Draws, resamples: int) -> Compared:
+    one, other = asked.sides
+    judged = [set(zip(side.predictions["fold"], side.predictions["patient"], strict=True)) for side in asked.sides]
     values, found = (np.nan, np.nan), Interval(np.nan, np.nan, np.nan, np.nan)
     if judged[0] & judged[1]:
-        rng = rng_for(seed, "bootstrap", "comparison")
         cut = shared_patients(one.predictions, other.predictions)
-        pair = paired_distributions(*cut, metric=metric, rng=rng, resamples=resamples)
+        pair = distributions_on(*cut, draws.of(cut[0], resamples), metric=asked.metric)
         values = pair.first.interval().estimate, pair.second.interval().estimate
         found = (pair.first - pair.second).interval(reference=0.0)
-    gain = -found.estimate if metric in LOWER_IS_BETTER else found.estimate
+    gain = -found.estimate if asked.metric in LOWER_IS_BETTER else found.estimate
     return Compared(
-        task=task,
-        protocol=protocol,
-        metric=metric,
-        representation=representation,
+        task=asked.task,
+        protocol=asked.protocol,
+        metric=asked.metric,
+        representation=asked.representation,
         first=one.name,
         second=other.name,
         first_value=values[0],
@@ -172,7 +211,8 @@ def _compared(
         verdict="undefined",
         patients=len({name for _, name in judged[0] & judged[1]}),
         left_out=len({name for _, name in judged[0] ^ judged[1]}),
-        seeds=" and ".join(str(side.predictions["seed"].nunique()) for side in sides),
+        seeds=" and ".join(str(side.predictions["seed"].nunique()) for side in asked.sides),
+        resamples=resamples,
     )
 
 

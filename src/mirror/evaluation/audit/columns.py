@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import f, rankdata
+from scipy.special import gammaln
+from scipy.stats import f, rankdata, t
 
 from mirror.data.expression import ExpressionTable
 from mirror.data.floors import floors_sentence, group_floors
@@ -102,6 +103,8 @@ def _separating(expression: ExpressionTable, values: pd.Series, target: str) -> 
     # From the unadjusted share: its F statistic under normal values without any difference.
     whole = min(1 - (1 - best) * free / (len(codes) - 1), 1 - 1e-12)
     p = float(f.sf(whole / (len(large) - 1) / ((1 - whole) / free), len(large) - 1, free))
+    # Values need not be normal: no perfect split is rarer than one deal of the classes among all.
+    p = max(p, float(np.exp(gammaln(np.bincount(codes) + 1).sum() - gammaln(len(codes) + 1))))
     verb = "is" if len(genes) == 1 else "are each"
     return [
         Finding(
@@ -140,27 +143,51 @@ def variance_between(x: Floats, codes: NDArray[np.intp]) -> Floats:
 
 def _ordering(expression: ExpressionTable, time: Floats, event: NDArray[np.bool_]) -> Iterable[Finding]:
     """Columns that order the times of those who had the event."""
-    x = expression.values[event].astype(np.float64)
-    complete = ~np.isnan(x).any(axis=0)
-    ranks, own = rankdata(x[:, complete], axis=0), rankdata(time[event])
-    ranks, own = ranks - ranks.mean(axis=0), own - own.mean()
-    size = np.sqrt((ranks**2).sum(axis=0) * (own**2).sum())
-    order = np.divide(own @ ranks, size, out=np.zeros(ranks.shape[1]), where=size > 0)
+    order, known = rank_correlations(expression.values[event].astype(np.float64), time[event])
     suspicious = np.flatnonzero(np.abs(order) > IMPLAUSIBLE_ORDER)
     if len(suspicious):
-        genes = np.array(expression.genes, dtype=object)[complete]
-        names, best = tuple(map(str, genes[suspicious])), float(np.abs(order[suspicious]).max())
-        # Of the t statistic that a rank correlation becomes, one tail of a normal is a bound that is small enough.
-        bound = float(np.exp(-0.5 * (len(own) - 2) * best**2 / max(1 - best**2, 1e-12)))
+        names = tuple(str(expression.genes[column]) for column in suspicious)
+        p = float(order_p(order, known)[suspicious].min())
+        best, counted_on = float(np.abs(order[suspicious]).max()), int(known[suspicious].max())
         yield Finding(
             NAME,
             "leak",
             few(names),
             best,
             "rank correlation",
-            f"a single column ({few(names)}) orders the times of the {len(own):,} patients with the event with a rank "
+            f"a single column ({few(names)}) orders the times of {counted_on:,} patients with the event with a rank "
             f"correlation of {best:.3f}",
             "it is most likely the time itself, or made from it: name it in `expression.ignore_columns`",
             names,
-            p=min(1.0, bound * len(genes)),
+            p=min(1.0, p * len(expression.genes)),
         )
+
+
+def rank_correlations(x: Floats, time: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """Spearman's correlation of each column of `x` (N, G) with `time` (N,), and of how many patients it is, both (G,).
+
+    A gap takes no part; 0 for constant columns and those with fewer than `FEWEST` values.
+    """
+    there = ~np.isnan(x)
+    known, order = there.sum(axis=0), np.zeros(x.shape[1])
+    complete = there.all(axis=0)
+    order[complete] = _of_ranks(rankdata(x[:, complete], axis=0), rankdata(time))
+    for column in np.flatnonzero(~complete & (known >= FEWEST)):
+        rows = there[:, column]
+        order[column] = _of_ranks(rankdata(x[rows, column])[:, None], rankdata(time[rows]))[0]
+    return order, known
+
+
+def _of_ranks(ranks: Floats, own: Floats) -> Floats:
+    """Correlation of each column of `ranks` (N, G) with `own` (N,)."""
+    ranks, own = ranks - ranks.mean(axis=0), own - own.mean()
+    size = np.sqrt((ranks**2).sum(axis=0) * (own**2).sum())
+    return np.divide(own @ ranks, size, out=np.zeros(ranks.shape[1]), where=size > 0)
+
+
+def order_p(order: Floats, known: NDArray[np.intp]) -> Floats:
+    """Two-sided p of the rank correlations `order` (G,) of `known` (G,) patients: Student's t, and never below that of
+    the one perfect order of so many."""
+    freedom = np.maximum(known - 2, 1)
+    by_t = 2 * t.sf(np.abs(order) * np.sqrt(freedom / np.maximum(1 - order**2, 1e-12)), freedom)
+    return np.maximum(by_t, 2 * np.exp(-gammaln(known + 1.0)))

@@ -16,6 +16,8 @@ import matplotlib as mpl
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")
 OTHER = "#9AA0A6"
@@ -67,6 +69,15 @@ def new_figure(width: float, height: float) -> Generator[Figure]:
     """A figure of so many points, without pyplot and its list of open figures; the style is given back afterwards."""
     with mpl.rc_context(_STYLE):
         yield Figure(figsize=(width / 72, height / 72), facecolor="none", edgecolor="none")
+
+
+def text_width(words: str, *, size: float, weight: str = "normal") -> float:
+    """Points that a line of text takes across; screens' fonts are no wider."""
+    if not words.strip():
+        return 0.0
+    font = FontProperties(family=_STYLE["font.family"], weight=weight)
+    with mpl.rc_context(_STYLE):
+        return float(TextPath((0, 0), words, size=size, prop=font).get_extents().width)
 
 
 def as_svg(figure: Figure, description: str) -> str:

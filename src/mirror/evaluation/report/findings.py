@@ -420,10 +420,17 @@ def _sure_few(verdict: Verdict) -> str:
     said = f"learned ahead in {verdict.ahead} of {len(verdict.differences)} folds"
     if verdict.interval is None or np.isnan(verdict.interval.low):
         return f"with few labels {said}"
-    return (
-        f"with few labels between {signed(verdict.interval.low)} and {signed(verdict.interval.high)} "
-        f"({_where_zero_is(verdict.interval)}), {said}"
-    )
+    return f"with few labels between {_ends(verdict.interval)} ({_where_zero_is(verdict.interval)}), {said}"
+
+
+def _ends(interval: Interval) -> str:
+    """Both ends; one that rounds to zero, which is not in the interval, is said to lie on its side of it."""
+    said = [signed(end) for end in (interval.low, interval.high)]
+    if interval.low > 0 and not said[0].strip("+0."):
+        said[0] = "just above zero"
+    if interval.high < 0 and not said[1].strip("\N{MINUS SIGN}0."):
+        said[1] = "just below zero"
+    return " and ".join(said)
 
 
 def _where_zero_is(interval: Interval) -> str:
@@ -434,11 +441,10 @@ def _sure(verdict: Verdict) -> str:
     task, folds = task_label(verdict.task), len(verdict.differences)
     spread = f"spread over folds (sd {verdict.spread:.3f})"
     if verdict.interval is not None and not np.isnan(verdict.interval.low):
-        low, high = signed(verdict.interval.low), signed(verdict.interval.high)
         zero = _where_zero_is(verdict.interval)
         return (
-            f"for {task}, drawing the patients anew puts the difference between {low} and {high} (95 % interval; "
-            f"{zero}), and learned is ahead in {verdict.ahead} of {folds} folds"
+            f"for {task}, drawing the patients anew puts the difference between {_ends(verdict.interval)} "
+            f"(95 % interval; {zero}), and learned is ahead in {verdict.ahead} of {folds} folds"
         )
     if verdict.outcome == "one fold":
         return f"{task} was measured on one fold only, which cannot show how far chance moves the difference"

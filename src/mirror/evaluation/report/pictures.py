@@ -27,6 +27,7 @@ from mirror.evaluation.report.drawing import (
     as_svg,
     new_figure,
     place_axes,
+    text_width,
 )
 
 
@@ -52,17 +53,28 @@ def score_picture(rows: Sequence[Dots], *, reference: float | None, chance: floa
 
     `reference` draws a line through the picture (the best baseline's mean), `chance` a dotted one where it is in sight.
     """
-    with new_figure(340, 44 + 20 * len(rows)) as figure:
-        axes = place_axes(figure, left=124, right=42, top=6, bottom=24)
-        for place, row in enumerate(rows):
-            colour, marker = (LEARNED, "o") if row.learned else (BASELINE, "D")
-            mean = float(np.mean(row.values))
-            axes.plot(row.values, [place] * len(row.values), "o", color=colour, alpha=0.4, markersize=3.6, mew=0)
-            if row.interval is not None:
-                axes.plot(row.interval, [place] * 2, color=colour, linewidth=1.6, alpha=0.75, zorder=2)
-            axes.plot(mean, place, marker, color=colour, markersize=7.5 if row.learned else 6, mew=1.2, mec="white")
-            weight = "bold" if row.learned else "normal"
-            axes.text(1.03, place, f"{mean:.3f}", transform=across(axes), va="center", fontsize=9.5, weight=weight)
+    widest = max(text_width(row.label, size=10, weight="bold" if row.learned else "normal") for row in rows)
+    left = max(124.0, np.ceil(widest) + 10)
+    with new_figure(216 + left, 44 + 20 * len(rows)) as figure:
+        axes = place_axes(figure, left=left, right=42, top=6, bottom=24)
+        # Few artists and no tick labels: a page has dozens of these pictures, and matplotlib's time goes by the artist.
+        for learned, colour, marker, size in ((True, LEARNED, "o", 7.5), (False, BASELINE, "D", 6.0)):
+            side = [(place, row) for place, row in enumerate(rows) if row.learned == learned]
+            dots = [(value, place) for place, row in side for value in row.values]
+            axes.plot(*_columns(dots), "o", color=colour, alpha=0.4, markersize=3.6, mew=0)
+            ends = [(*row.interval, place) for place, row in side if row.interval is not None]
+            low, high, places = _columns(ends, 3)
+            axes.hlines(places, low, high, color=colour, linewidth=1.6, alpha=0.75, zorder=2)
+            means = [(float(np.mean(row.values)), place) for place, row in side]
+            axes.plot(*_columns(means), marker, color=colour, markersize=size, mew=1.2, mec="white")
+            around: dict[str, Any] = {
+                "transform": across(axes),
+                "va": "center",
+                "weight": "bold" if learned else "normal",
+            }
+            for (mean, place), (_, row) in zip(means, side, strict=True):
+                axes.text(1.03, place, f"{mean:.3f}", fontsize=9.5, **around)
+                axes.text(-0.016, place, row.label, ha="right", **around)
         values = np.concatenate([[*row.values, *(row.interval or ())] for row in rows])
         margin = max(0.02, 0.05 * float(np.ptp(values)))
         most = 1.0 + margin / 2 if values.max() <= 1 else np.inf  # ranks go beyond
@@ -72,18 +84,20 @@ def score_picture(rows: Sequence[Dots], *, reference: float | None, chance: floa
         if chance is not None and axes.get_xlim()[0] <= chance:
             axes.axvline(chance, color=FAINT, linewidth=1.1, linestyle=":", zorder=0.9)
             axes.text(chance, -0.75, " chance", fontsize=8.5, color=FAINT, va="center")
-        learned = sum(row.learned for row in rows)
-        if 0 < learned < len(rows):
-            axes.axhline(learned - 0.5, color=RULE, linewidth=0.8, clip_on=False, xmin=-0.6)
+        above = sum(row.learned for row in rows)
+        if 0 < above < len(rows):
+            axes.axhline(above - 0.5, color=RULE, linewidth=0.8, clip_on=False, xmin=-0.6)
         axes.set_ylim(len(rows) - 0.4, -1.0)
-        axes.set_yticks(range(len(rows)), [row.label for row in rows])
-        axes.tick_params(axis="y", length=0)
+        axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        for text, row in zip(axes.get_yticklabels(), rows, strict=True):
-            text.set_fontweight("bold" if row.learned else "normal")
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.grid(axis="x")
         return as_svg(figure, description)
+
+
+def _columns(rows: Sequence[tuple[float, ...]], count: int = 2) -> NDArray[np.float64]:
+    """Rows of `count` numbers, possibly none, as (count, rows)."""
+    return np.array(rows, float).reshape(-1, count).T
 
 
 def difference_picture(rows: Sequence[Dots], *, description: str) -> str:
@@ -101,7 +115,7 @@ def difference_picture(rows: Sequence[Dots], *, description: str) -> str:
             spread = float(np.std(row.values, ddof=1)) if count > 1 else 0.0
             low, high = row.interval or (mean - spread, mean + spread)
             reach = max(reach, 1.05 * abs(low), 1.05 * abs(high))
-            axes.plot([low, high], [place + 0.2] * 2, color=LEARNED, linewidth=8, alpha=0.18)
+            axes.plot([low, high], [place + 0.2] * 2, color=LEARNED, linewidth=8, alpha=0.18, solid_capstyle="butt")
             axes.plot(row.values, [place + 0.2] * count, "o", color=LEARNED, alpha=0.5, markersize=5.5, mew=0)
             axes.plot(mean, place + 0.2, "D", color=LEARNED, markersize=8.5, mec="white", mew=1.3)
             title, _, pair = row.label.partition("\n")
@@ -148,8 +162,10 @@ def curve_picture(runs: Sequence[Sequence[tuple[float, float]]], *, description:
 
 def survival_picture(groups: Sequence[Survivors], *, until: float, description: str) -> str:
     """Kaplan-Meier curves of the groups with 95 % bands, a tick a censored patient, and the numbers at risk below."""
-    with new_figure(350, 270 + 15 * len(groups)) as figure:
-        axes = place_axes(figure, left=72, right=14, top=10, bottom=62 + 15 * len(groups))
+    # Names stand 0.07 of the axes' width to the left of them.
+    left = max(72.0, np.ceil(max((text_width(group.label, size=9.5) for group in groups), default=0.0)) + 24)
+    with new_figure(278 + left, 270 + 15 * len(groups)) as figure:
+        axes = place_axes(figure, left=left, right=14, top=10, bottom=62 + 15 * len(groups))
         for place, group in enumerate(groups):
             colour = (CLASS_COLOURS[0], CLASS_COLOURS[1], *CLASS_COLOURS[2:])[place % len(CLASS_COLOURS)]
             fitted = KaplanMeierFitter().fit(group.months, group.events)
@@ -180,7 +196,8 @@ def reliability_picture(groups: Sequence[Calibrated], *, learned: bool, low: flo
         axes.plot([low, 1], [low, 1], color=FAINT, linewidth=1.1, linestyle=":")
         most = max(group.patients for group in groups)
         for group in groups:
-            axes.plot([group.predicted] * 2, [group.low, group.high], color=colour, linewidth=1.2, alpha=0.55)
+            ends = [group.low, group.high]
+            axes.plot([group.predicted] * 2, ends, color=colour, linewidth=1.2, alpha=0.55, solid_capstyle="butt")
             size = 3 + 6 * float(np.sqrt(group.patients / most))
             marker = "o" if learned else "D"
             axes.plot(group.predicted, group.observed, marker, color=colour, markersize=size, mec="white")

@@ -122,12 +122,15 @@ def _table(
         }
         for name in names
     ]
+    free = set(summary.loc[~summary["protocol"].str.startswith("supervised"), "representation"])
+    groups = {
+        "Learned": [row for row in rows if row["learned"]],
+        "Baselines, no training": [row for row in rows if not row["learned"] and row["code"] in free],
+        "Baselines, trained on the outcome": [row for row in rows if not row["learned"] and row["code"] not in free],
+    }
     return {
         "protocols": [protocol_label(protocol) for protocol, _ in columns],
-        "groups": [
-            (heading, [row for row in rows if row["learned"] == side])
-            for heading, side in (("Learned", True), ("Baselines, no training", False))
-        ],
+        "groups": list(groups.items()),
         "folds": sorted(set(summary["folds"].astype(int))),
         "drawn_anew": bool(intervals),
     }

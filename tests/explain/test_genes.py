@@ -13,6 +13,7 @@ from mirror.errors import ConfigError
 from mirror.explain.gene_table import COLUMNS, RunEffects, mean_null, summarise_effects
 from mirror.explain.genes import Output, Profiles, along, contributions, reference
 from mirror.explain.null_heads import null_effects
+from mirror.explain.offered_genes import why_not
 from mirror.explain.targets import Agreement, Head
 from mirror.nn.canonical import CanonicalMirror, CanonicalSizes, build_canonical
 from mirror.nn.mirror import Mirror, MirrorSizes, build_mirror
@@ -171,3 +172,10 @@ def test_genes_along_numbers_are_their_covariance_in_units_of_the_numbers(seed: 
     every = np.cov(np.hstack([genes, added]).T, bias=True)
     oracle = np.divide(every[:4, 4:], added.std(axis=0), out=np.zeros((4, 3)), where=added.std(axis=0) > 0)
     np.testing.assert_allclose(along(genes, added), oracle, atol=1e-12)
+
+
+def test_genes_are_named_where_planted_ones_were_found_and_nowhere_unmeasured() -> None:
+    assert why_not(canonical(), head(canonical())) is None
+    assert why_not(canonical(), head(canonical(), "fused")) is None
+    assert "0.35 are found" in (why_not(published(), head(published())) or "")
+    assert "was not measured" in (why_not(published(), head(published(), "fused")) or "")

@@ -1,21 +1,27 @@
 """Is it true where an explanation points? Planted tiles found, weights that matter, tiles that count when removed.
 
-    python experiments/explanations_true.py [--patients 400] [--scans demo-slides]
+    python experiments/explanations_true.py [--patients 400] [--representation fused] [--scans FOLDER]
 
 The cohort of `simulate/cohort.py`: a patient's factors move the tumour's tiles and no others. Each preset is trained on
-the training patients of fold 0, heads are fitted on its slide representation, and slides of test patients are explained
-by every method that says anything of the preset, whether it is offered or not.
+the training patients of fold 0, heads are fitted on its slide representation (or the fused one, which `mirror explain
+slide` takes where a patient has expression), and slides of test patients are explained by every method that says
+anything of the preset, whether it is offered or not.
 
 * planted: AUROC of relevance for the tumour's tiles, mean over the slides that carry the factor behind the target (its
   size at least 1). Relevance counts in the direction in which the factor really moves the target.
+* whole: the same without the tiles on the tumour's border, which are neither.
 * random: Spearman correlation with the relevance that is left when weights are drawn anew, layer by layer from the
   output down (Adebayo et al., 2018): mean over slides of its absolute value. A method that does not look at the weights
   keeps 1.
 * removed: what the target loses, in its own direction, when the fifth of the tiles with most relevance is taken out of
   the slide, beside random fifths; in standard deviations of the target over the slides.
 
-With `--scans` the same numbers of slides with real pixels: the folder in which `mirror demo --slides` has run. The last
-line is one JSON object.
+The rows `told the truth` are a ceiling of what any relevance that is linear in the features could reach: a linear
+ranking that is told where the tumour of training slides is and what factor it has, the best of four penalties on the
+slides it is measured on.
+
+With `--scans` the same numbers of slides with pixels: the folder in which `mirror demo --slides` has run, or one that
+is simulated and extracted first (`--patients`, `--contrast`). The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -25,8 +31,9 @@ import copy
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,6 +41,8 @@ import torch
 import yaml
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from mirror.config import Config, load_config, resolve
@@ -41,22 +50,29 @@ from mirror.data.feature_store import FeatureStore
 from mirror.data.places import tile_places
 from mirror.errors import ConfigError
 from mirror.evaluation.metrics import auroc
-from mirror.explain.relevance import Method, Model, Subject, relevance, target_value
+from mirror.explain.pattern import Seen
+from mirror.explain.relevance import Method, Model, Subject, is_linear, relevance, target_value
 from mirror.explain.targets import AGREEMENT, Target
 from mirror.nn.canonical import CanonicalMirror
 from mirror.seeding import generator_for, rng_for
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.simulate.planted import planted_share
+from mirror.simulate.scans import simulate_scans
+from mirror.slides.settings import load_extraction
+from mirror.training.runs import run_folder
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
 from mirror.workflow.explained import ExplainedRun, RunName, explained_run
 from mirror.workflow.pretrain import pretrain_fold
+from mirror.workflow.slides import extract_slides
 
 Floats = NDArray[np.float64]
-METHODS: tuple[Method, ...] = ("contributions", "integrated-gradients", "attention-gradient", "attention")
+METHODS: tuple[Method, ...] = ("contributions", "pattern", "integrated-gradients", "attention-gradient", "attention")
 SCANS = "mirror, scans"
 REMOVED = 0.2
-DRAWS = 10
+DRAWS, PAIRS = 10, 60
+WHOLE = 0.9
+"""Share of tumour from which on a tile is wholly tumour, and of anything else from which on it is wholly not."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "mirror": {"preset": "mirror", "model": {"components": 16}, "pretraining": {"tiles": 48}},
@@ -77,11 +93,21 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class Slide(NamedTuple):
-    """A slide of a test patient, which of its tiles are tumour (T,), and the patient's factors by name."""
+    """A slide, how much of each of its tiles is tumour (T,), and the patient's factors by name."""
 
     subject: Subject
-    planted: NDArray[np.bool_]
+    share: Floats
     factors: pd.Series
+
+    @property
+    def planted(self) -> NDArray[np.bool_]:
+        """Tiles that are tumour by half or more (T,)."""
+        return self.share >= 0.5
+
+    @property
+    def whole(self) -> NDArray[np.bool_]:
+        """Tiles that are hardly anything else than tumour, or hardly tumour (T,): all but those on its border."""
+        return (self.share >= WHOLE) | (self.share <= 1 - WHOLE)
 
     def behind(self, target: str) -> float:
         """The factor behind a target, as far as it shows in slides; positive where there is more of the target."""
@@ -101,30 +127,31 @@ def trained(config: Config, *, fresh: bool) -> ExplainedRun:
     return explained_run(config, cohort, RunName(config.seeds[0], cohort.folds[0].number))
 
 
-def slides_of(run: ExplainedRun, folder: Path, count: int) -> list[Slide]:
-    """The first slides of test patients, by name."""
+def slides_of(run: ExplainedRun, folder: Path, count: int, *, half: Literal["train", "test"] = "test") -> list[Slide]:
+    """The first slides of the patients of one half, by name."""
     truth = pd.read_csv(folder / "truth.csv", index_col="case_id")
     store, found = FeatureStore(run.cohort.paths), list[Slide]()
     for slide, patient in zip(run.cohort.slides["slide"], run.cohort.slides["patient"], strict=True):
-        if patient in run.fold.test and len(found) < count:
+        if patient in getattr(run.fold, half) and len(found) < count:
             bag = store.bag(slide)
             places = tile_places(bag)
             assert places is not None
             share = planted_share(folder, slide, places.coords, places.side)
             subject = Subject(bag.read(), run.profiles.get(patient), run.mean_tile)
-            if 0 < (share >= 0.5).sum() < len(share):
-                found.append(Slide(subject, share >= 0.5, truth.loc[patient]))
+            if (share >= WHOLE).any() and (share <= 1 - WHOLE).any():
+                found.append(Slide(subject, share, truth.loc[patient]))
     return found
 
 
-def planted(slides: Iterable[Slide], target: str | None, found: Iterable[Floats]) -> float:
-    """Mean AUROC of relevance for planted tiles over the slides that carry the factor."""
+def planted(slides: Iterable[Slide], target: str | None, found: Iterable[Floats], *, whole: bool = False) -> float:
+    """Mean AUROC of relevance for planted tiles over the slides that carry the factor; of `whole` tiles alone."""
     areas = list[float]()
     for slide, values in zip(slides, found, strict=True):
         factor = 1.0 if target is None else slide.behind(target)
         if abs(factor) >= 1.0:
             scores = np.stack([-values, values], axis=1) * np.sign(factor)
-            areas.append(auroc(slide.planted.astype(int), scores))
+            some = slide.whole if whole else np.ones_like(slide.planted)
+            areas.append(auroc(slide.planted[some].astype(int), scores[some]))
     return float(np.mean(areas))
 
 
@@ -153,15 +180,56 @@ def redraw(model: nn.Module, name: str, generator: torch.Generator) -> None:
         tensor.copy_(tensor.mean() + spread * torch.randn(tensor.shape, generator=generator))
 
 
-def cascade(model: Model, slides: list[Slide], target: Target | None, method: Method, first: list[Floats]) -> Floats:
+def ceiling(train: list[Slide], slides: list[Slide], target: str) -> tuple[float, float]:
+    """`planted`, of all tiles and of whole ones, of a linear ranking of tiles that is told all of training slides."""
+    rng, pairs = rng_for(0, "pairs"), list[Floats]()
+    scale = StandardScaler().fit(np.concatenate([slide.subject.tiles_TD for slide in train]))
+    for slide in train:
+        factor, tiles = slide.behind(target), scale.transform(slide.subject.tiles_TD)
+        if abs(factor) >= 1.0:
+            inside, outside = (
+                rng.choice(np.flatnonzero(one), PAIRS) for one in (slide.share >= WHOLE, slide.share <= 1 - WHOLE)
+            )
+            pairs.append(np.sign(factor) * (tiles[inside] - tiles[outside]))
+    x = np.concatenate([*pairs, *(-one for one in pairs)])
+    y = np.repeat([1, 0], len(x) // 2)
+    found: list[tuple[float, float]] = []
+    for penalty in (1e-4, 1e-3, 1e-2, 1e-1):
+        ranking = LogisticRegression(C=penalty, fit_intercept=False, max_iter=2000).fit(x, y).coef_[0]
+        scores = [scale.transform(slide.subject.tiles_TD) @ ranking for slide in slides]
+        found.append((planted(slides, target, scores), planted(slides, target, scores, whole=True)))
+    return max(found)
+
+
+def cascade(
+    run: ExplainedRun,
+    slides: list[Slide],
+    target: Target | None,
+    method: Method,
+    first: list[Floats],
+    seen: Seen,
+) -> Floats:
     """Mean absolute rank correlation with `first` after each further layer is drawn anew."""
-    model = copy.deepcopy(model)
+    model = copy.deepcopy(run.trained.model)
     left: list[float] = []
     for number, (_, draw) in enumerate(layers(model)):
         draw(model, generator_for(0, "cascade", number))
-        again = [relevance(model, slide.subject, target, method).values for slide in slides]
+        if method == "pattern" and target is not None and not is_linear(model, target):
+            seen = replace(seen, views=views_of(run, model, seen.fitted_on))
+        again = [relevance(model, slide.subject, target, method, seen=seen).values for slide in slides]
         left.append(float(np.mean([_same(one, other) for one, other in zip(first, again, strict=True)])))
     return np.array(left)
+
+
+@torch.no_grad()
+def views_of(run: ExplainedRun, model: Model, patients: Iterable[str]) -> dict[str, torch.Tensor]:
+    """What a model says of the slides of patients, the mean over slides of each, without their expression."""
+    store, owners = FeatureStore(run.cohort.paths), run.cohort.owners
+    rows: list[torch.Tensor] = []
+    for patient in patients:
+        own = [store.bag(slide).read() for slide, owner in owners.items() if owner == patient]
+        rows.append(torch.cat([model.embed_slide(torch.from_numpy(tiles)[None]) for tiles in own]).mean(dim=0))
+    return model.views(torch.stack(rows), torch.full((len(rows), model.expression_width), torch.nan))
 
 
 def _same(one: Floats, other: Floats) -> float:
@@ -189,28 +257,45 @@ def removed(model: Model, slides: list[Slide], target: Target, found: list[Float
     return float(np.mean(top) / np.std(values)), float(np.mean(chance) / np.std(values))
 
 
-def rows_of(name: str, run: ExplainedRun, slides: list[Slide]) -> Iterator[dict[str, Any]]:
-    """Every method and target of one preset."""
-    model = run.trained.model
-    targets = [*run.targets(["class:B", "risk"], "slide"), *run.targets([AGREEMENT], "slide")]
-    for method in METHODS:
+def rows_of(
+    name: str, run: ExplainedRun, folder: Path, count: int, representation: str, methods: Iterable[Method] = METHODS
+) -> Iterator[dict[str, Any]]:
+    """Every method and target of one preset, and the ceiling of each target."""
+    model, slides, seen = run.trained.model, slides_of(run, folder, count), run.seen()
+    train = slides_of(run, folder, 10**6, half="train")
+    targets = [*run.targets(["class:B", "risk"], representation), *run.targets([AGREEMENT], "slide")]
+    for target in targets[:2]:  # the agreement has a direction of its own for every patient, which no ranking has
+        nothing = {"random": [], "removed": float("nan"), "removed_at_random": float("nan")}
+        every, whole = ceiling(train, slides, target.name)
+        about = {"preset": name, "method": "told the truth", "target": target.name}
+        yield {**about, "planted": every, "planted_whole": whole, **nothing}
+    for method in methods:
         for target in [None] if method == "attention" else targets:
-            some = [
-                slide
-                for slide in slides
-                if target is None or target.name != AGREEMENT or slide.subject.profile_G is not None
-            ]
+            alone = target is None or (target.name != AGREEMENT and representation == "slide")
+            some = [slide for slide in slides if alone or slide.subject.profile_G is not None]
             try:
-                found = [relevance(model, slide.subject, target, method).values for slide in some]
+                found = [relevance(model, slide.subject, target, method, seen=seen).values for slide in some]
             except ConfigError:  # it says nothing of this target in this model
                 continue
             named = None if target is None else target.name
-            left = cascade(model, some[:5], target, method, found[:5])
+            left = cascade(run, some[:5], target, method, found[:5], seen)
             lost = (float("nan"), float("nan")) if target is None else removed(model, some, target, found)
             yield {
                 "preset": name, "method": method, "target": named or "-", "planted": planted(some, named, found),
+                "planted_whole": planted(some, named, found, whole=True),
                 "random": left.tolist(), "removed": lost[0], "removed_at_random": lost[1],
             }  # fmt: skip
+
+
+def scanned(folder: Path, *, patients: int, contrast: float) -> ExplainedRun:
+    """The run of fold 0 of slides with pixels, which are simulated and extracted where they are not there yet."""
+    if not (folder / "demo.yaml").exists():
+        simulate_scans(folder, seed=0, sizes=SimulationSizes(patients=patients), contrast=contrast)
+    if not (folder / "extracted" / "slides.jsonl").exists():
+        extract_slides(load_extraction(folder / "slides.yaml"))
+    config = load_config(folder / "demo.yaml")
+    fresh = not run_folder(config.output, seed=config.seeds[0], fold=0).embeddings.exists()
+    return trained(config, fresh=fresh)
 
 
 def main() -> None:
@@ -219,21 +304,27 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=1.0, help="deviation of a tile's own noise (demo: 2)")
     parser.add_argument("--tissues", type=float, default=0.5, help="how far apart kinds of tissue lie (demo: 2)")
     parser.add_argument("--slides", type=int, default=20, help="slides of test patients to explain")
-    parser.add_argument("--scans", type=Path, help="folder of mirror demo --slides")
+    parser.add_argument("--representation", choices=("slide", "fused"), default="slide", help="what heads read")
+    parser.add_argument("--scans", type=Path, help="folder of slides with pixels")
+    parser.add_argument(
+        "--contrast", type=float, default=1.0, help="how strongly factors show in their pixels (demo: 1)"
+    )
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="these methods")
     parser.add_argument("--only", nargs="+", default=[*PRESETS, SCANS], help="these presets")
     given = parser.parse_args()
     torch.set_num_threads(1)
     lines: list[dict[str, Any]] = []
-    print("| preset | method | target | planted | random, layer by layer | removed: top | removed: random |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    print("| preset | method | target | planted | whole | random, layer by layer | removed: top | removed: random |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
 
     def add(name: str, run: ExplainedRun, folder: Path) -> None:
-        for line in rows_of(name, run, slides_of(run, folder, given.slides)):
+        for line in rows_of(name, run, folder, given.slides, given.representation, given.methods):
             lines.append(line)
             left = " ".join(f"{one:.2f}" for one in line["random"])
+            planted_in = f"{line['planted']:.3f} | {line['planted_whole']:.3f}"
             lost = f"{line['removed']:.2f} | {line['removed_at_random']:.2f}"
             print(
-                f"| {name} | {line['method']} | {line['target']} | {line['planted']:.3f} | {left} | {lost} |",
+                f"| {name} | {line['method']} | {line['target']} | {planted_in} | {left} | {lost} |",
                 flush=True,
             )
 
@@ -251,7 +342,7 @@ def main() -> None:
             content = {key: content[key] for key in ("name", "cohort")} | sections | {"output": f"run-{name}"}
             add(name, trained(resolve(content, where=folder / "demo.yaml"), fresh=True), folder)
     if given.scans is not None and SCANS in given.only:
-        add(SCANS, trained(load_config(given.scans / "demo.yaml"), fresh=False), given.scans)
+        add(SCANS, scanned(given.scans, patients=given.patients, contrast=given.contrast), given.scans)
     print(json.dumps(lines, allow_nan=True))
 
 

@@ -5,13 +5,15 @@
 
 The cohort of `simulate/cohort.py` with 20 genes for each of the four coordinates that show in the expression. A class
 and the risk are of heads on the expression view, which carries the shared coordinate of each (README, the table of
-R^2); the agreement is of both shared coordinates. Per preset and target, means over the seeds of the simulation (for
-deletion and randomised weights: over their folds too):
+R^2), or, with `--representation fused`, of heads on both modalities, whose tail carries the one that only expression
+shows as well; the agreement is of both shared coordinates. Per preset and target, means over the seeds of the
+simulation (for deletion and randomised weights: over their folds too):
 
 * recall: the share of the planted genes of these coordinates among as many leading genes of the whole study; `both`
-  counts the coordinate that only expression shows as well, which heads on the expression view have little of.
+  always counts both coordinates that the expression shows of a class or the risk, `shared` the shared ones alone.
 * deletion: AUROC, c-index or mean agreement of test patients as they are, and with as many leading genes (of that fold)
-  at the training patients' mean as were planted, against 20 draws of as many other genes. Lower is better.
+  at the training patients' mean as were planted, against 20 draws of as many other genes. Lower is better. Of a fused
+  head it is the expression's part alone.
 * randomised: rank correlation of the sizes of effects with those of the same head on a model of which one tensor, or
   all, have had their entries shuffled. All should be near 0.
 * null: of 200 random sets of 20 other genes, the share with p below 0.05, signed and by size, and the number with q
@@ -138,16 +140,19 @@ def randomised(run: ExplainedRun, target: Target, effect: np.ndarray) -> dict[st
 
 
 def study(preset: str, *, patients: int, seed: int, representation: str = "expression") -> list[dict[str, Any]]:
-    """A line a target; of heads on both modalities together, recall alone."""
+    """A line a target."""
     lines: list[dict[str, Any]] = []
     truth = planted_genes(PLANTED, genes=SimulationSizes().genes, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         _, runs = trained(Path(folder), preset, patients=patients, seed=seed)
-        for name in CARRIED if representation == "expression" else ("class:B", "risk"):
+        of_head = CARRIED if representation == "expression" else BOTH
+        for name in of_head if representation == "expression" else ("class:B", "risk"):
             effects: list[RunEffects] = []
             nulls: list[tuple[int, tuple[str, ...], np.ndarray]] = []
             parts: list[dict[str, Any]] = []
-            wanted, both = ({gene for one in of[name] for gene in truth[one]} for of in (CARRIED, BOTH))
+            wanted, both, shared = (
+                {gene for one in of[name] for gene in truth[one]} for of in (of_head, BOTH, CARRIED)
+            )
             for run in runs:
                 (target,) = run.targets([name], representation)
                 profiles, mean = profiles_of(run, target)
@@ -155,22 +160,17 @@ def study(preset: str, *, patients: int, seed: int, representation: str = "expre
                 assert panel is not None
                 given = contributions(run.trained.model, target, profiles, mean)
                 effects.append(RunEffects(0, run.name.fold, panel.genes, given.effect, given.size, 0.5))
-                if representation != "expression":
-                    continue
                 null = null_effects(run.trained.model, target, profiles, mean, run.table, run.fold, seed=0)
                 nulls.append((run.name.fold, panel.genes, null))
                 deleted = deletion(run, target, given.effect, len(wanted))
                 parts.append({**deleted, "shuffled": randomised(run, target, given.effect), "error": given.error})
             table = summarise_effects(name, effects)
             genes = tuple(table["gene"])
-            found = {"recall": recall(genes, wanted), "both": recall(genes, both)}
+            found = {"recall": recall(genes, wanted), "both": recall(genes, both), "shared": recall(genes, shared)}
             about = {"preset": preset, "target": name, "method": given.method, "seed": seed, **found}
-            if representation != "expression":
-                lines.append(about)
-                continue
             null = mean_null(genes, nulls)
             place = {gene: row for row, gene in enumerate(genes)}
-            sets = [SetInPanel(one, tuple(place[gene] for gene in truth[one]), ()) for one in CARRIED[name]]
+            sets = [SetInPanel(one, tuple(place[gene] for gene in truth[one]), ()) for one in of_head[name]]
             planted = enrich(table["effect"].to_numpy(), null, genes, sets)
             rng, others = rng_for(seed, "random sets"), [place[gene] for gene in genes if gene not in both]
             drawn = [tuple(rng.choice(others, PLANTED, replace=False).tolist()) for _ in range(RANDOM_SETS)]

@@ -11,7 +11,7 @@ from scripts import load_script
 
 from mirror.config import resolve
 from mirror.explain.offered import MEASURED, PASSED
-from mirror.explain.relevance import relevance
+from mirror.explain.relevance import Method, relevance
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.simulate.planted import planted_share, write_planted
 
@@ -30,14 +30,28 @@ def explained(tmp_path_factory: pytest.TempPathFactory):
     return run, script.slides_of(run, folder, 40)
 
 
-@pytest.mark.parametrize("target", ["class:B", "risk"])
-def test_contributions_find_the_planted_tiles_heed_the_weights_and_count_when_removed(explained, target: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("contributions", "class:B"),
+        ("contributions", "risk"),
+        ("pattern", "class:B"),
+        ("pattern", "risk"),
+        ("pattern", "agreement"),
+    ],
+)
+def test_planted_tiles_are_found_the_weights_heeded_and_relevant_tiles_missed_when_removed(
+    explained, method: Method, target: str
+) -> None:
     run, slides = explained
-    model = run.trained.model
+    model, seen = run.trained.model, run.seen()
+    slides = [slide for slide in slides if target != "agreement" or slide.subject.profile_G is not None]
     (head,) = run.targets([target], "slide")
-    found = [relevance(model, slide.subject, head, "contributions").values for slide in slides]
+    found = [relevance(model, slide.subject, head, method, seen=seen).values for slide in slides]
     assert script.planted(slides, target, found) >= PASSED
-    assert script.cascade(model, slides[:8], head, "contributions", found[:8])[-1] < 0.7
+    if target != "agreement":
+        assert script.planted(slides, target, found) <= script.ceiling(slides, slides, target)[0]
+    assert script.cascade(run, slides[:8], head, method, found[:8], seen)[-1] < 0.7
     top, chance = script.removed(model, slides, head, found)
     assert top > 0.2 and top > 5 * abs(chance)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import t
 
 from mirror.errors import ConfigError
 from mirror.explain.gene_table import COLUMNS, RunEffects, mean_null, summarise_effects
-from mirror.explain.genes import Output, Profiles, contributions, reference
+from mirror.explain.genes import Output, Profiles, along, contributions, reference
 from mirror.explain.null_heads import null_effects
+from mirror.explain.offered_genes import why_not
 from mirror.explain.targets import Agreement, Head
 from mirror.nn.canonical import CanonicalMirror, CanonicalSizes, build_canonical
 from mirror.nn.mirror import Mirror, MirrorSizes, build_mirror
@@ -160,3 +163,19 @@ def test_heads_with_nothing_to_find_move_genes_as_the_encoder_ties_them() -> Non
     assert np.corrcoef(null[0], null[1])[0, 1] > 0.999
     again = null_effects(model, head(model), profiles(), mean, table, fold, seed=0, draws=3)
     np.testing.assert_array_equal(again, null[:, :3])
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_genes_along_numbers_are_their_covariance_in_units_of_the_numbers(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    genes, added = rng.normal(size=(30, 4)), rng.normal(size=(30, 3)) * [1.0, 5.0, 0.0]
+    every = np.cov(np.hstack([genes, added]).T, bias=True)
+    oracle = np.divide(every[:4, 4:], added.std(axis=0), out=np.zeros((4, 3)), where=added.std(axis=0) > 0)
+    np.testing.assert_allclose(along(genes, added), oracle, atol=1e-12)
+
+
+def test_genes_are_named_where_planted_ones_were_found_and_nowhere_unmeasured() -> None:
+    assert why_not(canonical(), head(canonical())) is None
+    assert why_not(canonical(), head(canonical(), "fused")) is None
+    assert "0.35 are found" in (why_not(published(), head(published())) or "")
+    assert "was not measured" in (why_not(published(), head(published(), "fused")) or "")

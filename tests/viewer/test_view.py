@@ -192,22 +192,44 @@ def test_the_nearest_tiles_are_those_of_a_plain_search_of_everything_a_block_at_
     read: list[int] = []
     plain = Bag.read
     monkeypatch.setattr(Bag, "read", lambda bag, rows=None: (read.append(len(rows)), plain(bag, rows))[1])
-    store = tiles.open_store(cohort.paths)
-    for others in (True, False):
+    some = tiles.Tiles(tiles.open_store(cohort.paths), cohort.owners, held_bytes=4 * features[:100].size)
+    for others in (True, False, True):
         allowed = [
             at
             for at, (name, row) in enumerate(every)
             if (cohort.owners[name] != cohort.owners[slide] if others else (name, row) != (slide, tile))
         ]
         expected = sorted(allowed, key=lambda at: -cosines[at])[:12]
-        *_, last = tiles.nearest(store, cohort.owners, slide, tile, count=12, others=others)
+        *_, last = some.nearest(slide, tile, count=12, others=others)
         assert [(one.slide, one.tile) for one in last.nearest] == [every[at] for at in expected]
         np.testing.assert_allclose([one.cosine for one in last.nearest], cosines[expected], atol=1e-5)
     assert max(read) == 5
     own = slice(every.index((slide, 0)), every.index((slide, 0)) + GRID * GRID)
-    np.testing.assert_allclose(tiles.similar(store, slide, tile), cosines[own], atol=1e-5)
+    np.testing.assert_allclose(some.similar(slide, tile), cosines[own], atol=1e-5)
     with pytest.raises(Unknown):
-        next(tiles.nearest(store, cohort.owners, slide, GRID * GRID, count=12, others=True))
+        next(some.nearest(slide, GRID * GRID, count=12, others=True))
+
+
+def test_a_second_search_reads_what_has_no_place_in_memory_and_the_same_one_nothing(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort = Cohort.load(run.parent / "run" / "cohort")
+    read: list[str] = []
+    plain = Bag.read
+    monkeypatch.setattr(Bag, "read", lambda bag, rows=None: (read.append(bag.path.stem), plain(bag, rows))[1])
+
+    def searched(some: tiles.Tiles, tile: int) -> tuple[list[tiles.Step], int]:
+        read.clear()
+        steps = list(some.nearest(EXPLAINED, tile, count=5, others=True))
+        return steps, len(read)
+
+    others = sum(owner != cohort.owners[EXPLAINED] for owner in cohort.owners.values())
+    every, none = (tiles.Tiles(tiles.open_store(cohort.paths), cohort.owners, held_bytes=size) for size in (1 << 30, 0))
+    first, reads = searched(every, 3)
+    assert reads == 1 + others  # the tile itself, and each slide once
+    assert searched(every, 4)[1] == 1
+    assert searched(every, 3) == ([first[-1]], 0)
+    assert searched(none, 3) == (first, 1 + others) and searched(none, 4)[1] == 1 + others
 
 
 def test_a_search_says_how_far_it_is_and_ends_with_what_it_found(page: str) -> None:

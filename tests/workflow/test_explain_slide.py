@@ -26,6 +26,7 @@ from mirror.types import Fold
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.explain_slide import Wanted, explain_slides
 from mirror.workflow.explained import RunName
+from mirror.workflow.slide_layers import Asked
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "explain" / "qupath_objects.schema.json").read_text())
 PNG = b"\x89PNG"
@@ -69,8 +70,8 @@ def test_a_slide_is_explained_by_the_model_that_has_not_seen_its_patient(trained
     bag = Bag(cohort(trained).paths[slide])
     assert (table[["x", "y"]].to_numpy() == bag.coords()).all()
     for layer in about["layers"][:2]:
-        assert layer["method"] == "contributions" and layer["representation"] == "fused" and layer["fitted_on"] > 5
-        assert table[layer["name"]].sum() == pytest.approx(layer["value"] - layer["at_mean_tile"], abs=1e-4)
+        assert layer["method"] == "pattern" and layer["representation"] == "fused" and layer["fitted_on"] > 5
+        assert layer["sum"] is None
     jsonschema.validate(json.loads((folder / "relevance.geojson").read_text()), SCHEMA)
     assert (folder / "overlay-risk.png").read_bytes()[:4] == PNG
     assert not (folder / "tiles-risk.png").exists()
@@ -81,12 +82,22 @@ def test_a_slide_is_explained_by_the_model_that_has_not_seen_its_patient(trained
 def test_the_number_that_is_explained_is_that_of_the_embedding(trained: Path) -> None:
     fold = cohort(trained).folds[0]
     slide = slide_of(trained, fold=fold, role="test")
-    (found,) = explain_slides(load_config(trained), Wanted(names=[slide], targets=["agreement"]))
+    (found,) = explain_slides(load_config(trained), Wanted(names=[slide], asked=Asked(["agreement"])))
     table = load_embeddings(run_folder(load_config(trained).output, seed=0, fold=0).embeddings)
     row = list(table.obs_names).index(slide)
     one, other = table.obsm["X_align_slide"][row], table.obsm["X_align_expression"][row]
     cosine = float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
     assert found.layers[0]["value"] == pytest.approx(cosine, abs=1e-5)
+
+
+def test_contributions_add_up_to_the_number(trained: Path, tmp_path: Path) -> None:
+    slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
+    asked = Asked(["class:B", "risk"], "contributions")
+    (found,) = explain_slides(load_config(trained), Wanted(names=[slide], asked=asked, output=tmp_path))
+    table = pd.read_parquet(found.folder / "relevance.parquet")
+    for layer in found.layers:
+        assert table[layer["name"]].sum() == pytest.approx(layer["value"] - layer["at_mean_tile"], abs=1e-4)
+        assert layer["sum"] == pytest.approx(table[layer["name"]].sum(), abs=1e-4)
 
 
 def test_who_was_trained_on_is_said_aloud(trained: Path) -> None:
@@ -103,7 +114,7 @@ def test_new_slides_are_explained_and_those_without_coordinates_get_a_table_alon
     bag = Bag(next(iter(cohort(trained).paths.values())))
     (tmp_path / "features").mkdir()
     torch.save(torch.from_numpy(bag.read()) + 100.0, tmp_path / "features" / "new.pt")
-    wanted = Wanted(targets=["risk"], features=tmp_path / "features", output=tmp_path / "out")
+    wanted = Wanted(asked=Asked(["risk"]), features=tmp_path / "features", output=tmp_path / "out")
     (found,) = explain_slides(load_config(trained), wanted)
     assert (found.role, found.files) == ("new", ("relevance.parquet", "relevance.json"))
     assert found.layers[0]["representation"] == "slide"
@@ -112,8 +123,8 @@ def test_new_slides_are_explained_and_those_without_coordinates_get_a_table_alon
     table = pd.read_parquet(found.folder / "relevance.parquet")
     assert list(table.columns) == ["tile", "risk"] and len(table) == bag.tiles
     with pytest.raises(ConfigError, match="needs expression, which this patient has not"):
-        explain_slides(load_config(trained), wanted._replace(representation="fused"))
-    (every,) = explain_slides(load_config(trained), wanted._replace(targets=None))
+        explain_slides(load_config(trained), wanted._replace(asked=Asked(["risk"], representation="fused")))
+    (every,) = explain_slides(load_config(trained), wanted._replace(asked=Asked()))
     assert "no agreement: this patient has no expression" in every.notes
 
 
@@ -123,7 +134,7 @@ def test_the_slide_file_is_drawn_where_it_is_found(trained: Path, tmp_path: Path
     (tmp_path / "scans").mkdir()
     image = np.full((5632, 5632, 3), (230, 140, 220), dtype=np.uint8)
     write_scan(tmp_path / "scans" / f"{slide}.tif", image, mpp=0.25)
-    wanted = Wanted(names=[slide], targets=["risk"], slides=tmp_path / "scans", output=tmp_path / "out")
+    wanted = Wanted(names=[slide], asked=Asked(["risk"]), slides=tmp_path / "scans", output=tmp_path / "out")
     (found,) = explain_slides(load_config(trained), wanted)
     assert "tiles-risk.png" in found.files and not found.notes
     assert (found.folder / "tiles-risk.png").read_bytes()[:4] == PNG
@@ -133,7 +144,7 @@ def test_what_is_not_offered_or_not_there_is_refused_with_what_is(trained: Path)
     config = load_config(trained)
     slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
     with pytest.raises(ConfigError, match=r"'attention' is not offered .* AUROC of 0\.48"):
-        explain_slides(config, Wanted(names=[slide], targets=["attention"]))
+        explain_slides(config, Wanted(names=[slide], asked=Asked(["attention"])))
     with pytest.raises(ConfigError, match="no such slide in this cohort"):
         explain_slides(config, Wanted(names=["SLIDE-X"]))
     with pytest.raises(ConfigError, match="there is no fold 7"):

@@ -18,6 +18,7 @@ from mirror.cli.audit import audit, audited
 from mirror.cli.doctor import doctor
 from mirror.cli.init import init
 from mirror.cli.models import NewPatients, embed_with_model, export
+from mirror.cli.options import ConfigFile
 from mirror.cli.plain import BUG, plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.slides import extract, require_extra, slides
@@ -47,7 +48,6 @@ for command in (init, doctor, sweep.sweep, slides, audit, workflow, export, view
     app.command()(command)
 console = Console(stderr=True)
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Train anew where a run of other settings stands.")]
 WithSupervised = Annotated[
     bool,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from mirror.cli.as_json import AsJson, print_json
+from mirror.cli.options import ConfigFile
 from mirror.cli.plain import plain_errors
 
 app = typer.Typer(help="Configurations: fill one in, check one, the schema for editors.", no_args_is_help=True)
@@ -18,7 +18,7 @@ console = Console(stderr=True)
 @app.command()
 @plain_errors(console)
 def show(
-    config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")],
+    config_file: ConfigFile,
     as_json: AsJson = False,
 ) -> None:
     """Print a configuration with everything that its preset and the defaults fill in; mistakes are named."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mirror.cli.as_json import AsJson, print_json
+from mirror.cli.options import ConfigFile, OneRun
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.config import load_config
@@ -26,12 +27,16 @@ SHOWN = 15
 
 @plain_errors(console)
 def expression(
-    config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")],
+    config_file: ConfigFile,
     target: Annotated[
         list[str] | None,
         typer.Option("--target", help="class:NAME, risk or agreement; again for more (default: all there are)."),
     ] = None,
-    run: Annotated[str | None, typer.Option("--run", help="One run, such as seed0/fold0 (default: all).")] = None,
+    run: OneRun = None,
+    representation: Annotated[
+        Literal["expression", "fused"],
+        typer.Option("--representation", help="What heads read: the expression alone, or both modalities."),
+    ] = "expression",
     gene_sets: Annotated[
         Path | None, typer.Option("--gene-sets", help="A .gmt file of gene sets to be tested for enrichment.")
     ] = None,
@@ -49,6 +54,7 @@ def expression(
             run=None if run is None else parse_run(run),
             targets=target,
             gene_sets=gene_sets,
+            representation=representation,
             progress=progress,
         )
     if as_json:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from mirror.cli.as_json import AsJson, print_json
+from mirror.cli.options import ConfigFile, OneRun, SlideFiles
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.config import load_config
@@ -24,12 +23,9 @@ SHOWN, SURE = 15, 0.05
 
 @plain_errors(console)
 def prototypes(
-    config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")],
-    run: Annotated[str | None, typer.Option("--run", help="One run, such as seed0/fold0 (default: all).")] = None,
-    files: Annotated[
-        Path | None,
-        typer.Option("--slides", help="Folder or manifest of slide files (default: as `mirror slides` left)."),
-    ] = None,
+    config_file: ConfigFile,
+    run: OneRun = None,
+    files: SlideFiles = None,
     as_json: AsJson = False,
 ) -> None:
     """Prototypes in use: patients, slides, nearest tiles, enriched outcomes, genes, stability; shared and private."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mirror.cli.as_json import AsJson, print_json
+from mirror.cli.options import ConfigFile, SlideFiles
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.config import load_config
@@ -26,7 +28,7 @@ SHOWN = 10
 
 @plain_errors(console)
 def slide(
-    config_file: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")],
+    config_file: ConfigFile,
     slides: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,17 +44,14 @@ def slide(
         typer.Option("--target", help="class:NAME, risk, agreement or attention; again for more (default: all)."),
     ] = None,
     method: Annotated[
-        Literal["contributions", "integrated-gradients", "attention-gradient", "attention"] | None,
+        Literal["contributions", "pattern", "integrated-gradients", "attention-gradient", "attention"] | None,
         typer.Option("--method", help="How (default: what has been shown to be true of the model)."),
     ] = None,
     representation: Annotated[
         Literal["slide", "fused"] | None,
         typer.Option("--representation", help="Whose head (default: fused where the patient has expression)."),
     ] = None,
-    files: Annotated[
-        Path | None,
-        typer.Option("--slides", help="Folder or manifest of slide files (default: as `mirror slides` left)."),
-    ] = None,
+    files: SlideFiles = None,
     features: Annotated[
         Path | None, typer.Option("--features", help="Folder of feature files of slides that are not the cohort's.")
     ] = None,
@@ -62,10 +61,10 @@ def slide(
     """Relevance of every tile: overlay with scale bar, top and bottom tiles, table, GeoJSON that QuPath opens."""
     from mirror.workflow.explain_slide import Wanted, explain_slides
     from mirror.workflow.explained import parse_run
+    from mirror.workflow.slide_layers import Asked
 
-    wanted = Wanted(
-        slides, targets, method, representation, None if run is None else parse_run(run), files, features, output
-    )
+    asked = Asked(targets, method, representation)
+    wanted = Wanted(slides, asked, None if run is None else parse_run(run), files, features, output)
     config = load_config(config_file)
     begun = time.monotonic()
     with progress_bar(console, "explain") as progress:
@@ -87,9 +86,9 @@ def slide(
             soft_wrap=True,
         )
     seconds = (time.monotonic() - begun) / max(1, len(found))
-    where = found[0].folder if len(found) == 1 else found[0].folder.parent
+    where = os.path.commonpath([one.folder for one in found])
     console.print(
-        f"[bold]explain[/]   {len(found)} slides, {seconds:.1f} s each, in {escape(str(where))}",
+        f"[bold]explain[/]   {len(found)} slides, {seconds:.1f} s each, in {escape(where)}",
         highlight=False,
         soft_wrap=True,
     )
@@ -106,9 +105,12 @@ def slide_table(one: ExplainedSlide) -> Table:
     table.add_column("layer", no_wrap=True)
     table.add_column("method", no_wrap=True)
     table.add_column("representation", no_wrap=True)
-    for name in ("value", "at mean tile", "tiles add"):
+    shown = {"value": "value", "at_mean_tile": "at mean tile", "sum": "tiles add"}
+    if all(layer["value"] is None or layer["sum"] is None for layer in one.layers):
+        shown.pop("sum")
+    for name in shown.values():
         table.add_column(name, justify="right", no_wrap=True)
     for layer in one.layers:
-        numbers = ["" if layer["value"] is None else f"{layer[name]:+.3f}" for name in ("value", "at_mean_tile", "sum")]
+        numbers = ["" if None in (layer["value"], layer[name]) else f"{layer[name]:+.3f}" for name in shown]
         table.add_row(escape(layer["name"]), layer["method"], layer["representation"] or "", *numbers)
     return table

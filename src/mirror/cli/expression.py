@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from mirror.cli.as_json import AsJson, print_json
+from mirror.cli.options import ConfigFile
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.config import Config, RefinementConfig, load_config
 
 app = typer.Typer(help="Gene expression: look into a table, refine it to a panel of genes.", no_args_is_help=True)
 console = Console(stderr=True)
-
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mirror.cli.options import SlideFiles
 from mirror.cli.plain import plain_errors
 from mirror.errors import ConfigError
 
@@ -24,9 +25,7 @@ def view(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port on this machine; 0: any free one.")
     ] = PORT,
-    slides: Annotated[
-        Path | None, typer.Option("--slides", help="Folder or manifest of the slide files (default: as extracted).")
-    ] = None,
+    slides: SlideFiles = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
 ) -> None:
     """Look inside: embedding map, deep-zoom slides with heat, nearest tiles, genes, survival. On this machine alone."""

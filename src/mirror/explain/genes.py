@@ -27,6 +27,8 @@ from mirror.explain.targets import Agreement, Target
 
 Method = Literal["exact", "integrated gradients"]
 
+FUSED = "fused"
+"""The representation whose heads read both modalities."""
 STEPS = 64
 """Points of the Gauss-Legendre rule on the way from the mean profile; `GeneContributions.error` says what is left."""
 
@@ -54,8 +56,10 @@ class Reference:
 class GeneContributions:
     """One target of one run: `contributions` (N, G), of each patient the target's `value` and that `at_mean`, (N,).
 
-    `effect` (G,): of a head, by how much its output rises with one standard deviation of the gene, the least-squares
-    slope of the contributions; of the agreement, the mean contribution. `size` (G,) is the mean absolute contribution.
+    `effect` (G,): of a head on the expression, by how much its output rises with one standard deviation of the gene,
+    the least-squares slope of the contributions; of a head on both modalities, by how many standard deviations the gene
+    goes along with one of what the expression adds to its output (`along`); of the agreement, the mean contribution.
+    `size` (G,) is the mean absolute contribution.
     `error` is the largest difference, over patients, between the sum of the contributions and value less value at the
     mean, in standard deviations of the values.
     """
@@ -99,7 +103,12 @@ def contributions(
     value, at_mean = output.values(x_NG), output.values(mean_G.expand_as(x_NG))
     error = np.abs(given.sum(axis=1) - (value - at_mean)).max(initial=0.0)
     away = profiles.values - mean.mean
-    effect = given.mean(axis=0) if isinstance(target, Agreement) else _slopes(given, away) * mean.deviation
+    if isinstance(target, Agreement):
+        effect = given.mean(axis=0)
+    elif target.representation == FUSED:
+        effect = along(away / np.where(mean.deviation > 0, mean.deviation, np.inf), given.sum(axis=1)[:, None])[:, 0]
+    else:
+        effect = _slopes(given, away) * mean.deviation
     return GeneContributions(
         target.name,
         target.unit,
@@ -175,6 +184,18 @@ def _integrated(output: Output, x_NG: Tensor, mean_G: Tensor) -> Floats:
         internal_batch_size=max(1024, len(x_NG)),
     )
     return found.detach().numpy()
+
+
+def along(genes_NG: Floats, added_NB: Floats) -> Floats:
+    """(G, B): covariance of genes with numbers, in units of the latter's standard deviation; the pattern of a head.
+
+    A penalised head on both modalities spreads its weight over hundreds of directions, most of which cancel noise; what
+    it adds up to goes along with the genes that it has its signal from (Haufe et al., 2014).
+    """
+    away = added_NB - added_NB.mean(axis=0)
+    deviation = away.std(axis=0)
+    centred = genes_NG - genes_NG.mean(axis=0)
+    return centred.T @ (away / np.where(deviation > 0, deviation, np.inf)) / len(away)
 
 
 def _slopes(given: Floats, away: Floats) -> Floats:

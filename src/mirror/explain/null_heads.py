@@ -20,7 +20,7 @@ import torch
 from mirror.evaluation.fitted import class_codes
 from mirror.evaluation.metrics import Flags, Floats
 from mirror.evaluation.representations import PatientTable
-from mirror.explain.genes import Output, Profiles, Reference
+from mirror.explain.genes import FUSED, Output, Profiles, Reference, along
 from mirror.explain.relevance import Model
 from mirror.explain.targets import CLASS, Agreement, Head, Target
 from mirror.seeding import rng_for
@@ -89,7 +89,11 @@ def null_effects(
     ridge = ridges[int(np.argmax([_cosine(one, wanted) for one in pointed]))]
     weights = right.T @ ((values / (values**2 + ridge))[:, None] * (left.T @ dealt[rows])) / deviation[:, None]
     slopes = _slopes_at_mean(model, target, profiles, mean, target.view)
-    return (slopes.T @ weights) * mean.deviation[:, None]
+    rises = slopes.T @ weights
+    if target.representation != FUSED:
+        return rises * mean.deviation[:, None]
+    away = profiles.values - mean.mean
+    return along(away / np.where(mean.deviation > 0, mean.deviation, np.inf), away @ rises)
 
 
 def _unpaired(

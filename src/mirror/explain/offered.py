@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from mirror.errors import ConfigError
-from mirror.explain.relevance import Method, Model, is_affine
+from mirror.explain.relevance import Method, Model, is_linear
 from mirror.explain.targets import Target
 from mirror.nn.canonical import CanonicalMirror
 
@@ -21,7 +21,8 @@ PASSED = 0.9
 
 
 class Figure(NamedTuple):
-    """A method on a kind of model and target, and its measured AUROC for planted tiles."""
+    """A method on a kind of model and target, and its measured AUROC for planted tiles. The first that passed is the
+    default."""
 
     kind: Kind
     target: str
@@ -30,8 +31,11 @@ class Figure(NamedTuple):
 
 
 MEASURED: tuple[Figure, ...] = (
+    Figure("closed form", "class", "pattern", 0.977),
     Figure("closed form", "class", "contributions", 0.994),
+    Figure("closed form", "risk", "pattern", 0.958),
     Figure("closed form", "risk", "contributions", 0.994),
+    Figure("closed form", "agreement", "pattern", 0.999),
     Figure("closed form", "agreement", "integrated-gradients", 1.000),
     Figure("closed form", "agreement", "attention-gradient", 0.586),
     Figure("closed form", "attention", "attention", 0.485),
@@ -61,27 +65,34 @@ def kind_of(model: Model) -> Kind:
 
 
 def default_method(model: Model, target: Target | None) -> Method:
-    """The method that explains a target (None: the slide's embedding) of a model when none is named."""
-    if target is None:
-        return "attention"
-    return "contributions" if is_affine(model, target) else "integrated-gradients"
+    """The method that explains a target (None: the slide's embedding) of a model when none is named: the first that
+    passed, else the first that was measured."""
+    kind, name = kind_of(model), _measured_as(target)
+    if target is not None and kind == "closed form" and not is_linear(model, target):
+        return "integrated-gradients"  # a trained network beside the closed form was not measured
+    measured = [one for one in MEASURED if (one.kind, one.target) == (kind, name)]
+    passed = [one for one in measured if one.planted >= PASSED]
+    return (passed or measured)[0].method
 
 
 def require_offered(model: Model, target: Target | None, method: Method) -> None:
-    """Raise `ConfigError` with the measured figure where a method has not passed on a model of this kind."""
+    """Raise `ConfigError` where a method has not passed on a model of this kind, with its figure, or was not measured
+    on a network."""
     kind, name = kind_of(model), _measured_as(target)
-    for one in MEASURED:
-        if (one.kind, one.target, one.method) == (kind, name, method) and one.planted < PASSED:
-            better = [
-                other.method
-                for other in MEASURED
-                if (other.kind, other.target) == (kind, name) and other.planted >= PASSED
-            ]
-            remedy = f"take {' or '.join(better)}" if better else "no method passed"
-            raise ConfigError(
-                f"'{method}' is not offered for {name} of a model by {kind}: it finds planted tiles with an AUROC of "
-                f"{one.planted:.2f}, {PASSED} is asked for (docs/explain.md); {remedy}"
-            )
+    figures = {one.method: one.planted for one in MEASURED if (one.kind, one.target) == (kind, name)}
+    better = [other for other, planted in figures.items() if planted >= PASSED]
+    if method in better or (method not in figures and kind == "closed form"):
+        return
+    found = f"finds planted tiles with an AUROC of {figures[method]:.2f}" if method in figures else "was not measured"
+    remedy = f"take {' or '.join(better)}" if better else "no method passed"
+    raise ConfigError(
+        f"'{method}' is not offered for {_of(name)} of a model by {kind}: it {found}, {PASSED} is asked for "
+        f"(docs/explain.md); {remedy}"
+    )
+
+
+def _of(measured: str) -> str:
+    return "the embedding" if measured == "attention" else measured
 
 
 def _measured_as(target: Target | None) -> str:

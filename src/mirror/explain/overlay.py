@@ -135,11 +135,17 @@ def draw_sheet(
                 frame = sheet[up : up + side, left : left + side]
                 frame[:] = (np.array(colours(norm(example.value))[:3]) * 255).round()
                 frame[_FRAME:-_FRAME, _FRAME:-_FRAME] = example.image
-                value = f"{example.value:{'+' if shown.signed else ''}.2g}"
+                value = _short(example.value, signed=shown.signed)
                 _write(figure, left, up + side + 14, f"{value}  (tile {example.tile})", size=9)
             edge += math.ceil(len(part) / COLUMNS) * (side + gap)
         figure.axes[0].imshow(sheet, interpolation="nearest", aspect="auto", extent=(0, width, height, 0))
         return _png(figure)
+
+
+def _short(value: float, *, signed: bool) -> str:
+    """Two digits, or all before the point: never an exponent where a reader expects a number."""
+    sign = "+" if signed else ""
+    return f"{value:{sign}.0f}" if abs(value) >= 100 else f"{value:{sign}.2g}"
 
 
 def _scale(shown: Shown) -> tuple[Colormap, Normalize]:

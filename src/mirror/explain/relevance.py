@@ -5,6 +5,8 @@
 * `integrated-gradients` (Sundararajan et al., 2017; captum): the same sum for a network, along the straight way there.
 * `attention-gradient`: a tile's attention times the slope of the number along it, in the last layer that pools: to
   first order, what the number loses when that attention goes to the other tiles.
+* `pattern`: the number that is to be expected from the tile alone, by how the mean tile of training patients shifts
+  with the number (`pattern.py`).
 * `attention`: the tile's share in the pooled slide, of no number in particular: rollout through both layers of token
   attention, or the weights of gated attention.
 
@@ -22,13 +24,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mirror.errors import ConfigError
+from mirror.explain.pattern import Seen, as_tiles_say
 from mirror.explain.targets import Agreement, Head, Target
 from mirror.nn.canonical import CanonicalMirror
 from mirror.nn.layers import recompute_residuals
 from mirror.nn.mirror import Mirror
 from mirror.nn.rollout import attention_of, attention_rollout, on_tiles
 
-Method = Literal["contributions", "integrated-gradients", "attention-gradient", "attention"]
+Method = Literal["contributions", "pattern", "integrated-gradients", "attention-gradient", "attention"]
 Model = Mirror | CanonicalMirror
 STEPS = (16, 64)
 """Points of integrated gradients (a Gauss-Legendre rule): the first number after which they are complete is enough."""
@@ -49,8 +52,8 @@ class Subject(NamedTuple):
 
 class Relevance(NamedTuple):
     """`values` (T,), positive where a tile speaks for more of the target. `value` is the target's number for the slide,
-    `baseline` that of a slide of as many mean tiles, both NaN for `attention`; `values` of the first two methods sum to
-    the difference."""
+    `baseline` that of a slide of as many mean tiles, both NaN for `attention`; `values` of contributions and integrated
+    gradients sum to the difference."""
 
     values: NDArray[np.float64]
     value: float = np.nan
@@ -62,8 +65,16 @@ def is_affine(model: Model, target: Target) -> bool:
     return isinstance(model, CanonicalMirror) and model.sizes.correction == 0 and isinstance(target, Head)
 
 
-def relevance(model: Model, subject: Subject, target: Target | None, method: Method) -> Relevance:
-    """Explain one number of one slide. `target` is None for `attention` alone.
+def is_linear(model: Model, target: Target) -> bool:
+    """True where the target is affine in the mean tile once the patient's expression is given, as the agreement too is
+    with its length held."""
+    return isinstance(model, CanonicalMirror) and model.sizes.correction == 0 and isinstance(target, Head | Agreement)
+
+
+def relevance(
+    model: Model, subject: Subject, target: Target | None, method: Method, *, seen: Seen | None = None
+) -> Relevance:
+    """Explain one number of one slide. `target` is None for `attention` alone; `pattern` needs the patients `seen`.
 
     Raises `ConfigError` where the method cannot say anything of this target in this model, or the target needs a
     modality that the patient lacks.
@@ -72,7 +83,7 @@ def relevance(model: Model, subject: Subject, target: Target | None, method: Met
         return Relevance(attention(model, subject))
     if target is None:
         raise ConfigError(f"'{method}' explains a number; name a target, or take the method 'attention'")
-    if (method == "contributions") != is_affine(model, target):
+    if method != "pattern" and (method == "contributions") != is_affine(model, target):
         other = "'contributions', which are exact" if is_affine(model, target) else "'integrated-gradients'"
         raise ConfigError(f"'{method}' does not explain {target.name} of this model; take {other}")
     model.requires_grad_(False)
@@ -86,6 +97,9 @@ def relevance(model: Model, subject: Subject, target: Target | None, method: Met
     match method:
         case "contributions":
             values = _contributions(described)
+        case "pattern":
+            assert seen is not None
+            values = as_tiles_say(subject.tiles_TD, seen, _numbers(described, seen))
         case "integrated-gradients":
             values = _integrated_gradients(described, ends[0] - ends[1])
         case _:
@@ -140,10 +154,31 @@ class _Described(nn.Module):
 
 
 def _contributions(described: _Described) -> NDArray[np.float64]:
+    tiles = described.tiles[0]
+    away = tiles.double() - described.mean_tile[0].double()
+    return (away @ _slope_at_mean_tile(described) / len(tiles)).cpu().numpy()
+
+
+def _slope_at_mean_tile(described: _Described) -> Tensor:
+    """(D,) by how much the number rises with the mean tile, at that of the training patients."""
     at = described.mean_tile.clone().requires_grad_()
     (slope,) = torch.autograd.grad(described(at).sum(), at)
-    tiles = described.tiles[0]
-    return ((tiles.double() - at.detach()[0].double()) @ slope[0, 0].double() / len(tiles)).cpu().numpy()
+    return slope[0, 0].double()
+
+
+def _numbers(described: _Described, seen: Seen) -> NDArray[np.float64]:
+    """(N,) the number of each training patient as far as it comes from the slide, up to one constant.
+
+    Of a network that cannot be told apart from what comes from the expression, so the target must not read any.
+    """
+    if is_linear(described.model, described.target):
+        return seen.means @ _slope_at_mean_tile(described).cpu().numpy()
+    if described.target.representation != "slide":
+        raise ConfigError(
+            f"'pattern' cannot tell what of {described.target.name} of '{described.target.representation}' a network "
+            "has from the slide; explain the representation 'slide'"
+        )
+    return described.target.value(seen.views).cpu().numpy()
 
 
 def _integrated_gradients(described: _Described, whole: float) -> NDArray[np.float64]:

@@ -92,6 +92,13 @@ def target_names(table: PatientTable) -> tuple[str, ...]:
     return (*classes, *risk, *agreement)
 
 
+def distinct_targets(table: PatientTable) -> tuple[str, ...]:
+    """`target_names`, but of two classes the second alone: the other's log-odds are the same with the other sign."""
+    names = target_names(table)
+    classes = [name for name in names if name.startswith(CLASS)]
+    return tuple(name for name in names if len(classes) != 2 or name != classes[0])
+
+
 def fit_targets(
     names: Sequence[str],
     representation: str,

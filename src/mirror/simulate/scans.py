@@ -47,9 +47,12 @@ class Tissue(NamedTuple):
 STROMA = Tissue(density=8.0, radius=2.2, haematoxylin=0.8, eosin=0.55, wavelength=24.0)
 
 
-def tumour_of(visible: NDArray[np.float64]) -> Tissue:
-    """The tumour of a patient with the factors `visible` (4,): shared (subtype, survival), slide-only (the same)."""
-    bounded = np.clip(visible, -2.5, 2.5)
+def tumour_of(visible: NDArray[np.float64], *, contrast: float = 1.0) -> Tissue:
+    """The tumour of a patient with the factors `visible` (4,): shared (subtype, survival), slide-only (the same).
+
+    `contrast`: how strongly they show; with 1 the nuclei that a tile has by chance vary about as much as by a factor.
+    """
+    bounded = contrast * np.clip(visible, -2.5, 2.5)
     return Tissue(
         density=22.0 * float(np.exp(0.30 * bounded[0])),
         radius=3.2 * float(np.exp(0.16 * bounded[1])),
@@ -142,7 +145,13 @@ def write_huge_scan(path: Path, side: int) -> None:
 
 
 def simulate_scans(
-    folder: Path, *, seed: int, sizes: SimulationSizes | None = None, side: int = 1024, progress: Progress = silent
+    folder: Path,
+    *,
+    seed: int,
+    sizes: SimulationSizes | None = None,
+    side: int = 1024,
+    contrast: float = 1.0,
+    progress: Progress = silent,
 ) -> Truth:
     """Write slides, their manifest, settings to extract them, and the tables and configuration of a cohort on them.
 
@@ -157,7 +166,7 @@ def simulate_scans(
 
     def write(slide: str, visible: NDArray[np.float64], mpp: float | None = MPP) -> Path:
         path = folder / "scans" / f"{slide}.tif"
-        drawn = draw_planted(tumour_of(visible), side, rng)
+        drawn = draw_planted(tumour_of(visible, contrast=contrast), side, rng)
         write_scan(path, drawn.image, mpp=mpp)
         write_planted(folder, slide, drawn.tumour[::MAP_PX, ::MAP_PX], px=MAP_PX)
         manifest.append({"slide": slide, "path": f"scans/{path.name}", "mpp": "" if mpp is not None else str(MPP)})

@@ -35,7 +35,7 @@ from mirror.viewer.contents import Contents, Unknown
 from mirror.viewer.maps import map_of
 from mirror.viewer.patient import Patients
 from mirror.viewer.relevance import Relevance
-from mirror.viewer.tiles import nearest, open_store, similar
+from mirror.viewer.tiles import Tiles, open_store
 
 HOST = "127.0.0.1"
 NEAREST, MOST_NEAREST = 12, 100
@@ -118,7 +118,7 @@ class _Parts:
         self._patients = Patients(contents)
         self._relevance = Relevance(contents)
         self._zoom = DeepZoom(contents.files)
-        self._store = open_store(contents.cohort.paths)
+        self._tiles = Tiles(open_store(contents.cohort.paths), contents.owners)
 
     def cohort(self, _: Request) -> Response:
         contents, people = self._contents, self._contents.cohort.patients
@@ -162,7 +162,7 @@ class _Parts:
             {
                 "slide": name,
                 "patient": self._contents.owners[name],
-                "tiles": self._store.bag(name).tiles,
+                "tiles": self._tiles.bag(name).tiles,
                 "picture": picture,
                 "reason": reason,
                 "x": None if places is None else places.coords[:, 0].tolist(),
@@ -180,7 +180,7 @@ class _Parts:
     def layer(self, request: Request) -> Response:
         name = self._slide(request)
         key = request.query_params.get("layer", "")
-        return _json({"values": _rounded(self._relevance.values(name, key, self._store.bag(name).tiles))})
+        return _json({"values": _rounded(self._relevance.values(name, key, self._tiles.bag(name).tiles))})
 
     def explain(self, request: Request) -> Response:
         name = self._slide(request)
@@ -188,13 +188,13 @@ class _Parts:
         return _json({"layers": [one._asdict() for one in self._relevance.layers(name)]})
 
     def similar(self, request: Request) -> Response:
-        return _json({"values": _rounded(similar(self._store, self._slide(request), _whole(request, "tile")))})
+        return _json({"values": _rounded(self._tiles.similar(self._slide(request), _whole(request, "tile")))})
 
     def nearest(self, request: Request) -> Response:
         name, tile = self._slide(request), _whole(request, "tile")
         count = min(_whole(request, "count", NEAREST), MOST_NEAREST)
         others = request.query_params.get("others", "1") == "1"
-        steps = nearest(self._store, self._contents.owners, name, tile, count=max(1, count), others=others)
+        steps = self._tiles.nearest(name, tile, count=max(1, count), others=others)
         first = next(steps)  # what is wrong with the question is said before the answer begins
 
         def lines() -> Iterator[str]:
@@ -224,7 +224,7 @@ class _Parts:
     def _places(self, name: str) -> tuple[TilePlaces | None, str | None]:
         """Where the slide's tiles lie, or why nobody knows."""
         try:
-            found = tile_places(self._store.bag(name))
+            found = tile_places(self._tiles.bag(name))
         except DataError as error:
             return None, str(error)
         return found, None if found else "the tiles of this slide have no coordinates"

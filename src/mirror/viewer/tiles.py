@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +16,10 @@ from mirror.viewer.contents import Unknown
 
 _BLOCK_BYTES = 16 << 20
 """Features that are in memory at a time while tiles are compared."""
+HELD_BYTES = 256 << 20
+"""Features that stay in memory from one search to the next; slides that come when it is full are read anew."""
+REMEMBERED = 512
+"""Searches whose result is kept."""
 
 
 class Alike(NamedTuple):
@@ -32,33 +38,102 @@ class Step(NamedTuple):
     nearest: list[Alike]
 
 
-def similar(store: FeatureStore, slide: str, tile: int) -> NDArray[np.float32]:
-    """The cosine (T,) of every tile of a slide with one of them. Raises `Unknown` where it has no such tile."""
-    bag, wanted = store.bag(slide), _direction(store, slide, tile)
-    return np.concatenate([_cosines(rows, wanted) for _, rows in _blocks(bag)])
+class Tiles:
+    """The tiles of a cohort, and the searches among them. `owners` slide -> patient.
 
-
-def nearest(
-    store: FeatureStore, owners: Mapping[str, str], slide: str, tile: int, *, count: int, others: bool
-) -> Iterator[Step]:
-    """The `count` tiles of the cohort nearest to one, by cosine; a step a slide, the last one with the result.
-
-    `others`: of other patients alone. Never more than a block of features is in memory, whatever the cohort's size.
-    Raises `Unknown` where the slide has no such tile, `DataError` where a file cannot be read.
+    A search that was finished is remembered, and so are as many tiles as `held_bytes` takes, as directions: a second
+    search reads only what has no place there. May be used by several threads.
     """
-    wanted = _direction(store, slide, tile)
-    asked = [name for name in owners if not others or owners[name] != owners[slide]]
-    best: list[Alike] = []
-    for done, name in enumerate(asked):
-        yield Step(done, len(asked), best)
-        for start, rows in _blocks(store.bag(name)):
-            cosines = _cosines(rows, wanted)
-            if name == slide and start <= tile < start + len(rows):
-                cosines[tile - start] = -np.inf  # a tile is no neighbour of its own
-            top = np.argpartition(-cosines, min(count, len(cosines)) - 1)[:count]
-            best += [Alike(name, int(start + row), float(cosines[row])) for row in top if np.isfinite(cosines[row])]
-            best = sorted(best, key=lambda one: (-one.cosine, one.slide, one.tile))[:count]
-    yield Step(len(asked), len(asked), best)
+
+    def __init__(self, store: FeatureStore, owners: Mapping[str, str], *, held_bytes: int = HELD_BYTES) -> None:
+        self._store, self._owners = store, owners
+        self._left = held_bytes
+        self._held: dict[str, NDArray[np.float32]] = {}
+        self._found: OrderedDict[tuple[str, int, int, bool], Step] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def bag(self, slide: str) -> Bag:
+        """The feature file of a slide."""
+        return self._store.bag(slide)
+
+    def similar(self, slide: str, tile: int) -> NDArray[np.float32]:
+        """The cosine (T,) of every tile of a slide with one of them. Raises `Unknown` where it has no such tile."""
+        wanted = self._direction(slide, tile)
+        return np.concatenate([rows @ wanted for _, rows in self._directions(slide)])
+
+    def nearest(self, slide: str, tile: int, *, count: int, others: bool) -> Iterator[Step]:
+        """The `count` tiles of the cohort nearest to one, by cosine; a step a slide, the last one with the result.
+
+        `others`: of other patients alone. What was asked before is answered in one step. Beside what is held, never
+        more than a block of features is in memory, whatever the cohort's size. Raises `Unknown` where the slide has no
+        such tile, `DataError` where a file cannot be read.
+        """
+        asked = (slide, tile, count, others)
+        with self._lock:
+            known = self._found.get(asked)
+        if known is not None:
+            yield known
+            return
+        last: Step | None = None
+        for last in self._search(slide, tile, count=count, others=others):
+            yield last
+        assert last is not None
+        with self._lock:
+            self._found[asked] = last
+            if len(self._found) > REMEMBERED:
+                self._found.popitem(last=False)
+
+    def _search(self, slide: str, tile: int, *, count: int, others: bool) -> Iterator[Step]:
+        wanted, owner = self._direction(slide, tile), self._owners[slide]
+        asked = [name for name in self._owners if not others or self._owners[name] != owner]
+        best: list[Alike] = []
+        for done, name in enumerate(asked):
+            yield Step(done, len(asked), best)
+            for start, rows in self._directions(name):
+                cosines = rows @ wanted
+                if name == slide and start <= tile < start + len(rows):
+                    cosines[tile - start] = -np.inf  # a tile is no neighbour of its own
+                top = np.argpartition(-cosines, min(count, len(cosines)) - 1)[:count]
+                best += [Alike(name, int(start + row), float(cosines[row])) for row in top if np.isfinite(cosines[row])]
+                best = sorted(best, key=lambda one: (-one.cosine, one.slide, one.tile))[:count]
+        yield Step(len(asked), len(asked), best)
+
+    def _direction(self, slide: str, tile: int) -> NDArray[np.float32]:
+        bag = self.bag(slide)
+        if not 0 <= tile < bag.tiles:
+            raise Unknown(f"slide '{slide}' has the tiles 0 to {bag.tiles - 1}, no tile {tile}")
+        return _unit(bag.read(np.array([tile], dtype=np.intp)))[0]
+
+    def _directions(self, slide: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Blocks of a slide's tiles, each of length one, and the first row of each."""
+        held = self._held.get(slide)
+        if held is not None:
+            yield 0, held
+            return
+        bag = self.bag(slide)
+        keep = np.empty((bag.tiles, bag.width), dtype=np.float32) if self._takes(4 * bag.tiles * bag.width) else None
+        step = max(1, _BLOCK_BYTES // (4 * bag.width))
+        for start in range(0, bag.tiles, step):
+            rows = _unit(bag.read(np.arange(start, min(start + step, bag.tiles))))
+            if keep is not None:
+                keep[start : start + len(rows)] = rows
+            yield start, rows
+        if keep is not None:
+            self._keep(slide, keep)
+
+    def _takes(self, size: int) -> bool:
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def _keep(self, slide: str, rows: NDArray[np.float32]) -> None:
+        with self._lock:
+            if slide in self._held:  # another search was as quick
+                self._left += rows.nbytes
+            else:
+                self._held[slide] = rows
 
 
 def open_store(paths: Mapping[str, Path]) -> FeatureStore:
@@ -66,20 +141,6 @@ def open_store(paths: Mapping[str, Path]) -> FeatureStore:
     return FeatureStore(paths, keep_open=16)
 
 
-def _direction(store: FeatureStore, slide: str, tile: int) -> NDArray[np.float32]:
-    bag = store.bag(slide)
-    if not 0 <= tile < bag.tiles:
-        raise Unknown(f"slide '{slide}' has the tiles 0 to {bag.tiles - 1}, no tile {tile}")
-    row = bag.read(np.array([tile], dtype=np.intp))[0]
-    return row / max(float(np.linalg.norm(row)), 1e-12)
-
-
-def _blocks(bag: Bag) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    step = max(1, _BLOCK_BYTES // (4 * bag.width))
-    for start in range(0, bag.tiles, step):
-        yield start, bag.read(np.arange(start, min(start + step, bag.tiles)))
-
-
-def _cosines(rows: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
-    norms: Any = np.linalg.norm(rows, axis=1)
-    return (rows @ wanted / np.maximum(norms, 1e-12)).astype(np.float32)
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    norms: Any = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.maximum(norms, 1e-12)).astype(np.float32)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 
 from mirror.artefacts import hash_file, write_aside, write_json
 from mirror.config import Config
@@ -23,18 +25,16 @@ from mirror.explain.enrichment import EnrichedSet, enrich
 from mirror.explain.gene_picture import gene_picture
 from mirror.explain.gene_sets import GeneSet, in_panel, read_gene_sets
 from mirror.explain.gene_table import INTERVAL, RunEffects, mean_null, summarise_effects
-from mirror.explain.genes import GeneContributions, Profiles, Reference, contributions, reference
+from mirror.explain.genes import FUSED, GeneContributions, Profiles, Reference, contributions, reference
 from mirror.explain.null_heads import DRAWS, null_effects
 from mirror.explain.offered_genes import require_offered, why_not
-from mirror.explain.targets import AGREEMENT, Target, target_names
+from mirror.explain.targets import AGREEMENT, Target, distinct_targets
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.explained import ExplainedRun, RunName, explain_folder, explained_run
 from mirror.workflow.pretrain import wanted_runs
 
-REPRESENTATION = "expression"
-"""What heads read. Heads on both modalities together weigh hundreds of directions that few patients decide, and planted
-genes are not found in them (docs/explain.md has the figures), so their genes are not offered."""
+Representation = Literal["expression", "fused"]
 
 
 class ExplainedTarget(NamedTuple):
@@ -55,10 +55,11 @@ class ExplainedTarget(NamedTuple):
 class ExplainedExpression(NamedTuple):
     """What the stage found and where it lies: `folder` has expression.parquet, expression.json and the pictures.
 
-    `not_offered` says of which targets genes are not named, and why.
+    `representation` is what heads read; `not_offered` says of which targets genes are not named, and why.
     """
 
     folder: Path
+    representation: Representation
     runs: tuple[RunName, ...]
     targets: tuple[ExplainedTarget, ...]
     not_offered: tuple[str, ...]
@@ -76,9 +77,11 @@ def explain_expression(
     run: RunName | None = None,
     targets: Sequence[str] | None = None,
     gene_sets: Path | None = None,
+    representation: Representation = "expression",
     progress: Progress = silent,
 ) -> ExplainedExpression:
-    """Explain `targets` (all that the cohort has where None) in every run of the configuration, or in `run` alone.
+    """Explain `targets` in every run of the configuration, or in `run` alone; None: all that the cohort has, of two
+    classes the second.
 
     Raises `ConfigError` where a model reads no expression or a target does not exist, `DataError` for gene sets that
     cannot be read, `ArtefactError` where runs are not trained or not embedded.
@@ -92,7 +95,7 @@ def explain_expression(
     refused: dict[str, str] = {}
     for number, name in enumerate(names):
         one = explained_run(config, cohort, name)
-        asked = one.targets(list(targets or target_names(one.table)), REPRESENTATION)
+        asked = one.targets(list(targets or distinct_targets(one.table)), representation)
         model = one.trained.model
         for target in asked if targets else ():
             require_offered(model, target)
@@ -110,7 +113,7 @@ def explain_expression(
     progress(1, 1)
     explained = tuple(_explained(target, parts, sets) for target, parts in found.items())
     folder = config.output / "explain" if run is None else explain_folder(config, run)
-    account = ExplainedExpression(folder, tuple(names), explained, tuple(refused.values()))
+    account = ExplainedExpression(folder, representation, tuple(names), explained, tuple(refused.values()))
     _write(account, gene_sets, sets)
     return account
 
@@ -130,10 +133,11 @@ def profiles_of(one: ExplainedRun, target: Target) -> tuple[Profiles, Reference]
         raise ConfigError(f"the model of {one.name} reads no expression; there is nothing to explain")
     train, test = ([name for name in sorted(half) if name in one.profiles] for half in (one.fold.train, one.fold.test))
     slide = None
-    if target.name == AGREEMENT:
-        views = one.table.views["align_slide"][one.table.rows(test)]
-        has = np.asarray(~np.isnan(views).any(axis=1))
-        test, slide = [name for name, there in zip(test, has, strict=True) if there], views[has]
+    if target.representation != "expression":
+        views = one.table.views["align_slide" if target.name == AGREEMENT else target.representation]
+        has = np.asarray(~np.isnan(views[one.table.rows(test)]).any(axis=1))
+        test = [name for name, there in zip(test, has, strict=True) if there]
+        slide = views[one.table.rows(test)] if target.name == AGREEMENT else None
     if not test or not train:
         raise DataError(f"{one.name}: no test patient has what '{target.name}' reads; take another fold")
     seen, values = (np.stack([one.profiles[name] for name in half]).astype(np.float64) for half in (train, test))
@@ -146,6 +150,10 @@ def _explain(one: ExplainedRun, target: Target, *, null: bool) -> _Found:
     assert panel is not None  # without one there are no profiles
     model = one.trained.model
     given = contributions(model, target, profiles, mean)
+    if target.representation == FUSED:  # with each patient's own slide, which contributions of genes do not depend on
+        view = torch.from_numpy(one.table.views[FUSED][one.table.rows(profiles.patients)])
+        value = target.value({f"X_{FUSED}": view}).numpy()
+        given = replace(given, value=value, at_mean=value - (given.value - given.at_mean))
     share = len(profiles.patients) / len(mean.fitted_on)
     effects = RunEffects(one.name.seed, one.name.fold, panel.genes, given.effect, given.size, share)
     # The same answers are dealt in every run of the study.
@@ -212,6 +220,8 @@ def _write_table(path: Path, tables: Sequence[pd.DataFrame]) -> None:
 
 def _write(account: ExplainedExpression, gene_sets: Path | None, sets: Sequence[GeneSet] | None) -> None:
     _write_table(account.folder / "expression.parquet", [one.genes for one in account.targets])
+    for path in account.folder.glob("expression-*.png"):
+        path.unlink()  # pictures are always those of the table beside them
     for one in account.targets:
         folds = one.genes["folds"].max()
         with write_aside(picture_file(account.folder, one.name)) as aside:
@@ -220,7 +230,7 @@ def _write(account: ExplainedExpression, gene_sets: Path | None, sets: Sequence[
         account.folder / "expression.json",
         {
             "runs": [str(run) for run in account.runs],
-            "representation": REPRESENTATION,
+            "representation": account.representation,
             "interval": INTERVAL,
             "targets": [_account(one) for one in account.targets],
             "not_offered": account.not_offered,

@@ -36,10 +36,10 @@ from mirror.ids import SlideId
 from mirror.nn.canonical import CanonicalMirror
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.explain_slide import slide_entries
 from mirror.workflow.explained import ExplainedRun, RunName, explain_folder, explained_run
 from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.prototypes import learned_directions, why_none
+from mirror.workflow.slide_files import slide_entries
 
 if TYPE_CHECKING:
     from mirror.slides.manifest import SlideEntry

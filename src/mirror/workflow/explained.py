@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from mirror.config import Config
 from mirror.data.cohort import Cohort
+from mirror.data.feature_store import FeatureStore
 from mirror.errors import ArtefactError, ConfigError
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.representations import PatientTable
+from mirror.explain.pattern import Seen, within_slides
 from mirror.explain.targets import Target, fit_targets
+from mirror.seeding import rng_for
 from mirror.tasks.trained import TrainedModel, load_trained
 from mirror.training.runs import RunFolder, run_folder
 from mirror.types import Fold
@@ -73,6 +76,22 @@ class ExplainedRun(NamedTuple):
         """The mean over training patients of their mean tile (D,): what explanations compare a slide with."""
         rows = self.table.rows(sorted(self.fold.train))
         return np.nanmean(self.table.views["raw_slide"][rows], axis=0)
+
+    def seen(self) -> Seen:
+        """The training patients as the method `pattern` compares a slide with them. Reads some of their tiles."""
+        patients = sorted(self.fold.train)
+        raw = self.table.views["raw_slide"]
+        patients = [
+            name for name, row in zip(patients, self.table.rows(patients), strict=True) if not np.isnan(raw[row]).any()
+        ]
+        rows = self.table.rows(patients)
+        there = set(patients)
+        slides = [name for name, patient in sorted(self.cohort.owners.items()) if patient in there]
+        drawn = rng_for(self.name.seed, "slides of a tissue", self.name.fold).permutation(slides)
+        store = FeatureStore(self.cohort.paths, keep_open=1)
+        within, deviation = within_slides((store.bag(slide) for slide in drawn.tolist()), seed=self.name.seed)
+        views = {f"X_{name}": torch.from_numpy(view[rows]) for name, view in self.table.views.items()}
+        return Seen(raw[rows].astype(np.float64), views, within, deviation, tuple(patients))
 
     def targets(self, names: Sequence[str], representation: str) -> list[Target]:
         """The targets `names` as `fit_targets` gives them."""

@@ -23,6 +23,7 @@ export function say(text) {
 /** A number as people read it: few digits, a true minus. */
 export function shown(value, digits = 3) {
   if (value === null || value === undefined) return "–";
+  if (Math.abs(value) < 1e-7) value = 0; // what rounding leaves of nothing
   const size = Math.abs(value);
   const text = size !== 0 && (size < 0.001 || size >= 1e5) ? value.toExponential(1) : value.toFixed(size >= 100 ? 0 : digits);
   return text.replace("-", "−");

@@ -257,7 +257,7 @@ export function startSlide() {
         "What the model looked at on this slide is not computed yet. ",
         slide.can_explain ? make("button", { type: "button", id: "explain", onclick: explain }, "Compute it now") : "",
         " For all slides, and to keep it: ", make("code", {}, slide.command),
-      ] : []);
+      ] : slide ? [`${slide.layers.length} layers can be laid over this slide: choose one above.`] : []);
       return;
     }
     const facts = layer.about?.facts ?? {};

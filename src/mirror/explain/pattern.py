@@ -1,0 +1,81 @@
+"""Which tiles show what goes with a number: the method `pattern`.
+
+The weights of a linear head are no map of where its signal sits: they also cancel what disturbs it (Haufe et al., 2014,
+NeuroImage 87). Where more of the number is, its pattern says: by how much the mean tile of training patients shifts
+with the number. How tiles differ within a slide whatever the number is, tumour from stroma or one field from the next,
+is noise to that shift. So a tile's value is the best linear prediction of the number from the tile alone, of tiles that
+are the mean tile, shifted by the number, plus such noise; its weights are those of Fisher's discriminant.
+
+Under a number linear in the mean tile, values rise with what each tile adds to the number (`contributions`): their
+covariance, under that of the noise, is never negative.
+
+Legend: N training patients, T tiles, D tile-feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.covariance import ledoit_wolf
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from mirror.data.feature_store import Bag
+from mirror.errors import DataError
+from mirror.evaluation.metrics import Floats
+from mirror.seeding import rng_for
+
+SLIDES, TILES = 128, 128
+"""Most training slides, and most tiles of each, that the covariance of tiles is estimated on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The training patients of a run: their mean tiles (N, D), what the model's `views` say of them (N, ...), and the
+    covariance (D, D) of tiles about their own slide's mean, in units of `deviation` (D,) and shrunk after Ledoit and
+    Wolf (2004)."""
+
+    means: Floats
+    views: Mapping[str, Tensor]
+    within: Floats
+    deviation: Floats
+    fitted_on: tuple[str, ...]
+
+
+def within_slides(bags: Iterable[Bag], *, seed: int) -> tuple[Floats, Floats]:
+    """`within` and `deviation` of `Seen`, on `TILES` tiles of each of the first `SLIDES` slides.
+
+    Raises `DataError` where no slide has two tiles.
+    """
+    away: list[NDArray[np.float64]] = []
+    for bag, _ in zip(bags, range(SLIDES), strict=False):
+        drawn = rng_for(seed, "tiles of a tissue", bag.path.stem).permutation(bag.tiles)[:TILES]
+        rows = bag.read(np.sort(drawn)).astype(np.float64)
+        if len(rows) > 1:
+            away.append(rows - rows.mean(axis=0))
+    if not away:
+        raise DataError("no training slide has two tiles to compare; take the method 'contributions'")
+    every = np.concatenate(away)
+    deviation = every.std(axis=0)
+    deviation = np.where(deviation > 1e-9 * max(deviation.max(initial=0.0), 1e-300), deviation, np.inf)
+    with threadpool_limits(1):
+        shrunk, _ = ledoit_wolf(every / deviation, assume_centered=True)
+    return shrunk, deviation
+
+
+def as_tiles_say(tiles_TD: NDArray[np.floating], seen: Seen, numbers_N: Floats) -> Floats:
+    """(T,) by how much each tile alone has the number expected above its mean over training patients.
+
+    `numbers_N`: the number of each training patient, as far as it comes from the slide. Zero where it never differs.
+    """
+    means = seen.means / seen.deviation
+    centre, spread = means.mean(axis=0), numbers_N - numbers_N.mean()
+    variance = float(spread @ spread) / len(spread)
+    if variance == 0:
+        return np.zeros(len(tiles_TD))
+    together = (means - centre).T @ spread / len(spread)
+    weights = np.linalg.solve(seen.within + np.outer(together, together) / variance, together)
+    return (tiles_TD / seen.deviation - centre) @ weights

@@ -1,0 +1,138 @@
+"""Layers over a slide: what of, by which method, and the relevance of every tile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mirror.errors import ConfigError
+from mirror.explain import overlay
+from mirror.explain.offered import default_method, require_offered
+from mirror.explain.pattern import Seen
+from mirror.explain.relevance import Method, Relevance, Subject, relevance
+from mirror.explain.targets import AGREEMENT, Target, distinct_targets
+from mirror.workflow.explained import ExplainedRun
+
+ATTENTION = "attention"
+
+
+class Fitted:
+    """What is fitted once for all slides of a `run`: heads, and the training patients as slides are compared with
+    them."""
+
+    def __init__(self, run: ExplainedRun) -> None:
+        self.run = run
+        self._targets: dict[tuple[str, tuple[str, ...]], list[Target]] = {}
+
+    def targets(self, names: tuple[str, ...], representation: str) -> list[Target]:
+        """As `ExplainedRun.targets`."""
+        key = representation, names
+        if key not in self._targets:
+            self._targets[key] = self.run.targets(names, representation)
+        return self._targets[key]
+
+    @cached_property
+    def seen(self) -> Seen:
+        """As `ExplainedRun.seen`."""
+        return self.run.seen()
+
+
+class Asked(NamedTuple):
+    """What to explain of each slide, None where all or the default is meant: targets (`attention` among them), method,
+    representation."""
+
+    targets: Sequence[str] | None = None
+    method: Method | None = None
+    representation: str | None = None
+
+
+class Layer(NamedTuple):
+    """One column of relevance.parquet: what of, by which method, what came out, and between which numbers the training
+    patients lie."""
+
+    name: str
+    target: Target | None
+    method: Method
+    found: Relevance
+    usual: tuple[float, float] | None
+
+    @property
+    def shown(self) -> overlay.Shown:
+        """As pictures take it."""
+        if self.target is None:
+            return overlay.Shown(self.name, self.found.values, "share of the slide's attention", signed=False)
+        told = "expected from the tile alone" if self.method == "pattern" else "a tile's part"
+        return overlay.Shown(self.name, self.found.values, f"{self.target.unit}, {told}", signed=True)
+
+
+def layers_of(
+    fitted: Fitted,
+    slide: str,
+    subject: Subject,
+    asked: Asked,
+    notes: list[str],
+) -> list[Layer]:
+    """The layers asked for of a slide; what cannot be explained goes to `notes` where nobody named it.
+
+    Raises `ConfigError` where a named one cannot be explained, or nothing can.
+    """
+    run = fitted.run
+    representation = asked.representation or _default_representation(run, subject)
+    names = [*distinct_targets(run.table), ATTENTION] if asked.targets is None else list(asked.targets)
+    numbers = tuple(name for name in names if name != ATTENTION)
+    targets: list[Target | None] = [*fitted.targets(numbers, representation), *([None] if ATTENTION in names else [])]
+    layers: list[Layer] = []
+    for target in targets:
+        name = ATTENTION if target is None else target.name
+        if target is not None and target.name == AGREEMENT and subject.profile_G is None:
+            notes.append("no agreement: this patient has no expression")
+            continue
+        try:
+            method = asked.method or default_method(run.trained.model, target)
+            require_offered(run.trained.model, target, method)
+        except ConfigError as error:
+            if asked.targets is not None:
+                raise
+            notes.append(str(error))  # of all there are, those that can be explained
+            continue
+        seen = fitted.seen if method == "pattern" else None
+        found = relevance(run.trained.model, subject, target, method, seen=seen)
+        usual = None if target is None else run.usual(target)
+        layers.append(Layer(name, target, method, found, usual))
+        if target is not None and usual is not None and not usual[0] <= found.value <= usual[1]:
+            notes.append(
+                f"{target.name} of {slide} is {found.value:+.2f}, training patients have {usual[0]:+.2f} to "
+                f"{usual[1]:+.2f}: the slide is unlike those the model knows, and so is what it says of it"
+            )
+    if not layers:
+        raise ConfigError("nothing of this slide can be explained: " + "; ".join(notes))
+    return layers
+
+
+def _default_representation(run: ExplainedRun, subject: Subject) -> str:
+    return "fused" if subject.profile_G is not None and "fused" in run.table.views else "slide"
+
+
+def facts_of(layer: Layer) -> dict[str, Any]:
+    """What relevance.json says of a layer."""
+
+    def number(value: float) -> float | None:
+        return None if np.isnan(value) else value
+
+    target = layer.target
+    return {
+        "name": layer.name,
+        "target": None if target is None else target.name,
+        "method": layer.method,
+        "unit": layer.shown.unit,
+        "signed": layer.shown.signed,
+        "representation": None if target is None else target.representation,
+        "fitted_on": 0 if target is None else len(target.fitted_on),
+        "value": number(layer.found.value),
+        "at_mean_tile": number(layer.found.baseline),
+        "sum": None if layer.method == "pattern" else float(layer.found.values.sum()),
+        "training_patients": layer.usual,
+    }

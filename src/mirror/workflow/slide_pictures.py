@@ -1,0 +1,129 @@
+"""What a reader opens of an explained slide: overlays, contact sheets, QuPath's GeoJSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from mirror.artefacts import write_aside, write_text
+from mirror.data.places import TilePlaces
+from mirror.errors import DataError
+from mirror.explain import geojson, overlay
+from mirror.workflow.slide_layers import Layer
+
+if TYPE_CHECKING:
+    from mirror.slides.looks import Looks
+    from mirror.slides.manifest import SlideEntry
+
+EXAMPLES = 12
+"""Tiles on the contact sheet, of most and of least relevance each."""
+
+
+def draw_layers(
+    folder: Path,
+    slide: str,
+    layers: Sequence[Layer],
+    places: TilePlaces,
+    entry: SlideEntry | None,
+    *,
+    model: str,
+    notes: list[str],
+) -> list[str]:
+    """Write GeoJSON, overlays and contact sheets to `folder`; their names.
+
+    `model` says by what the layers were made; what cannot be drawn goes to `notes`.
+    """
+    shown = [layer.shown for layer in layers]
+    collection = geojson.tile_objects(
+        slide,
+        places,
+        {one.name: one.values.astype(np.float32) for one in shown},
+        shown=shown[0].name,
+        colours=overlay.colours_of(shown[0]),
+        signed=shown[0].signed,
+    )
+    files = ["relevance.geojson"]
+    write_text(folder / files[0], geojson.as_text(collection))
+    chosen = [_examples(one) for one in shown]
+    looks = _looks(entry, places, [row for pair in chosen for part in pair for row in part], notes)
+    if looks is None:
+        canvas = overlay.empty_canvas(places)
+    else:
+        canvas = overlay.Canvas(looks.image, looks.size, places.mpp or looks.mpp)
+    for layer, one, name, rows in zip(layers, shown, file_names(shown), chosen, strict=True):
+        title = f"{slide}: {layer.name}"
+        note = f"{layer.method}; {model}{_value(layer)}"
+        files.append(f"overlay-{name}.png")
+        _write(folder / files[-1], overlay.draw_overlay(canvas, places, one, title=title, note=note))
+        if looks is not None:
+            top, bottom = (_pictured(part, looks, places, one) for part in rows)
+            side = None if canvas.mpp is None else places.side * canvas.mpp
+            files.append(f"tiles-{name}.png")
+            _write(folder / files[-1], overlay.draw_examples(top, bottom, one, title=title, side_um=side))
+    return files
+
+
+def _value(layer: Layer) -> str:
+    if layer.target is None:
+        return ""
+    return f"; the number is {layer.found.value:+.2f}, of usual tiles {layer.found.baseline:+.2f}"
+
+
+class _Rows(NamedTuple):
+    """Rows of the tiles to show."""
+
+    top: list[int]
+    bottom: list[int]
+
+
+def _examples(shown: overlay.Shown) -> _Rows:
+    """The highest tiles and as many of the lowest, no tile twice; with a sign, those above zero and those below."""
+    order = np.argsort(-shown.values, kind="stable").tolist()
+    each = min(EXAMPLES, len(order) // 2)
+    top, bottom = order[:each], order[::-1][:each]
+    if not shown.signed:
+        return _Rows(top, bottom)
+    return _Rows([row for row in top if shown.values[row] > 0], [row for row in bottom if shown.values[row] < 0])
+
+
+def _looks(entry: SlideEntry | None, places: TilePlaces, rows: Iterable[int], notes: list[str]) -> Looks | None:
+    """What the slide file shows, or None with a note."""
+    if entry is None:
+        notes.append(
+            "the slide file is not known (--slides FOLDER, or slides.jsonl beside the features): the heat is drawn on "
+            "an empty map, and there are no pictures of tiles"
+        )
+        return None
+    from mirror.slides.looks import look_at
+
+    corners = [(int(x), int(y)) for x, y in places.coords[sorted(set(rows))]]
+    try:
+        return look_at(entry, mpp=places.mpp, tiles=corners, side=places.side, px=overlay.PICTURE_PX)
+    except DataError as error:
+        notes.append(f"{error}: the heat is drawn on an empty map, and there are no pictures of tiles")
+        return None
+
+
+def _pictured(rows: Iterable[int], looks: Looks, places: TilePlaces, shown: overlay.Shown) -> list[overlay.Example]:
+    def corner(row: int) -> tuple[int, int]:
+        return int(places.coords[row, 0]), int(places.coords[row, 1])
+
+    return [overlay.Example(looks.tiles[corner(row)], row, float(shown.values[row])) for row in rows]
+
+
+def file_names(shown: Sequence[overlay.Shown]) -> list[str]:
+    """A name fit for a file for each layer, no two alike."""
+    names: list[str] = []
+    for one in shown:
+        plain = re.sub(r"[^\w.-]+", "-", one.name)
+        names.append(plain if plain not in names else f"{plain}-{len(names)}")
+    return names
+
+
+def _write(path: Path, content: bytes) -> None:
+    with write_aside(path) as aside:
+        aside.write_bytes(content)

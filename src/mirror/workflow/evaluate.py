@@ -266,7 +266,7 @@ def _of_patients(
     cohort: Cohort, embeddings: anndata.AnnData, patients: Sequence[str], names: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
     """The views `names` that are there, (N, D), means over the slides of each of `patients`, NaN of who has none."""
-    owner = embeddings.obs["patient"].to_numpy(dtype=object)
+    owner = pd.Series(embeddings.obs["patient"].to_numpy(), dtype=object).to_numpy()
     views: dict[str, NDArray[np.float64]] = {}
     for name in names:
         view = f"X_{name}"

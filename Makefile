@@ -41,8 +41,12 @@ cohorts: install  ## the real cohorts beside the project, three seeds beside the
 	$(BIN)/mirror run configs/rcc.yaml
 	$(BIN)/python docs/update_readme.py pretraining rcc
 
-table: install  ## the whole table of three real cohorts, supervised models and fine-tuning included
-	for cohort in brca coadread blca; do $(BIN)/mirror run configs/$$cohort.yaml --supervised || exit 1; done
+table: install  ## the whole table of three real cohorts: free baselines, supervised models, fine-tuning, alignment alone
+	$(BIN)/mirror sweep configs/sweeps/pretraining.yaml --row alignment-only
+	for cohort in brca coadread blca; do \
+		$(BIN)/mirror run configs/$$cohort.yaml --supervised \
+			--beside alignment-only=runs/pretraining/$$cohort/alignment-only || exit 1; \
+	done
 
 benchmarks: install  ## each prints its table and ends in one line of JSON
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

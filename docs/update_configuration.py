@@ -71,6 +71,8 @@ def _describe(section: type[Section], above: str, preset: Any, sections: list[st
     ]
     lines.append("|---|---|---|---|")
     below: list[tuple[type[Section], str, Any]] = []
+    fields = section.model_fields.values()
+    single = {kind for field in fields if get_origin(field.annotation) is not tuple for kind in _sections_of(field)}
     for name, field in section.model_fields.items():
         inner = _sections_of(field)
         given = preset.get(name) if isinstance(preset, dict) else None
@@ -84,7 +86,7 @@ def _describe(section: type[Section], above: str, preset: Any, sections: list[st
             what += "" if field.is_required() or field.default is not None else ", optional"
             meaning = field.description or " Or: ".join(_one_line(kind.__doc__) for kind in inner)
             lines.append(f"| `{name}` | {what} | | {_one_line(meaning)} |")
-            if is_list:  # its keys are told where the single section is
+            if is_list and inner[0] in single:  # its keys are told there
                 below = [one for one in below if one[1] != f"{above}{name}."]
             continue
         in_preset = isinstance(preset, dict) and name in preset

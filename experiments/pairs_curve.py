@@ -1,13 +1,14 @@
 """The curve of quality against the number of pairs: the same probes on representations of ever more training patients.
 
-    python experiments/pairs_curve.py configs/brca.yaml --pool rcc.yaml gbmlgg.yaml hnsc.yaml lihc.yaml
+    python experiments/pairs_curve.py configs/brca.yaml --pool rcc.yaml gbmlgg.yaml hnsc.yaml lihc.yaml --output curve
 
 Of each fold's training patients who have both modalities, n drawn at random (fewer are a part of more) train a model of
 the configuration's preset; it embeds everybody, and the probes see the labels of all training patients whatever n is:
 what changes along the curve is the pretraining alone. `all` has every pair; `all + pool` those and the pooled cohorts'
 training patients of the same fold (`--pool-weight` in the canonical directions). Rows have means over folds, seeds of a
 fold averaged first, ± their standard deviation; recall@10 is slide to expression among held-out patients. The last line
-is one JSON object. --survival adds Cox's c-index, which takes most of the time.
+is one JSON object. --survival adds Cox's c-index, which takes most of the time. With --output the runs and the numbers
+of each point stay in that folder, and the same command goes on where it was stopped, further seeds or sizes included.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from points import kept
 
 from mirror.config import Config, load_config, read_mapping, resolve
 from mirror.data.cohort import Cohort
@@ -53,22 +56,27 @@ def fewer_pairs(cohort: Cohort, fold: Fold, pairs: int | None, *, seed: int) -> 
 def measure(config: Config, cohort: Cohort, fold: Fold, few: Fold, *, seed: int, survival: bool) -> dict[str, float]:
     """Train on `few`, embed everybody, judge on `fold`: scores of `VIEWS` by name, `pairs` and `recall@10`."""
     run = pretrain_fold(config, cohort, few, seed)
-    embed_run(run, cohort, fold=fold, path=run.embeddings)
-    embeddings = load_embeddings(run.embeddings)
-    table = patient_table(cohort, embeddings)
-    if not survival:
-        table = replace(table, time=np.full(len(table.patients), np.nan))
-    result = evaluate_fold(table, fold, config.evaluation, seed=seed, representations=VIEWS)
-    found = {
-        f"{one.representation} {one.protocol}": one.value
-        for one in result.scores
-        if (one.protocol, one.metric)
-        in (("linear", "auroc"), (f"shot{config.evaluation.foremost_shots}", "auroc"), ("cox", "c_index"))
-    }
-    retrieval = held_out_retrieval(embeddings)
-    recall = {} if retrieval is None else {"recall@10": retrieval.recall[10]}
-    pooled = sum(int(part["pairs"]) for part in run.read_record().get("pool", ()))
-    return {"pairs": float(len(few.train) + pooled), **found, **recall}
+
+    def judged() -> dict[str, float]:
+        embed_run(run, cohort, fold=fold, path=run.embeddings)
+        embeddings = load_embeddings(run.embeddings)
+        table = patient_table(cohort, embeddings)
+        if not survival:
+            table = replace(table, time=np.full(len(table.patients), np.nan))
+        result = evaluate_fold(table, fold, config.evaluation, seed=seed, representations=VIEWS)
+        found = {
+            f"{one.representation} {one.protocol}": one.value
+            for one in result.scores
+            if (one.protocol, one.metric)
+            in (("linear", "auroc"), (f"shot{config.evaluation.foremost_shots}", "auroc"), ("cox", "c_index"))
+            and not np.isnan(one.value)
+        }
+        retrieval = held_out_retrieval(embeddings)
+        recall = {} if retrieval is None else {"recall@10": retrieval.recall[10]}
+        pooled = sum(int(part["pairs"]) for part in run.read_record().get("pool", ()))
+        return {"pairs": float(len(few.train) + pooled), **found, **recall}
+
+    return kept(run, config, cohort, fold, VIEWS, survival, measure=judged)
 
 
 def study(
@@ -112,8 +120,9 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="*", help="these folds only")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--survival", action="store_true")
+    parser.add_argument("--output", type=Path, help="folder for runs and numbers (default: one that is removed)")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with nullcontext(given.output) if given.output else tempfile.TemporaryDirectory() as folder:
 
         def moved(config: Config, name: str) -> Config:
             return config.model_copy(update={"output": Path(folder, name)})

@@ -277,6 +277,9 @@ class CanonicalModelConfig(Section):
     """Share of the tiles and of the genes that are hidden from the encoders in training, and to be rebuilt."""
     temperature: Annotated[float, Field(gt=0)]
     """By which the cosines of the alignment are divided."""
+    same_patient: Literal["left_out", "negatives"] = "left_out"
+    """Other slides of a pair's own patient in the alignment: `left_out` of its negatives, because they are the same
+    tumour, or `negatives` like those of anybody else (published)."""
     prototypes: Positive
     style_temperature: Annotated[float, Field(gt=0)]
     """By which the cosines with the prototypes are divided."""
@@ -472,6 +475,26 @@ class SupervisedConfig(Section):
     """Inverse penalties (scikit-learn's C) of the elastic net among which inner folds choose, from strong to weak."""
 
 
+NO_RUN = r"raw|panel|finetuned|pca\d*"
+"""First words of the names of representations, by which no other run can be called."""
+
+
+class BesideConfig(Section):
+    """Another finished run of the same cohort, folds and seeds, judged in the same table."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+    """What it is called there: its representations are `NAME_slide`, `NAME_fused` and so on."""
+    output: Path
+    """Its output folder, such as a row of `mirror sweep` or the `output` of `mirror run` leaves it."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if re.fullmatch(NO_RUN, name):
+            raise ValueError(f"the name '{name}' is taken: a representation of the run itself begins with it")
+        return name
+
+
 class Config(Section):
     """The root. `mirror run` takes one of these."""
 
@@ -492,6 +515,16 @@ class Config(Section):
     """All genes of the table when not given."""
     supervised: SupervisedConfig | None = None
     """No supervised models when not given; `supervised: {}` and `mirror run --supervised` are all of them."""
+    beside: tuple[BesideConfig, ...] = ()
+    """Other runs that stand in the table as opponents; `mirror run --beside NAME=FOLDER` adds one."""
+
+    @field_validator("beside")
+    @classmethod
+    def _each_once(cls, beside: tuple[BesideConfig, ...]) -> tuple[BesideConfig, ...]:
+        names = [run.name for run in beside]
+        if len(names) > len(set(names)):
+            raise ValueError("two runs in `beside` have the same name")
+        return beside
 
     @model_validator(mode="after")
     def _rows_do_not_depend_on_company(self) -> Self:

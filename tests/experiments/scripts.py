@@ -16,5 +16,7 @@ def load_script(name: str) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their own module up
+    if str(EXPERIMENTS) not in sys.path:  # scripts import what several of them need, as when they are run
+        sys.path.append(str(EXPERIMENTS))
     spec.loader.exec_module(module)
     return module

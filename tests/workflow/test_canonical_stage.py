@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from small_job import CANONICAL, same_weights, write_config
 
 from mirror.artefacts import read_json
-from mirror.config import Config, load_config
+from mirror.config import CanonicalModelConfig, Config, load_config
 from mirror.data.cohort import Cohort
 from mirror.errors import ConfigError, LeakError
 from mirror.evaluation.embed import NO_SLIDE, load_embeddings
@@ -23,7 +24,7 @@ from mirror.types import Fold
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
 from mirror.workflow.evaluate import account_file, evaluate_runs
-from mirror.workflow.pretrain import pretrain_fold, training_slides
+from mirror.workflow.pretrain import pretrain_fold, run_fingerprint, training_slides
 from mirror.workflow.report import write_report
 
 GENERAL_VIEWS = {"X_slide", "X_expression", "X_fused", "X_raw_slide"}
@@ -139,8 +140,9 @@ def test_weights_from_before_a_switch_make_the_model_that_they_were(job: Config,
     cohort = prepare_cohort(old)
     run = pretrain_fold(old, cohort, cohort.folds[0], 0)
     weights, before = load_weights(run.weights), load_trained(run).model
-    sizes = {name: value for name, value in weights.sizes.items() if name != "slide_private"}
-    assert len(sizes) == len(weights.sizes) - 1
+    later = {"slide_private", "same_patient"}
+    sizes = {name: value for name, value in weights.sizes.items() if name not in later}
+    assert len(sizes) == len(weights.sizes) - len(later)
     save_weights(run.weights, weights.tensors, sizes=sizes)
     after = load_trained(run).model
     assert isinstance(before, CanonicalMirror) and isinstance(after, CanonicalMirror)
@@ -151,6 +153,39 @@ def test_weights_from_before_a_switch_make_the_model_that_they_were(job: Config,
     assert views.keys() == same.keys()
     for name, view in views.items():
         torch.testing.assert_close(view, same[name])
+
+
+def test_runs_and_configurations_from_before_a_switch_at_its_first_setting_stay_what_they_are(job: Config) -> None:
+    cohort = prepare_cohort(job)
+    fold = cohort.folds[0]
+    run = pretrain_fold(job, cohort, fold, 0)
+    before = yaml.safe_load(run.config.read_text())
+    del before["model"]["same_patient"]
+    run.config.write_text(yaml.safe_dump(before))
+    again = load_config(run.config)
+    assert isinstance(again.model, CanonicalModelConfig) and again.model.same_patient == "left_out"
+    assert run.is_complete(run_fingerprint(again, cohort, fold, 0))
+    assert "same_patient" not in again.model.model_dump(exclude_defaults=True)  # no part of the mark
+
+
+def test_slides_of_one_patient_as_negatives_change_a_run_where_a_patient_has_several_and_nowhere_else(
+    job: Config, tmp_path: Path
+) -> None:
+    several = prepare_cohort(job)
+    fold = several.folds[0]
+    both = several.slides[several.slides["has_expression"] & several.slides["patient"].isin(fold.train)]
+    assert both["patient"].duplicated().any()
+    one_each = replace(several, slides=several.slides.drop_duplicates("patient"))
+
+    def trained(name: str, cohort: Cohort, same_patient: str) -> Path:
+        model = job.model.model_copy(update={"same_patient": same_patient})
+        config = moved(job, tmp_path / name, batch=len(both)).model_copy(update={"model": model})
+        return pretrain_fold(config, cohort, fold, 0).weights
+
+    left_out, negatives = (trained(name, several, name) for name in ("left_out", "negatives"))
+    assert not same_weights(left_out, negatives)
+    left_out, negatives = (trained(f"one, {name}", one_each, name) for name in ("left_out", "negatives"))
+    assert same_weights(left_out, negatives)
 
 
 def test_no_epoch_leaves_the_closed_form(job: Config, tmp_path: Path) -> None:

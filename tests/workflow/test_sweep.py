@@ -19,7 +19,7 @@ import yaml
 from small_job import CANONICAL, SMALL, same_weights, write_config
 
 from mirror.cli.app import main
-from mirror.config import changes_from_preset, load_config
+from mirror.config import changes_from_preset, load_config, read_preset
 from mirror.errors import ConfigError
 from mirror.evaluation.bootstrap import paired_difference, shared_patients
 from mirror.evaluation.embed import load_embeddings
@@ -318,6 +318,23 @@ def test_the_sweeps_of_one_modality_and_of_pooling_differ_in_what_they_ask_about
         assert not cohort.rows["own"].pool
         assert len(pooled.pool) == 2 and pooled.cohort.slides.path not in {one.slides.path for one in pooled.pool}
         assert changes_from_preset(pooled) == {"pretraining.pool_weight": 0.1}
+
+
+def test_a_row_of_the_sweep_of_switches_changes_what_it_is_named_after_and_nothing_else() -> None:
+    (brca,) = resolve_sweep(load_sweep(CONFIGS / "sweeps" / "switches.yaml"))
+    changed = {name: changes_from_preset(row) for name, row in brca.rows.items() if row.preset == "mirror"}
+    assert changed.pop("mirror") == {}
+    assert changed["retention-1"] == {
+        "pretraining.weights.slide_retention": 1.0,
+        "pretraining.weights.expression_retention": 1.0,
+    }
+    assert changed["same-patient"] == {"model.same_patient": "negatives"}
+    together = {"random-start", "published-schedule", "retention-0", "retention-1"}
+    assert {name for name, keys in changed.items() if len(keys) != 1} == together
+    published = read_preset("published")["pretraining"]
+    schedule = {name.removeprefix("pretraining."): value for name, value in changed["published-schedule"].items()}
+    assert schedule == {name: published.get(name, "adam") for name in schedule}
+    assert set(schedule) == {"optimiser", "weight_decay", "learning_rate", "batch", "epochs"}
 
 
 def test_what_the_sweep_says_of_the_evaluation_holds_for_every_row_and_the_baselines(simulated, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -23,7 +24,7 @@ from mirror.cli.slides import extract, require_extra, slides
 from mirror.cli.tables import comparison_tables, score_tables
 from mirror.cli.view import view
 from mirror.cli.workflow import workflow
-from mirror.config import Config, SupervisedConfig, load_config
+from mirror.config import BesideConfig, Config, SupervisedConfig, checked, load_config
 from mirror.errors import ConfigError, DataError
 from mirror.types import silent
 
@@ -51,6 +52,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Train anew where a
 WithSupervised = Annotated[
     bool,
     typer.Option("--supervised", help="With the supervised models, where the configuration has no such section too."),
+]
+Beside = Annotated[
+    list[str] | None,
+    typer.Option("--beside", metavar="NAME=FOLDER", help="Another run of the cohort, judged in the same table."),
 ]
 OneFold = Annotated[int | None, typer.Option("--fold", help="This fold only (default: all).")]
 OneSeed = Annotated[int | None, typer.Option("--seed", help="This seed only (default: all of the configuration).")]
@@ -87,10 +92,11 @@ def run(
     config_file: ConfigFile,
     overwrite: Overwrite = False,
     with_supervised: WithSupervised = False,
+    beside: Beside = None,
     as_json: AsJson = False,
 ) -> None:
     """The whole main job: cohort, pretrain, embed, evaluate, audit, report. Stages that are done are not done again."""
-    config = _load(config_file, with_supervised=with_supervised)
+    config = _load(config_file, with_supervised=with_supervised, beside=beside or ())
     _cohort(config)
     _pretrain(config, overwrite=overwrite)
     _embed(config)
@@ -172,14 +178,19 @@ def supervised(config_file: ConfigFile) -> None:
 
     The section `supervised` says which and how; all of them where there is none.
     """
-    _supervised(_load(config_file, with_supervised=True))
+    _supervised(_load(config_file, with_supervised=True, beside=()))
 
 
 @app.command()
 @plain_errors(console)
-def evaluate(config_file: ConfigFile, with_supervised: WithSupervised = False, as_json: AsJson = False) -> None:
+def evaluate(
+    config_file: ConfigFile,
+    with_supervised: WithSupervised = False,
+    beside: Beside = None,
+    as_json: AsJson = False,
+) -> None:
     """Score the embeddings beside the free baselines, fold by fold, into scores.parquet."""
-    _evaluate(_load(config_file, with_supervised=with_supervised), as_json=as_json)
+    _evaluate(_load(config_file, with_supervised=with_supervised, beside=beside or ()), as_json=as_json)
 
 
 @app.command()
@@ -358,11 +369,15 @@ def _lone(patients: int) -> str:
     return f", {patients} patients with expression alone" if patients else ""
 
 
-def _load(config_file: Path, *, with_supervised: bool) -> Config:
+def _load(config_file: Path, *, with_supervised: bool, beside: Sequence[str]) -> Config:
     config = load_config(config_file)
-    if with_supervised and config.supervised is None:
-        return config.model_copy(update={"supervised": SupervisedConfig()})
-    return config
+    added = {run.name: run for run in config.beside}
+    for given in beside:
+        name, _, folder = given.partition("=")
+        one = checked({"name": name, "output": folder}, BesideConfig, where=Path.cwd() / "--beside")
+        added[one.name] = one
+    supervised = config.supervised or (SupervisedConfig() if with_supervised else None)
+    return config.model_copy(update={"supervised": supervised, "beside": tuple(added.values())})
 
 
 def _prepared(config: Config) -> Cohort:

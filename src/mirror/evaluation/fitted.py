@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from mirror.config import EvaluationConfig
 from mirror.evaluation.metrics import Codes, Flags, Floats
-from mirror.evaluation.representations import CLINICAL, Block, PatientTable, fit_representation, recipes, row_space
+from mirror.evaluation.representations import (
+    CLINICAL,
+    Block,
+    PatientTable,
+    fit_representation,
+    recipes,
+    row_space,
+    runs_beside,
+)
 from mirror.seeding import stream_seed
 from mirror.types import Fold
 
@@ -84,7 +92,7 @@ def fit_on_fold(name: str, table: PatientTable, fold: Fold, config: EvaluationCo
     if basis is not None:
         parts = [x @ basis for x in parts]
     train, test = (Half(half, x, there) for half, x, there in zip(rows, parts, has, strict=True))
-    recipe = recipes(config.components, panel=True, clinical=True)[name]
+    recipe = recipes(config.components, panel=True, clinical=True, beside=runs_beside(table.views))[name]
     wanted = recipe.components or 0
     found = {block.view: block.axes.shape[1] for block in representation.blocks if block.axes is not None}
     notes = [

@@ -28,7 +28,7 @@ from mirror.evaluation.metrics import (
     Floats,
     c_index,
 )
-from mirror.evaluation.representations import CHANCE, PatientTable
+from mirror.evaluation.representations import ALIGNED, CHANCE, PatientTable
 from mirror.evaluation.retrieval import rank_rows, retrieval
 from mirror.evaluation.supervised import Supervised
 from mirror.evaluation.survival import SurvivalData, SurvivalFit
@@ -215,16 +215,18 @@ def _survival(fitted: Fitted, protocol: str, fit_on: Callable[[SurvivalData], Su
 
 def judge_slide_to_expression(fitted: Fitted) -> Judged:
     """`slide_to_expression`: does a test patient's slide find that patient's expression? Nothing is fitted."""
-    return _retrieval(fitted, "slide_to_expression", ("align_slide", "align_expression"))
+    slide, expression = (block.view for block in fitted.blocks)
+    return _retrieval(fitted, "slide_to_expression", (slide, expression))
 
 
 def judge_expression_to_slide(fitted: Fitted) -> Judged:
     """`expression_to_slide`: the other way round."""
-    return _retrieval(fitted, "expression_to_slide", ("align_expression", "align_slide"))
+    slide, expression = (block.view for block in fitted.blocks)
+    return _retrieval(fitted, "expression_to_slide", (expression, slide))
 
 
 def _retrieval(fitted: Fitted, protocol: str, views: tuple[str, str]) -> Judged:
-    """Among the test patients who have both modalities; beside it `chance`, what a random order reaches there."""
+    """Among the test patients who have both modalities; beside the run's own `chance`, what a random order reaches."""
     rows = np.flatnonzero(fitted.test.has)
     if not len(rows):
         reason = "no test patient has both modalities"
@@ -234,10 +236,9 @@ def _retrieval(fitted: Fitted, protocol: str, views: tuple[str, str]) -> Judged:
     frame = _frame(fitted, rows, protocol, "retrieval", strength=math.nan)
     frame["closer"], frame["tied"], frame["gallery"] = ranks.closer, ranks.tied, float(found.gallery)
     frame["first"] = frame["patient"].to_numpy()[ranks.first]
-    sides = (
-        (fitted.name, found.recall, found.median_rank),
-        (CHANCE, found.chance, (found.gallery + 1) / 2),
-    )
+    sides = [(fitted.name, found.recall, found.median_rank)]
+    if fitted.name == ALIGNED:
+        sides.append((CHANCE, found.chance, (found.gallery + 1) / 2))
     scores = [
         Score(name, protocol, "retrieval", metric, value)
         for name, recall, median in sides

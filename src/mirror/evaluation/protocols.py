@@ -20,7 +20,7 @@ from mirror.config import EvaluationConfig
 from mirror.errors import DataError, LeakError, raise_together
 from mirror.evaluation.fitted import Count, Fitted, class_codes, count, fit_on_fold
 from mirror.evaluation.judged import PREDICTED_BY, PROTOCOLS, Judged, Score, judge_supervised
-from mirror.evaluation.representations import ALIGNED, CLINICAL, PatientTable, recipes
+from mirror.evaluation.representations import CLINICAL, PatientTable, is_aligned, recipes, runs_beside
 from mirror.evaluation.supervised import Supervised, SupervisedFold
 from mirror.types import Fold, Progress, silent
 
@@ -94,7 +94,12 @@ def _tasks(table: PatientTable) -> tuple[tuple[str, ...], list[str]]:
 
 
 def _names(table: PatientTable, config: EvaluationConfig, wanted: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    known = recipes(config.components, panel="panel_expression" in table.views, clinical=CLINICAL in table.views)
+    known = recipes(
+        config.components,
+        panel="panel_expression" in table.views,
+        clinical=CLINICAL in table.views,
+        beside=runs_beside(table.views),
+    )
     unknown = [f"'{name}'" for name in wanted or () if name not in known]
     raise_together(DataError, f"no such representation; there are {', '.join(known)}:", unknown)
     names, notes = [], []
@@ -118,7 +123,7 @@ def _evaluate(
     # One thread: small matrices gain nothing from more, and sums in another order would end in other last digits.
     with threadpool_limits(1):
         fitted = fit_on_fold(name, table, fold, config, seed)
-        tasks = ("retrieval",) if name == ALIGNED else tasks
+        tasks = ("retrieval",) if is_aligned(name) else tasks
         judged = [judge(fitted) for task in tasks for judge in PROTOCOLS[task]]
     return _result(fitted, tasks, judged)
 

@@ -3,8 +3,9 @@
 The baselines are the mean tile feature, the expression profile, both side by side, and the whitened PCA of each: a
 serious opponent (METHOD section 9). Clinical variables, where some are named, stand alone and beside the others.
 Where a run's genes were chosen, the profile of those genes stands beside that of all: it shows what the choice is
-worth, or its leak, without any network. Every representation leaves here standardised by its training patients, so that
-one penalty means the same for all. N patients, D columns.
+worth, or its leak, without any network. The embeddings of other runs of the cohort may stand beside, each called by
+the name of its run and its own: `alignment-only_fused`. Every representation leaves here standardised by its training
+patients, so that one penalty means the same for all. N patients, D columns.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mirror.config import NO_RUN
 from mirror.errors import DataError, raise_together
 from mirror.evaluation.metrics import Flags, Floats
 
@@ -37,11 +39,11 @@ SINGLE_GAPS = ("raw_expression", "panel_expression", CLINICAL)
 class PatientTable:
     """Everything the evaluation may see of a cohort, row i of every part being `patients[i]`.
 
-    `views` name -> float64 (N, D): of `VIEWS`, a row of NaN where the patient lacks the modality; `panel_expression`,
-    the columns of `raw_expression` that were chosen for a run, is absent where none were, and so is `clinical` (of a
-    category one column a value) where no variables are named. `labels` a class, or None or
-    a name outside `classes` where the patient is not in the subtyping task. `time` months (N,), NaN unknown; `event`
-    (N,) True = happened. Raises `DataError` when the parts do not fit together.
+    `views` name -> float64 (N, D): of `VIEWS`, those of another run `NAME/VIEW`, a row of NaN where the patient lacks
+    the modality; `panel_expression`, the columns of `raw_expression` that were chosen for a run, is absent where none
+    were, and so is `clinical` (of a category one column a value) where no variables are named. `labels` a class, or
+    None or a name outside `classes` where the patient is not in the subtyping task. `time` months (N,), NaN unknown;
+    `event` (N,) True = happened. Raises `DataError` when the parts do not fit together.
     """
 
     patients: tuple[str, ...]
@@ -108,11 +110,14 @@ class Representation:
         return joined
 
 
-def recipes(components: tuple[int, ...], *, panel: bool = False, clinical: bool = False) -> dict[str, Recipe]:
+def recipes(
+    components: tuple[int, ...], *, panel: bool = False, clinical: bool = False, beside: Iterable[str] = ()
+) -> dict[str, Recipe]:
     """Name -> recipe of every representation, in the order of the score table.
 
-    With `panel` those of chosen genes too, with `clinical` those of clinical variables. Of all genes are
-    `raw_expression`, `raw_fused` and the PCA, of the run's genes `panel_expression` and `panel_fused`.
+    With `panel` those of chosen genes too, with `clinical` those of clinical variables, and those of the other runs
+    `beside`. Of all genes are `raw_expression`, `raw_fused` and the PCA, of the run's genes `panel_expression` and
+    `panel_fused`.
     """
     raw, chosen = ("raw_slide", "raw_expression"), ("raw_slide", "panel_expression")
     named = {
@@ -130,11 +135,33 @@ def recipes(components: tuple[int, ...], *, panel: bool = False, clinical: bool 
     if clinical:
         named[CLINICAL] = Recipe((CLINICAL,))
         named |= {f"{name}_{CLINICAL}": Recipe((*named[name].views, CLINICAL)) for name in (*LEARNED, "raw_fused")}
+    for run in beside:
+        for name in (*LEARNED, ALIGNED):
+            named[f"{run}_{name}"] = Recipe(tuple(f"{run}/{view}" for view in named[name].views))
     return named
 
 
+def runs_beside(views: Iterable[str]) -> tuple[str, ...]:
+    """Names of the other runs of which there are views."""
+    return tuple(dict.fromkeys(view.partition("/")[0] for view in views if "/" in view))
+
+
+def run_beside(name: str) -> str | None:
+    """The run of the representation `name`, where it is that of another run. Their names have no underscore."""
+    run, _, own = name.partition("_")
+    return run if own in (*LEARNED, ALIGNED) and not re.fullmatch(NO_RUN, run) else None
+
+
+def is_aligned(name: str) -> bool:
+    """True for the aligned modalities of a run, which retrieval alone reads."""
+    return name == ALIGNED or name.endswith(f"_{ALIGNED}")
+
+
 def is_learned(name: str) -> bool:
-    """True for what needs a pretrained model, tuned further or not; False for free and for supervised baselines."""
+    """True for what needs the pretrained model of the run, tuned further or not.
+
+    False for free and for supervised baselines, and for other runs, which are opponents here.
+    """
     return name.removeprefix("finetuned_").removesuffix(f"_{CLINICAL}") in (*LEARNED, ALIGNED)
 
 
@@ -158,7 +185,7 @@ def fit_representation(name: str, table: PatientTable, train_rows: NDArray[np.in
     Raises `DataError` for a name that does not exist or a view that no training patient has.
     """
     pca = re.match(r"pca([1-9]\d*)_", name)
-    known = recipes((int(pca[1]),) if pca else (), panel=True, clinical=True)
+    known = recipes((int(pca[1]),) if pca else (), panel=True, clinical=True, beside=runs_beside(table.views))
     if name not in known:
         raise DataError(f"there is no representation '{name}'; there are {', '.join(known)} and pcaN_fused")
     recipe = known[name]
@@ -212,7 +239,7 @@ def _problems(table: PatientTable) -> Iterable[str]:
         if length != count:
             yield f"`{name}` has {length} rows for {count} patients"
     for name, x in table.views.items():
-        if name not in VIEWS:
+        if name.rpartition("/")[2] not in VIEWS:
             yield f"unknown view '{name}'; there are {', '.join(VIEWS)}"
         if x.ndim != 2 or len(x) != count:
             yield f"view '{name}' has shape {x.shape} for {count} patients"

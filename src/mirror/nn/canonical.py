@@ -45,6 +45,7 @@ class CanonicalSizes:
     tail: int = 0
     correction: float = 1.0
     slide_private: bool = False
+    same_patient: Literal["left_out", "negatives"] = "left_out"
 
 
 class CanonicalDraws(NamedTuple):

@@ -35,11 +35,11 @@ class PatientRows(NamedTuple):
 
 
 class JointRows(NamedTuple):
-    """The rows of the whole batch, the patient of each as a number (B,), and the temperature of cosines."""
+    """The rows of the whole batch, the patient of each as a number (B,), and the switches that terms read."""
 
     rows: PatientRows
     patient_B: Tensor
-    temperature: float
+    sizes: CanonicalSizes
 
 
 Objective = Callable[[JointRows], Tensor]
@@ -47,11 +47,14 @@ Objective = Callable[[JointRows], Tensor]
 
 
 def alignment(joint: JointRows) -> Tensor:
-    """The alignment of every pair with those of other patients."""
+    """The alignment of every pair with those of other patients, or with every other one (`same_patient`)."""
     rows = joint.rows
     pair_B = rows.has_slide_B & rows.has_expression_B
-    logits_BB = rows.slide_BK[pair_B] @ rows.expression_BK[pair_B].mT / joint.temperature
-    return patient_alignment_loss(logits_BB, joint.patient_B[pair_B])
+    logits_BB = rows.slide_BK[pair_B] @ rows.expression_BK[pair_B].mT / joint.sizes.temperature
+    patient_B = joint.patient_B[pair_B]
+    if joint.sizes.same_patient == "negatives":
+        patient_B = torch.arange(len(patient_B), device=patient_B.device)
+    return patient_alignment_loss(logits_BB, patient_B)
 
 
 def cluster(joint: JointRows) -> Tensor:
@@ -107,7 +110,7 @@ class CanonicalPretraining:
         draws = self.model.draw(len(batch.patients), tiles, generator=generator, device=device)
         own = (drawn[joint.computed] for drawn in draws)
         rows: PatientRows = joint.every(self._rows(batch.tiles_BTD, batch.expression_BG, *own))
-        return weighted(OBJECTIVES, self._weights, JointRows(rows, patient_B, self.model.sizes.temperature))
+        return weighted(OBJECTIVES, self._weights, JointRows(rows, patient_B, self.model.sizes))
 
     def after_update(self) -> None:
         """Nothing has to be kept in range."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from mirror.artefacts import fingerprint, read_json, write_json
 from mirror.config import Config
 from mirror.data.cohort import Cohort
 from mirror.data.panel import GenePanel
-from mirror.errors import ArtefactError
+from mirror.errors import ArtefactError, LeakError, raise_together
 from mirror.evaluation import metrics
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.intervals import interval_table
@@ -44,6 +44,7 @@ from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.supervised import load_fold, supervised_file
 
 MANY_PATIENTS = 300
+NOTHING_BESIDE: Mapping[str, anndata.AnnData] = {}
 
 
 def scores_file(config: Config) -> Path:
@@ -85,6 +86,7 @@ def evaluate_runs(
     embedded = [
         load_embeddings(run_folder(config.output, seed=seed, fold=fold.number).embeddings) for seed, fold in runs
     ]
+    others = [_beside(config, table, seed, fold) for table, (seed, fold) in zip(embedded, runs, strict=True)]
     panels = [chosen_genes(config, run_folder(config.output, seed=seed, fold=fold.number)) for seed, fold in runs]
     mark = fingerprint(
         (config.name, config.preset, metrics.VERSION),
@@ -100,12 +102,17 @@ def evaluate_runs(
     if any(part.models for part in trained):
         said = [[(one.name, one.task, one.logits.tolist()) for one in part.models] for part in trained]
         mark = fingerprint(mark, said)
+    if config.beside:
+        mark = fingerprint(mark, [[(name, str(found.uns["run"])) for name, found in one.items()] for one in others])
     if representations is not None:
         mark = fingerprint(mark, list(representations))
     current = current_scores(config, mark)
     if current is not None:
         return current
-    tables = (patient_table(cohort, table, genes=genes) for table, genes in zip(embedded, panels, strict=True))
+    tables = (
+        patient_table(cohort, table, genes=genes, beside=other)
+        for table, genes, other in zip(embedded, panels, others, strict=True)
+    )
     return score_tables(
         config,
         mark,
@@ -193,21 +200,46 @@ def _scope(scope: str | None) -> str:
     return "no refinement" if scope is None else f"scope '{scope}'"
 
 
-def patient_table(cohort: Cohort, embeddings: anndata.AnnData, *, genes: Sequence[str] | None = None) -> PatientTable:
+def _beside(config: Config, own: anndata.AnnData, seed: int, fold: Fold) -> dict[str, anndata.AnnData]:
+    """Name -> embeddings of the other runs of the configuration, by the model that was trained for this fold.
+
+    Raises `ArtefactError` when one is not there, is of another cohort or saw other genes than its scope allows,
+    `LeakError` when its model was trained on test patients of `fold`.
+    """
+    found: dict[str, anndata.AnnData] = {}
+    for other in config.beside:
+        run = run_folder(other.output, seed=seed, fold=fold.number)
+        table = load_embeddings(run.embeddings)
+        if str(table.uns["cohort"]) != str(own.uns["cohort"]):
+            raise ArtefactError(
+                f"{run.path} has the embeddings of another cohort than this configuration's; a run can stand beside "
+                "another where both are of the same `cohort` section and the same files"
+            )
+        chosen_genes(config, run)
+        leaked = sorted(set(run.read_record()["patients"]) & set(fold.test))
+        raise_together(LeakError, f"{run.path} was trained on test patients of fold {fold.number}:", leaked)
+        found[other.name] = table
+    return found
+
+
+def patient_table(
+    cohort: Cohort,
+    embeddings: anndata.AnnData,
+    *,
+    genes: Sequence[str] | None = None,
+    beside: Mapping[str, anndata.AnnData] = NOTHING_BESIDE,
+) -> PatientTable:
     """One row a patient: slide views are means over the patient's slides, expression is the patient's own.
 
-    Views that `embeddings` does not have are left out; with `genes`, the profile of those alone is a view too.
+    Views that `embeddings` does not have are left out; with `genes`, the profile of those alone is a view too, and so
+    is what other runs `beside` made of the patients.
     """
     patients = cohort.patients
     names = tuple(str(name) for name in patients.index)
-    owner = pd.Series(embeddings.obs["patient"].to_numpy(), dtype=object)
-    views: dict[str, NDArray[np.float64]] = {}
-    of_slides = ("slide", "raw_slide")
-    for name in (*LEARNED, "align_slide", "align_expression", "raw_slide"):
-        view = f"X_{name}"
-        if view in embeddings.obsm and (name in of_slides or cohort.expression is not None):
-            rows = pd.DataFrame(np.asarray(embeddings.obsm[view], dtype=np.float64))
-            views[name] = rows.groupby(owner.to_numpy()).mean().reindex(list(names)).to_numpy()
+    of_runs = (*LEARNED, "align_slide", "align_expression")
+    views = _of_patients(cohort, embeddings, names, (*of_runs, "raw_slide"))
+    for run, other in beside.items():
+        views |= {f"{run}/{name}": view for name, view in _of_patients(cohort, other, names, of_runs).items()}
     if cohort.expression is not None:
         raw = np.full((len(names), len(cohort.expression.genes)), np.nan)
         place = {name: row for row, name in enumerate(names)}
@@ -228,6 +260,20 @@ def patient_table(cohort: Cohort, embeddings: anndata.AnnData, *, genes: Sequenc
         time=patients["time"].to_numpy(dtype=np.float64),
         event=event,
     )
+
+
+def _of_patients(
+    cohort: Cohort, embeddings: anndata.AnnData, patients: Sequence[str], names: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """The views `names` that are there, (N, D), means over the slides of each of `patients`, NaN of who has none."""
+    owner = embeddings.obs["patient"].to_numpy(dtype=object)
+    views: dict[str, NDArray[np.float64]] = {}
+    for name in names:
+        view = f"X_{name}"
+        if view in embeddings.obsm and (name in ("slide", "raw_slide") or cohort.expression is not None):
+            rows = pd.DataFrame(np.asarray(embeddings.obsm[view], dtype=np.float64))
+            views[name] = rows.groupby(owner).mean().reindex(list(patients)).to_numpy()
+    return views
 
 
 def clinical_view(covariates: pd.DataFrame) -> NDArray[np.float64]:

@@ -153,6 +153,6 @@ def test_the_audit_and_the_data_lie_beside_the_page(config: Config, page: str) -
     data = read_json(data_file(config))
     assert data["kind"] == "report" and data["audit"]["leaks"] == 0
     assert read_json(audit_file(config))["checks"] == data["audit"]["checks"]
-    assert "The audit found nothing in 6 checks." in page
+    assert "The audit found nothing in 8 checks." in page
     means = summarise(read_scores(scores_file(config)))["mean"].round(9).tolist()
     assert [round(row["mean"], 9) for row in data["scores"]] == means

@@ -242,12 +242,13 @@ def test_a_crowd_of_markers_is_biology_and_one_that_stands_apart_a_warning():
     crowd = np.array([0.97, 0.96, 0.95, 0.93, 0.92, 0.9, 0.8, 0.3])
     assert standing_apart(crowd).tolist() == []
     assert standing_apart(np.array([0.3, 0.95, 0.2, 0.94])).tolist() == [1, 3]
-    assert standing_apart(np.array([0.3, 0.84, 0.2])).tolist() == []
+    assert standing_apart(np.array([0.3, 0.89, 0.2])).tolist() == []
     assert standing_apart(np.array([0.95])).tolist() == []
 
 
 @pytest.mark.parametrize(
-    ("how", "severity"), [("as it is", "leak"), ("1 % wrong", "warning"), ("noise of 10 %", "warning")]
+    ("how", "severity"),
+    [("as it is", "leak"), ("1 % wrong", "warning"), ("10 % wrong", "warning"), ("noise of 10 %", "warning")],
 )
 def test_a_clinical_variable_that_is_the_label_is_found_with_its_size(how: str, severity: str):
     clean = clean_cohort(4)
@@ -261,7 +262,7 @@ def test_a_clinical_variable_that_is_the_label_is_found_with_its_size(how: str, 
         columns["icd"] = [f"{value:g}.{part}" for value, part in zip(values, parts, strict=True)]
     found = only_covariates(clean, pd.DataFrame(columns, index=patients.index))
     assert {one.where: one.severity for one in found} == dict.fromkeys([*columns][1:], severity)
-    assert all(one.size > 0.85 for one in found)
+    assert all(one.size > 0.5 for one in found)
 
 
 def only_covariates(clean: Clean, covariates: pd.DataFrame) -> tuple[Finding, ...]:

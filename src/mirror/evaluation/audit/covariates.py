@@ -17,7 +17,6 @@ from mirror.evaluation.audit.columns import (
     IMPLAUSIBLE_ORDER,
     IMPLAUSIBLE_SHARE,
     WARNED_ORDER,
-    WARNED_SHARE,
     Floats,
     classes_of,
     order_p,
@@ -28,6 +27,10 @@ from mirror.evaluation.audit.columns import (
 from mirror.evaluation.audit.finding import Check, Finding, Severity
 
 NAME = "clinical variables that give away"
+WARNED_SHARE = 0.5
+"""Share of the variance of a variable and of label or outcome that is the same, above which it is worth a look. Genes
+come in crowds, clinical variables do not: none has to stand apart. A label of which 10 % is wrong has 0.64."""
+
 REMEDY = "leave it out of `clinical.covariates`, unless a clinic has it before the outcome is known"
 
 

@@ -52,12 +52,12 @@ def test_two_patients_are_told_apart_so_often_and_so_surely():
         "Can subtype (IDC or ILC) and survival be told from slides, gene expression or both, in 1,234 patients?"
     )
     assert said.found == (
-        "Of two patients the learned representation names the right one 94 times in 100 for subtype (best simple "
-        "baseline: 93), 89 for subtype with 10 labelled patients a class (83) and 66 for survival (63), where guessing "
+        "Of two patients the best learned representation names the right one 94 times in 100 for subtype (best simple "
+        "baseline: 93), 89 for subtype from 10 labelled patients a class (83) and 66 for survival (63), where guessing "
         "gives 50."
     )
     assert said.sure == (
-        "The lead in subtype and subtype with 10 labelled patients a class is larger than chance would explain, while "
+        "The lead in subtype and subtype from 10 labelled patients a class is larger than chance would explain, while "
         "the difference in survival may be chance."
     )
 
@@ -97,11 +97,11 @@ def test_a_better_baseline_is_said_as_plainly_as_a_worse_one():
     said = outcomes()["worse"]
     assert "80 times in 100 for subtype (best simple baseline: 93)" in said.found
     assert said.sure.startswith(
-        "In subtype, subtype with 10 labelled patients a class and survival the baseline is better"
+        "In subtype, subtype from 10 labelled patients a class and survival the baseline is better"
     )
     mixed = outcomes()["better, worse and open"].sure
     assert mixed.startswith("The lead in subtype is larger")
-    assert ", in subtype with 10 labelled patients a class the baseline is better" in mixed
+    assert ", in subtype from 10 labelled patients a class the baseline is better" in mixed
     assert mixed.endswith("while the difference in survival may be chance.")
 
 
@@ -131,7 +131,7 @@ def test_a_better_baseline_is_said_as_plainly_as_a_worse_one():
         (
             "another metric",
             "found",
-            "The learned representation predicts survival better than the best simple base",
+            "The best learned representation predicts survival better than the best simple base",
         ),
         ("of patients", "found", "names subtype right in 81 of 100 patients (best simple baseline: 70)."),
     ],

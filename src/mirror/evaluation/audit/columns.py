@@ -27,7 +27,7 @@ IMPLAUSIBLE_SHARE = 0.99
 of equal size would lie twenty standard deviations apart. Between six cancers the most telling gene of 20,531 has 0.981
 (MLANA, of melanoma), between ductal and lobular breast cancer 0.289, between the sexes 0.44 (KDM5C)."""
 
-WARNED_SHARE, STANDS_APART, FEW_APART = 0.9, 4.0, 5
+WARNED_SHARE, STANDS_APART, FEW_APART = 0.9, 8.0, 5
 """A share between the classes that is worth a look where at most `FEW_APART` columns have it and the next one leaves
 `STANDS_APART` times as much unexplained: markers of a tissue come in crowds, a copy of the label stands alone. A label
 of which 1 % is wrong has 0.96 (0.93 where one class is a fifth), one with noise of a tenth of its step 0.96."""

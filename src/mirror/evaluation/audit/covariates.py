@@ -78,7 +78,7 @@ def _telling(column: pd.Series, values: pd.Series, name: str, target: str) -> It
         if groups.max() == 0:
             return
         share = _share_told(codes, groups)
-        p = float(chi2_contingency(pd.crosstab(groups, codes).to_numpy(), correction=False).pvalue)
+        p = float(chi2_contingency(pd.crosstab(groups, codes).to_numpy(), correction=False)[1])
     severity = _severity(share, IMPLAUSIBLE_SHARE, WARNED_SHARE)
     if severity is not None:
         of = "its variance" if number else f"the variance of the {target}"

@@ -113,16 +113,17 @@ def _found(shown: Sequence[Verdict]) -> str:
             *(f"{of.learned} for {_target(one)} ({of.baseline})" for one, of in zip(pairs[1:], others, strict=True)),
         ]
         said.append(
-            f"of two patients the learned representation names the right one {_listed(parts)}, where guessing gives 50"
+            f"of two patients the best learned representation names the right one {_listed(parts)}, "
+            "where guessing gives 50"
         )
     for one in shown:
         if one.metric in OF_PATIENTS:
             of = _figures(one)
             right = f"{of.learned} of 100 patients ({rival}: {of.baseline})"
-            said.append(f"the learned representation names {_target(one)} right in {right}")
+            said.append(f"the best learned representation names {_target(one)} right in {right}")
         elif one.metric not in OF_PAIRS:
             place = "better than" if one.mean > 0 else "worse than" if one.mean < 0 else "as good as"
-            said.append(f"the learned representation predicts {_target(one)} {place} the {rival}")
+            said.append(f"the best learned representation predicts {_target(one)} {place} the {rival}")
     return sentence(", and ".join(said))
 
 
@@ -178,7 +179,7 @@ def _target(verdict: Verdict) -> str:
     if not verdict.protocol.startswith("shot"):
         return task
     count = verdict.protocol.removeprefix("shot")
-    return f"{task} with {count} labelled patient{'s' * (count != '1')} a class"
+    return f"{task} from {count} labelled patient{'s' * (count != '1')} a class"
 
 
 def _is_simple(name: str) -> bool:

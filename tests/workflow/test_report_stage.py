@@ -139,7 +139,7 @@ def test_the_folder_of_a_run_says_as_much_as_its_configuration(config: Config, p
 
 def test_a_folder_without_runs_is_refused_in_a_sentence(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["report", str(tmp_path)])
-    assert told.exit_code == 1 and "holds no run" in told.output.replace("\n", " ")
+    assert told.exit_code == 1 and "holds no run" in " ".join(told.output.split())
 
 
 def test_a_report_before_the_scores_names_the_stage_to_run(job: Config) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from clean_cohorts import Clean, clean_cohort, with_fold
+from lifelines import NelsonAalenFitter
 from scipy.stats import chi2_contingency, contingency, f_oneway, spearmanr
 from sklearn.metrics import roc_auc_score
 
@@ -17,11 +18,12 @@ from mirror.data.expression import ExpressionTable, read_expression
 from mirror.data.panel import fit_panel
 from mirror.data.tables import read_text_table
 from mirror.evaluation.audit.cohort import check_cohort
-from mirror.evaluation.audit.columns import check_columns, order_p, rank_correlations, variance_between
+from mirror.evaluation.audit.columns import check_columns, order_p, rank_correlations, standing_apart, variance_between
 from mirror.evaluation.audit.finding import FAMILY_ALPHA, Audit, Check, Finding, settle
 from mirror.evaluation.audit.halves import Judged, check_halves, check_pooled
 from mirror.evaluation.audit.memories import Memory, Refit, check_memories
-from mirror.evaluation.audit.sites import barcode_sites, cramers_v, permuted_p, site_auroc
+from mirror.evaluation.audit.site_survival import expected_events, permuted_log_rank
+from mirror.evaluation.audit.sites import BARCODE, barcode_sites, cramers_v, permuted_p, site_auroc
 from mirror.types import Fold
 
 CLEAN = 200
@@ -206,6 +208,118 @@ def test_a_column_that_is_the_label_or_the_outcome_is_found(target: str, noise: 
     assert len(findings) == 1 or noise == 0.0
 
 
+def codes_of(clean: Clean, patients: pd.DataFrame, target: str) -> np.ndarray:
+    groups = patients.index.map(clean.groups["batch"]) if target == "batch" else patients[target].astype(str)
+    return pd.factorize(np.asarray(groups, dtype=object), sort=True)[0]
+
+
+def spoilt(codes: np.ndarray, how: str) -> np.ndarray:
+    """The label as a column with errors: 1 or 10 % of it dealt anew, or noise of a tenth of a step."""
+    rng = np.random.default_rng(0)
+    if how == "noise of 10 %":
+        return codes + 0.1 * rng.normal(size=len(codes))
+    rate = {"1 % wrong": 0.01, "10 % wrong": 0.1}[how]
+    wrong = rng.choice(len(codes), max(1, round(rate * len(codes))), replace=False)
+    changed = codes.copy()
+    changed[wrong] = (codes[wrong] + 1) % (codes.max() + 1)
+    return changed.astype(float)
+
+
+@pytest.mark.parametrize("how", ["1 % wrong", "10 % wrong", "noise of 10 %"])
+@pytest.mark.parametrize("seed", [4, 6, 7])
+def test_a_label_with_errors_among_the_genes_is_a_warning_with_its_size(seed: int, how: str):
+    clean = clean_cohort(seed)
+
+    def write(values: np.ndarray, patients: pd.DataFrame) -> None:
+        values[:, 7] = spoilt(codes_of(clean, patients, "label"), how)
+
+    found = [one for one in audit(with_expression(clean, write)).findings if one.unit == "of its variance is label"]
+    assert [(one.severity, one.examples) for one in found] == [("warning", ("GENE7",))]
+    assert 0.4 < found[0].size <= 0.99 and f"{found[0].size:.3f}" in found[0].sentence
+
+
+def test_a_crowd_of_markers_is_biology_and_one_that_stands_apart_a_warning():
+    crowd = np.array([0.97, 0.96, 0.95, 0.93, 0.92, 0.9, 0.8, 0.3])
+    assert standing_apart(crowd).tolist() == []
+    assert standing_apart(np.array([0.3, 0.95, 0.2, 0.94])).tolist() == [1, 3]
+    assert standing_apart(np.array([0.3, 0.89, 0.2])).tolist() == []
+    assert standing_apart(np.array([0.95])).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("how", "severity"),
+    [("as it is", "leak"), ("1 % wrong", "warning"), ("10 % wrong", "warning"), ("noise of 10 %", "warning")],
+)
+def test_a_clinical_variable_that_is_the_label_is_found_with_its_size(how: str, severity: str):
+    clean = clean_cohort(4)
+    patients = clean.cohort.patients
+    codes = codes_of(clean, patients, "label")
+    values = codes.astype(float) if how == "as it is" else spoilt(codes, how)
+    columns = {"age": np.random.default_rng(1).normal(60, 9, len(codes)), "diagnosis": values}
+    if how != "noise of 10 %":
+        # Several codes of one diagnosis tell it no less.
+        parts = np.random.default_rng(2).integers(2, size=len(codes))
+        columns["icd"] = [f"{value:g}.{part}" for value, part in zip(values, parts, strict=True)]
+    found = only_covariates(clean, pd.DataFrame(columns, index=patients.index))
+    assert {one.where: one.severity for one in found} == dict.fromkeys([*columns][1:], severity)
+    assert all(one.size > 0.5 for one in found)
+
+
+def only_covariates(clean: Clean, covariates: pd.DataFrame) -> tuple[Finding, ...]:
+    found = audit(clean._replace(cohort=replace(clean.cohort, covariates=covariates)))
+    assert {one.check for one in found.findings} <= {"clinical variables that give away"}
+    return found.findings
+
+
+def test_a_clinical_variable_that_is_the_time_or_the_event_is_found_and_a_name_of_a_patient_is_not():
+    clean = clean_cohort(5)
+    patients = clean.cohort.patients
+    columns = {"days": 30.4 * patients["time"], "status": np.where(patients["event"], "dead", "alive")}
+    columns |= {"number": [f"file {n}" for n in range(len(patients))], "stage": np.arange(len(patients)) % 3.0}
+    found = only_covariates(clean, pd.DataFrame(columns, index=patients.index))
+    assert {(one.where, one.severity, one.unit) for one in found} == {
+        ("days", "leak", "rank correlation"),
+        ("status", "leak", "shared with event"),
+    }
+
+
+def hospital_of(clean: Clean, strength: float, seed: int) -> dict[str, str]:
+    """Three hospitals, by chance or by how long patients live."""
+    rng = np.random.default_rng(seed)
+    rank = clean.cohort.patients["time"].rank(pct=True)
+    mixed = (1 - strength) * rng.random(len(rank)) + strength * 0.999 * rank
+    return {str(name): f"hospital {int(3 * share)}" for name, share in mixed.items()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_site_that_orders_survival_is_a_warning_with_its_size_in_a_cohort_without_label_too(seed: int):
+    clean = clean_cohort(seed)
+    cohort = replace(clean.cohort, slides=clean.cohort.slides.assign(label=None))
+    finding = only(audit(Clean(cohort, {"hospital": hospital_of(clean, 0.8, seed)})))
+    assert (finding.check, finding.severity, finding.where) == ("site confounded with survival", "warning", "hospital")
+    assert finding.unit == "c-index" and finding.size > 0.6 and finding.p is not None and finding.p <= FAMILY_ALPHA
+
+
+def test_hospitals_that_follow_for_different_times_are_no_hospitals_that_differ():
+    """Of uniform p-values one in ten is below 0.1; unequal follow-up must not make it many more."""
+    rng = np.random.default_rng(0)
+    p = []
+    for _ in range(200):
+        site = rng.integers(4, size=120)
+        time, end = rng.exponential(20.0, 120), rng.exponential(np.array([5.0, 15.0, 40.0, 80.0])[site])
+        followed = {"time": np.minimum(time, end), "event": (time <= end) * 1.0}
+        frame = pd.DataFrame({**followed, "site": [f"site {number}" for number in site]})
+        p.append(permuted_log_rank(frame))
+    assert 0.04 < np.mean(np.array(p) < 0.1) < 0.18
+
+
+def test_expected_events_are_the_hazard_summed_up_to_the_end_of_follow_up():
+    time, event = np.array([1.0, 2.0, 2.0, 3.0, 5.0]), np.array([1.0, 1.0, 0.0, 1.0, 0.0])
+    fitted = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(time, event)
+    assert expected_events(time, event) == pytest.approx(fitted.cumulative_hazard_at_times(time).to_numpy())
+    assert expected_events(time, event).sum() == pytest.approx(event.sum())
+
+
 def test_the_share_of_variance_between_classes_is_epsilon_squared_of_an_analysis_of_variance():
     rng = np.random.default_rng(0)
     codes = rng.permutation(np.repeat([0, 1, 2], [20, 30, 25]))
@@ -246,7 +360,7 @@ def test_of_few_events_and_many_genes_some_gene_orders_them_by_chance_and_that_i
     )
     people = pd.DataFrame({"label": None, "time": rng.exponential(30, 40), "event": np.arange(40) < 8}, index=names)
     check = check_columns(table, people, {})
-    assert [finding.unit for finding in check.findings] == ["rank correlation"]  # a suspicion, until it is settled
+    assert {finding.unit for finding in check.findings} == {"rank correlation"}  # suspicions, until they are settled
     assert settle([check]).findings == ()
 
 
@@ -333,11 +447,16 @@ def test_a_cohort_without_expression_or_label_is_audited_and_says_what_it_could_
     slides = clean.cohort.slides.assign(label=None)
     bare: Cohort = replace(clean.cohort, slides=slides, expression=None)
     checks = check_cohort(bare, bare.folds, {}, label=None)
-    assert [check.looked for check in checks[1:]] == [
+    sizes = pd.Series(barcode_sites([str(name) for name in clean.cohort.patients.index])).value_counts()
+    large, small = int((sizes >= 8).sum()), bool((sizes < 8).any())
+    *looked, survival = [check.looked for check in checks[1:]]
+    assert looked == [
         "no expression in this cohort",
+        "no clinical variable is predicted from",
         "no expression in this cohort",
         "no label to be confounded with",
     ]
+    assert survival.startswith(f"{BARCODE} ({large + small} sites, those of fewer than 8 patients as one: c-index of ")
 
 
 def test_the_markers_of_six_cancers_are_biology(shared):

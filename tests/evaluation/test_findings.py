@@ -10,23 +10,14 @@ from made_predictions import survival
 from report_inputs import make_inputs, scores_of
 
 from mirror.data.selection import Criterion, Scope, Selection
-from mirror.evaluation.report.findings import (
-    Opening,
-    Verdict,
-    chance,
-    headline_intervals,
-    headlines,
-    median_follow_up,
-    opening,
-    place_points,
-    representation_label,
-    risk_groups,
-    rows_by_choice,
-    split_by_risk,
-    verdicts,
-)
+from mirror.evaluation.report.chosen_genes import rows_by_choice
 from mirror.evaluation.report.inputs import ReportInputs
+from mirror.evaluation.report.map_points import place_points
+from mirror.evaluation.report.names import representation_label
+from mirror.evaluation.report.opening import Opening, opening
 from mirror.evaluation.report.pictures import signed
+from mirror.evaluation.report.risk_split import median_follow_up, risk_groups, split_by_risk
+from mirror.evaluation.report.verdicts import Verdict, chance, headline_intervals, headlines, verdicts
 from mirror.evaluation.representations import is_learned, recipes
 
 
@@ -49,7 +40,7 @@ def test_seeds_are_averaged_within_their_fold():
 def test_learned_ahead_everywhere_and_beyond_the_spread_is_called_ahead():
     scores = scores_of({"fused": [0.90, 0.91, 0.92], "slide": [0.5] * 3, "raw_fused": [0.80, 0.82, 0.81]})
     chosen = headlines(verdicts(scores))
-    _, found, sure = opening_of(scores)
+    found, sure = opening_of(scores).found_exactly, opening_of(scores).sure_exactly
     assert chosen[0].outcome == "ahead"
     assert "0.910 by linear probe, 0.100 above the best baseline (both as given) with 0.810" in found
     assert "the learned representation is ahead in all 3 folds, by more than the spread over folds (sd 0.010)" in sure
@@ -62,12 +53,12 @@ def test_clinical_variables_beside_a_representation_do_not_make_its_headline():
     (verdict,) = verdicts(scores)
     assert (verdict.learned, verdict.baseline) == ("fused", "raw_fused")
     retrieval = scores_of({"fused": [0.8, 0.8]}).assign(task="retrieval")
-    assert "retrieval" not in opening_of(pd.concat([scores, retrieval])).asked
+    assert "retrieval" not in opening_of(pd.concat([scores, retrieval])).asked_exactly
 
 
 def test_a_better_baseline_is_said_plainly():
     scores = scores_of({"fused": [0.80, 0.82, 0.81], "raw_fused": [0.5] * 3, "pca8_fused": [0.90, 0.91, 0.92]})
-    _, found, sure = opening_of(scores)
+    found, sure = opening_of(scores).found_exactly, opening_of(scores).sure_exactly
     assert "0.100 below the best baseline (PCA 8, both) with 0.910" in found
     assert "the baseline is ahead in all 3 folds" in sure
 
@@ -84,14 +75,14 @@ def test_a_better_baseline_is_said_plainly():
 def test_what_the_folds_do_not_settle_is_called_undecided(fused: list[float], said: str):
     scores = scores_of({"fused": fused, "raw_fused": [0.82, 0.80, 0.80] if fused[0] == 0.8 else [0.80] * len(fused)})
     chosen = headlines(verdicts(scores))
-    sure = opening_of(scores).sure
+    sure = opening_of(scores).sure_exactly
     assert chosen[0].outcome == "undecided"
     assert "undecided" in sure and said in sure
 
 
 def test_one_fold_claims_nothing():
     scores = scores_of({"fused": [0.9], "raw_fused": [0.5]})
-    sure = opening_of(scores).sure
+    sure = opening_of(scores).sure_exactly
     assert "one fold only" in sure and "ahead" not in sure
 
 
@@ -238,16 +229,16 @@ def test_a_headline_with_an_interval_says_it_and_whether_zero_is_within() -> Non
     assert 0 < found.low < found.estimate < found.high
     (verdict,) = headlines(verdicts(scores))
     people = pd.DataFrame({"has_expression": [True] * 60})
-    said = opening([verdict._replace(interval=found)], scores=scores, patients=people).sure
+    said = opening([verdict._replace(interval=found)], scores=scores, patients=people).sure_exactly
     assert f"between {signed(found.low)} and {signed(found.high)} (95 % interval; zero is outside it)" in said
     assert "not that of another training" in said
     close = verdict._replace(interval=found._replace(low=0.0003, high=0.02))
-    said = opening([close], scores=scores, patients=people).sure
+    said = opening([close], scores=scores, patients=people).sure_exactly
     assert "between just above zero and +0.020 (95 % interval; zero is outside it)" in said
     close = verdict._replace(interval=found._replace(low=-0.02, high=-0.0003))
-    assert "and just below zero (95 %" in opening([close], scores=scores, patients=people).sure
+    assert "and just below zero (95 %" in opening([close], scores=scores, patients=people).sure_exactly
     within = found._replace(low=-0.1)
-    said = opening([verdict._replace(interval=within)], scores=scores, patients=people).sure
+    said = opening([verdict._replace(interval=within)], scores=scores, patients=people).sure_exactly
     assert "zero is within it" in said
 
 

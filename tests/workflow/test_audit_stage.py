@@ -105,7 +105,7 @@ def test_the_command_ends_well_without_a_leak_and_badly_with_one(
     output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     assert command(monkeypatch, "audit", output) == 0
-    assert "nothing found in 6 checks" in capsys.readouterr().err
+    assert "nothing found in 8 checks" in capsys.readouterr().err
     name = judged_patient(output)
     rewrite(output / "runs/seed0/fold0/run.json", lambda record: record["patients"].append(name))
     assert command(monkeypatch, "audit", output) == 1

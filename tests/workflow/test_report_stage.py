@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shutil
@@ -11,17 +12,19 @@ from typing import Any
 import pandas as pd
 import pytest
 from small_job import embedded, write_config
+from typer.testing import CliRunner
 
 from mirror.artefacts import read_json
+from mirror.cli.app import app
 from mirror.config import Config, load_config
 from mirror.data.cohort import Cohort
 from mirror.errors import ArtefactError
-from mirror.evaluation.report.findings import metric_label, protocol_label, task_label
+from mirror.evaluation.report.names import metric_label, protocol_label, task_label
 from mirror.evaluation.scores import read_intervals, read_scores, summarise
 from mirror.workflow.audit import audit_file
 from mirror.workflow.cohort import cohort_folder, prepare_cohort
 from mirror.workflow.evaluate import evaluate_runs, intervals_file, scores_file
-from mirror.workflow.report import data_file, write_report
+from mirror.workflow.report import data_file, report_file, write_report
 
 
 def reported(config: Config) -> str:
@@ -127,6 +130,18 @@ def test_survival_alone_leaves_no_section_on_subtypes(simulated: Path, tmp_path:
     assert "survival" in asked and "subtype" not in asked
 
 
+def test_the_folder_of_a_run_says_as_much_as_its_configuration(config: Config, page: str) -> None:
+    told = CliRunner().invoke(app, ["report", str(config.output), "--json"])
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout) == read_json(data_file(config))
+    assert report_file(config).read_text(encoding="utf-8") == page
+
+
+def test_a_folder_without_runs_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    told = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert told.exit_code == 1 and "holds no run" in " ".join(told.output.split())
+
+
 def test_a_report_before_the_scores_names_the_stage_to_run(job: Config) -> None:
     prepare_cohort(job)
     with pytest.raises(ArtefactError, match="mirror evaluate"):
@@ -138,6 +153,6 @@ def test_the_audit_and_the_data_lie_beside_the_page(config: Config, page: str) -
     data = read_json(data_file(config))
     assert data["kind"] == "report" and data["audit"]["leaks"] == 0
     assert read_json(audit_file(config))["checks"] == data["audit"]["checks"]
-    assert "The audit found nothing in 6 checks." in page
+    assert "The audit found nothing in 8 checks." in page
     means = summarise(read_scores(scores_file(config)))["mean"].round(9).tolist()
     assert [round(row["mean"], 9) for row in data["scores"]] == means

@@ -14,7 +14,7 @@ from rich.console import Console
 import mirror
 from mirror.cli import configuration, data, explain, expression, sweep
 from mirror.cli.as_json import AsJson, print_json
-from mirror.cli.audit import audit, audited
+from mirror.cli.audit import FinishedRun, audit, audited
 from mirror.cli.doctor import doctor
 from mirror.cli.init import init
 from mirror.cli.models import NewPatients, embed_with_model, export
@@ -195,9 +195,11 @@ def evaluate(
 
 @app.command()
 @plain_errors(console)
-def report(config_file: ConfigFile) -> None:
-    """Audit the run and write report.html, one self-contained page, and report.json."""
-    _report(load_config(config_file))
+def report(run: FinishedRun, as_json: AsJson = False) -> None:
+    """Audit the run and write report.html, one self-contained page, and report.json, which --json prints."""
+    from mirror.workflow.audit import configuration_of
+
+    _report(configuration_of(run), as_json=as_json)
 
 
 @app.command()
@@ -499,10 +501,13 @@ def _evaluate(config: Config, *, as_json: bool = False) -> None:
         Console().print(table)
 
 
-def _report(config: Config) -> None:
-    from mirror.workflow.report import write_report
+def _report(config: Config, *, as_json: bool = False) -> None:
+    from mirror.artefacts import read_json
+    from mirror.workflow.report import data_file, write_report
 
     found = audited(config)
     with console.status("report"):
         path = write_report(config, found=found)
     console.print(f"[bold]report[/]    {path}", highlight=False, soft_wrap=True)
+    if as_json:
+        print_json(read_json(data_file(config)))

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 console = Console(stderr=True)
 
 
+FinishedRun = Annotated[Path, typer.Argument(metavar="RUN", help="A configuration, or its output folder.")]
+
+
 @plain_errors(console)
 def audit(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A configuration, or its output folder.")],
+    run: FinishedRun,
     as_json: AsJson = False,
 ) -> None:
     """Look for leaks: in folds, fitted things, slides, expression and sites. Exit code 1 when there is one."""

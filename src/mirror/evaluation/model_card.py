@@ -11,7 +11,7 @@ import jinja2
 import yaml
 
 from mirror.evaluation.metrics import LOWER_IS_BETTER
-from mirror.evaluation.report.findings import metric_label, protocol_label, representation_label, task_label
+from mirror.evaluation.report.names import metric_label, protocol_label, representation_label, task_label
 from mirror.evaluation.representations import is_learned
 from mirror.tasks.model_folder import PACKAGE, ModelFacts, ScoreRow
 

@@ -16,8 +16,8 @@ from mirror.evaluation.report.embedding_map import (
     of_risk,
     risk_steps,
 )
-from mirror.evaluation.report.findings import place_points
 from mirror.evaluation.report.inputs import UNLABELLED
+from mirror.evaluation.report.map_points import place_points
 from mirror.viewer.contents import Contents, ShownRun, Unknown
 
 VIEWS = ("both", "slide", "expression", "fused")

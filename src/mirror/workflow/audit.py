@@ -60,8 +60,8 @@ def audit(config: Config, *, progress: Progress = silent) -> Audit:
     progress(1, 3, "slides, columns, sites")
     clinical = config.cohort.clinical
     checks = check_cohort(cohort, folds, groups, label=clinical.label if clinical else None)
-    # What could not be read narrows what the last two looked at.
-    checks[-2:] = [check._replace(looked="; ".join([check.looked, *unread])) for check in checks[-2:]]
+    # What could not be read narrows what the last three looked at.
+    checks[-3:] = [check._replace(looked="; ".join([check.looked, *unread])) for check in checks[-3:]]
     found = settle([halves._replace(findings=halves.findings + lent), memories, *checks])
     write_json(audit_file(config), found.as_json())
     progress(3, 3, "done")

@@ -21,13 +21,14 @@ from mirror.evaluation.audit.finding import Audit
 from mirror.evaluation.audit.sites import BARCODE
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.metrics import Floats
+from mirror.evaluation.report.chosen_genes import rows_by_choice
 from mirror.evaluation.report.data import report_data
 from mirror.evaluation.report.embedding_map import embedded_points, joint_views
-from mirror.evaluation.report.findings import headline_intervals, rows_by_choice
 from mirror.evaluation.report.inputs import ReportInputs
 from mirror.evaluation.report.page import compose, render_page
 from mirror.evaluation.report.prototypes import Prototypes, prototypes
 from mirror.evaluation.report.retrieved import Retrieved, retrieved
+from mirror.evaluation.report.verdicts import headline_intervals
 from mirror.evaluation.scores import read_intervals, read_predictions, read_scores
 from mirror.training.loop import read_metrics
 from mirror.training.runs import RunFolder, run_folder

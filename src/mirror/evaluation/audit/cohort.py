@@ -1,4 +1,4 @@
-"""The checks of a cohort and its folds, before anything was trained: slides, profiles, columns, sites."""
+"""The checks of a cohort and its folds, before anything was trained: slides, profiles, variables, columns, sites."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from mirror.data.cohort import Cohort
 from mirror.evaluation.audit.columns import check_columns
+from mirror.evaluation.audit.covariates import check_covariates
 from mirror.evaluation.audit.finding import Check
+from mirror.evaluation.audit.site_survival import check_site_survival
 from mirror.evaluation.audit.sites import BARCODE, barcode_sites, check_sites
 from mirror.evaluation.audit.twins import check_profiles, check_slides
 from mirror.types import Fold
@@ -17,11 +19,14 @@ Groups = Mapping[str, Mapping[str, str]]
 
 def check_cohort(cohort: Cohort, folds: Sequence[Fold], groups: Groups, *, label: str | None) -> list[Check]:
     """`groups`: the columns that may be sites, studies or batches, and the one called `label`, as far as known."""
+    sites = sites_of(cohort, groups, label=label)
     return [
         check_slides(cohort.slides, folds),
         check_profiles(cohort.expression, folds),
+        check_covariates(cohort.covariates, cohort.patients),
         check_columns(cohort.expression, cohort.patients, groups, label=label),
-        check_sites(sites_of(cohort, groups, label=label), cohort.patients["label"], folds),
+        check_sites(sites, cohort.patients["label"], folds),
+        check_site_survival(sites, cohort.patients, folds),
     ]
 
 

@@ -6,7 +6,7 @@ knows something of the label (Howard et al., Nature Communications 2021). Legend
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -25,7 +25,7 @@ NAME = "site confounded with label"
 BARCODE = "tissue source site of the barcode"
 
 DRAWS = 200_000
-"""Tables drawn at most: the least p-value is 5e-6, so that up to twenty tests of one family can be told from chance."""
+"""Drawings at most: the least p-value is 5e-6, so that up to twenty tests of one family can be told from chance."""
 
 _ENOUGH, _FIRST, _AT_ONCE = 20, 500, 5_000
 
@@ -83,18 +83,30 @@ def permuted_p(table: NDArray[np.intp]) -> float:
     """Share of tables with these margins, drawn at random, whose chi-square is as large; never 0.
 
     `table` (S, K) counts. As good as dealing labels anew among patients, and right for sites of two patients, where
-    the chi-square distribution is not. Drawing ends early once chance is clearly enough.
+    the chi-square distribution is not.
     """
     rng = rng_for(0, "audit", "site")
     rows, columns = table.sum(axis=1), table.sum(axis=0)
     expected = np.outer(rows, columns) / table.sum()
-    observed = ((table - expected) ** 2 / expected).sum() * (1 - 1e-12)
+    observed = float(((table - expected) ** 2 / expected).sum())
     margins = random_table(rows, columns)
+
+    def chi_squares(count: int) -> Floats:
+        return ((margins.rvs(count, random_state=rng) - expected) ** 2 / expected).sum(axis=(1, 2))
+
+    return share_as_large(chi_squares, observed)
+
+
+def share_as_large(draw: Callable[[int], Floats], observed: float) -> float:
+    """Share of statistics drawn by chance (`draw` gives so many) that are at least `observed`, which is one of them.
+
+    Drawing ends early once chance is clearly enough; `DRAWS` at most.
+    """
     drawn = as_large = 0
     while drawn < DRAWS and as_large < _ENOUGH:
-        some = margins.rvs(_AT_ONCE if drawn else _FIRST, random_state=rng)
-        as_large += int((((some - expected) ** 2 / expected).sum(axis=(1, 2)) >= observed).sum())
-        drawn += len(some)
+        count = _AT_ONCE if drawn else _FIRST
+        as_large += int((draw(count) >= observed * (1 - 1e-12)).sum())
+        drawn += count
     return (as_large + 1) / (drawn + 1)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from mirror.evaluation.report import pictures
-from mirror.evaluation.report.findings import RiskSplit, protocol_label, representation_label, split_by_risk
 from mirror.evaluation.report.inputs import ReportInputs
+from mirror.evaluation.report.names import protocol_label, representation_label
+from mirror.evaluation.report.risk_split import RiskSplit, split_by_risk
 from mirror.evaluation.report.sides import shown_sides
 from mirror.evaluation.representations import is_learned
 from mirror.evaluation.scores import summarise

@@ -9,8 +9,8 @@ import numpy as np
 
 from mirror.evaluation.calibration import Calibrated, nearest_horizon, reliability, survival_reliability
 from mirror.evaluation.report import pictures
-from mirror.evaluation.report.findings import protocol_label, representation_label
 from mirror.evaluation.report.inputs import ReportInputs
+from mirror.evaluation.report.names import protocol_label, representation_label
 from mirror.evaluation.report.sides import shown_sides
 from mirror.evaluation.representations import is_learned
 

@@ -20,7 +20,7 @@ from mirror.evaluation.report.drawing import (
     new_figure,
     place_axes,
 )
-from mirror.evaluation.report.findings import representation_label
+from mirror.evaluation.report.names import representation_label
 from mirror.evaluation.report.roc import ACROSS, RocCurve
 from mirror.evaluation.report.shots import ShotCurve
 

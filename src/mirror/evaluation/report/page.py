@@ -1,8 +1,8 @@
 """The report: one page that a pathologist reads from the top and that can be sent by mail.
 
-It measures nothing: what the numbers say is in `findings` and beside it, how they are drawn in `pictures` and `curves`,
-and here they become the sections of the page. User text (names, patients, configuration) reaches the page only through
-escaping. What the reader can pick is done by style alone: the page runs no script.
+It measures nothing: what the numbers say is in `opening`, `verdicts` and beside them, how they are drawn in `pictures`
+and `curves`, and here they become the sections of the page. User text (names, patients, configuration) reaches the page
+only through escaping. What the reader can pick is done by style alone: the page runs no script.
 """
 
 from __future__ import annotations
@@ -24,24 +24,16 @@ from mirror.evaluation.report.by_risk import survival_by_risk
 from mirror.evaluation.report.chances import calibration
 from mirror.evaluation.report.curves import recall_picture
 from mirror.evaluation.report.embedding_map import Map, colourings_of, draw_map, of_risk, risk_steps
-from mirror.evaluation.report.findings import (
-    Opening,
-    Verdict,
-    headlines,
-    metric_label,
-    opening,
-    place_points,
-    protocol_label,
-    representation_label,
-    task_label,
-    verdicts,
-)
 from mirror.evaluation.report.inputs import UNLABELLED, ReportInputs
+from mirror.evaluation.report.map_points import place_points
+from mirror.evaluation.report.names import metric_label, protocol_label, representation_label, task_label
+from mirror.evaluation.report.opening import Opening, opening
 from mirror.evaluation.report.patients import flow, people
 from mirror.evaluation.report.pictures import Dots, Survivors, signed
 from mirror.evaluation.report.score_tables import score_tables
 from mirror.evaluation.report.subtype import SitePictures, SubtypePictures, site_pictures, subtype_pictures
 from mirror.evaluation.report.training import terms
+from mirror.evaluation.report.verdicts import Verdict, headlines, verdicts
 
 LISTED = 2000
 """Exclusions listed one by one; a page of more rows opens slowly, and excluded.csv has them all."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from mirror.evaluation.report.findings import median_follow_up
 from mirror.evaluation.report.inputs import UNLABELLED, ReportInputs
+from mirror.evaluation.report.risk_split import median_follow_up
 
 KINDS = {
     "slide": "slides",

@@ -11,7 +11,7 @@ import pandas as pd
 from mirror.data.expression import ExpressionTable
 from mirror.evaluation.metrics import Floats
 from mirror.evaluation.prototypes import FEWEST, GeneShift, gene_shifts, membership
-from mirror.evaluation.report.findings import median_survival
+from mirror.evaluation.report.risk_split import median_survival
 
 SHOWN = 8
 """Prototypes that are opened, the largest first; the others are counted."""

@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 
 from mirror.evaluation.report import pictures
-from mirror.evaluation.report.findings import (
+from mirror.evaluation.report.inputs import ReportInputs
+from mirror.evaluation.report.names import (
     METRICS,
     TASKS,
-    chance,
-    direction,
-    fold_means,
     metric_label,
     protocol_label,
     protocol_order,
@@ -22,8 +20,8 @@ from mirror.evaluation.report.findings import (
     representation_label,
     task_label,
 )
-from mirror.evaluation.report.inputs import ReportInputs
 from mirror.evaluation.report.pictures import Dots
+from mirror.evaluation.report.verdicts import chance, direction, fold_means
 from mirror.evaluation.representations import is_learned
 from mirror.evaluation.scores import summarise
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mirror.evaluation.report.findings import fold_means
+from mirror.evaluation.report.verdicts import fold_means
 from mirror.evaluation.representations import is_learned, is_set_against
 
 BASELINES_SHOWN = 3

@@ -10,12 +10,13 @@ import numpy as np
 from mirror.evaluation.report.by_site import SiteScore, subtype_by_site, survival_by_site
 from mirror.evaluation.report.confusion import Confusion, confusion
 from mirror.evaluation.report.curves import Roc, roc_picture, shot_picture, site_picture
-from mirror.evaluation.report.findings import fold_means, metric_label, protocol_label, representation_label
 from mirror.evaluation.report.inputs import ReportInputs
+from mirror.evaluation.report.names import metric_label, protocol_label, representation_label
 from mirror.evaluation.report.roc import RocCurve, roc_curve
 from mirror.evaluation.report.score_tables import interval_ends
 from mirror.evaluation.report.shots import ShotCurve, shot_curves
 from mirror.evaluation.report.sides import shown_sides
+from mirror.evaluation.report.verdicts import fold_means
 from mirror.evaluation.representations import is_learned
 
 PROTOCOL = "linear"

@@ -167,6 +167,8 @@ def test_representations_have_names_for_people():
 
 
 def test_rows_of_chosen_genes_are_baselines_with_names_for_people():
+    assert representation_label("alignment-only_fused") == "Both, alignment-only"
+    assert representation_label("alignment-only_aligned") == "Aligned modalities, alignment-only"
     named = {name: representation_label(name) for name in ("panel_expression", "panel_fused")}
     assert list(named.values()) == ["Expression, chosen genes", "Both, chosen genes"]
     assert not any(map(is_learned, named))
@@ -187,6 +189,9 @@ def test_every_row_is_spoken_of_once_where_genes_were_chosen(scope: Scope):
 
 def test_the_sentence_on_rows_says_what_the_choice_saw():
     assert "values and labels of test patients" in rows_by_choice(ROWS, choice("cohort"))
+    beside = rows_by_choice(["fused", "slide", "other_fused", "other_slide", "raw_fused"], choice("cohort"))
+    assert "'Both' and 'Both, other' read the chosen genes" in beside
+    assert "'Slide' and 'Slide, other' read slides alone, but their training was shown these genes." in beside
     assert "values and survival of test patients" in rows_by_choice(ROWS, choice("cohort", "survival"))
     by_variance = rows_by_choice(ROWS, choice("cohort", "variance"))
     assert "values of test patients" in by_variance and "optimistic" not in by_variance

@@ -243,4 +243,9 @@ def test_the_kidney_cohort_has_shared_patients_and_floor_values(tmp_path: Path):
     }
     (floors,) = (finding for finding in found if finding.check == "expression that gives away by artefact")
     assert (floors.severity, floors.size, floors.where) == ("leak", 294, "column 'oncotree_code'")
-    assert len(found) == 6
+    survival = [finding for finding in found if finding.check == "site confounded with survival"]
+    assert [(one.severity, one.where) for one in survival] == [
+        ("warning", "oncotree_code"),  # three diseases, of which one is mild
+        ("warning", "tissue source site of the barcode"),
+    ]
+    assert len(found) == 8

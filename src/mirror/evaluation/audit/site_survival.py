@@ -48,10 +48,11 @@ def check_site_survival(sites: Mapping[str, Mapping[str, str]], patients: pd.Dat
                 by,
                 index,
                 "c-index",
-                f"the site ({by}) alone, seen on training patients, orders the survival of test patients with a "
-                f"c-index of {index:.3f} (log-rank over {count} sites); a model that reads the site off a slide has "
-                "that without any biology",
-                "read the c-indices beside this number, or make folds that keep each site in one half (`folds.path`)",
+                f"{by} alone, seen on training patients, orders the survival of test patients with a c-index of "
+                f"{index:.3f} (log-rank over {count} groups); a model that reads the group off a slide has that much "
+                "without anything else",
+                "read the c-indices beside this number, or, of sites, make folds that keep each one in one half "
+                "(`folds.path`)",
                 tuple(sorted(both["site"].unique())),
                 p=p,
             )

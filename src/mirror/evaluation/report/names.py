@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mirror.evaluation.representations import ALIGNED, CHANCE, CLINICAL
+from mirror.evaluation.representations import ALIGNED, CHANCE, CLINICAL, run_beside
 
 METRICS = {
     "auroc": "AUROC",
@@ -54,6 +54,8 @@ def representation_label(name: str) -> str:
     if name.endswith(f"_{CLINICAL}"):
         return f"{representation_label(name.removesuffix(f'_{CLINICAL}'))}, with clinical variables"
     kind, _, modality = name.rpartition("_")
+    if run := run_beside(name):
+        return f"{MODALITIES.get(modality, OTHERS.get(modality, modality))}, {run}"
     if kind == "raw":
         return {"slide": "Mean tile", "expression": "Expression as given"}.get(modality, "Both as given")
     if kind == "finetuned":

@@ -22,7 +22,7 @@ from mirror.evaluation.report.names import (
 )
 from mirror.evaluation.report.pictures import Dots
 from mirror.evaluation.report.verdicts import chance, direction, fold_means
-from mirror.evaluation.representations import is_learned
+from mirror.evaluation.representations import is_learned, run_beside
 from mirror.evaluation.scores import summarise
 
 
@@ -121,10 +121,12 @@ def _table(
         for name in names
     ]
     free = set(summary.loc[~summary["protocol"].str.startswith("supervised"), "representation"])
+    baselines = [row for row in rows if not row["learned"] and not run_beside(row["code"])]
     groups = {
         "Learned": [row for row in rows if row["learned"]],
-        "Baselines, no training": [row for row in rows if not row["learned"] and row["code"] in free],
-        "Baselines, trained on the outcome": [row for row in rows if not row["learned"] and row["code"] not in free],
+        "Other runs": [row for row in rows if run_beside(row["code"])],
+        "Baselines, no training": [row for row in baselines if row["code"] in free],
+        "Baselines, trained on the outcome": [row for row in baselines if row["code"] not in free],
     }
     return {
         "protocols": [protocol_label(protocol) for protocol, _ in columns],

@@ -39,7 +39,7 @@ class Roc(NamedTuple):
 def roc_picture(sides: Sequence[Roc], *, description: str) -> str:
     """Mean ROC curves with their bands; the dotted diagonal is chance."""
     with new_figure(340, 320) as figure:
-        axes = place_axes(figure, left=52, right=12, top=10, bottom=46)
+        axes = place_axes(figure, left=52, right=20, top=10, bottom=46)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1.1, linestyle=":")
         axes.text(0.63, 0.58, "chance", color=FAINT, fontsize=9, rotation=42, ha="center", va="top")
         for place, side in enumerate(sides):
@@ -143,7 +143,7 @@ def site_picture(scores: Sequence[SiteScore], *, overall: float, metric: str, de
 def recall_picture(sides: Sequence[tuple[str, Sequence[int]]], *, description: str) -> str:
     """How many queries find their counterpart among the k closest, for every k; each side (title, ranks)."""
     with new_figure(340, 300) as figure:
-        axes = place_axes(figure, left=52, right=12, top=10, bottom=46)
+        axes = place_axes(figure, left=52, right=20, top=10, bottom=46)
         gallery = max(len(ranks) for _, ranks in sides)
         ks = np.arange(1, gallery + 1)
         axes.plot(ks, ks / gallery, color=FAINT, linestyle=":", linewidth=1.3)

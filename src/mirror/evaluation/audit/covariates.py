@@ -7,6 +7,7 @@ they are judged by. Legend: N patients.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,8 @@ def _telling(column: pd.Series, values: pd.Series, name: str, target: str) -> It
         if groups.max() == 0:
             return
         share = _share_told(codes, groups)
-        p = float(chi2_contingency(pd.crosstab(groups, codes).to_numpy(), correction=False)[1])
+        tested: Any = chi2_contingency(pd.crosstab(groups, codes).to_numpy(), correction=False)
+        p = float(tested.pvalue)
     severity = _severity(share, IMPLAUSIBLE_SHARE, WARNED_SHARE)
     if severity is not None:
         of = "its variance" if number else f"the variance of the {target}"

@@ -108,8 +108,8 @@ def _table(
         for column in columns
         for side in (True, False)
     }
-    rows = [
-        {
+    rows = {
+        name: {
             "label": representation_label(name),
             "code": name,
             "learned": is_learned(name),
@@ -119,14 +119,14 @@ def _table(
             ],
         }
         for name in names
-    ]
+    }
     free = set(summary.loc[~summary["protocol"].str.startswith("supervised"), "representation"])
-    baselines = [row for row in rows if not row["learned"] and not run_beside(row["code"])]
+    baselines = [name for name in names if not is_learned(name) and not run_beside(name)]
     groups = {
-        "Learned": [row for row in rows if row["learned"]],
-        "Other runs": [row for row in rows if run_beside(row["code"])],
-        "Baselines, no training": [row for row in baselines if row["code"] in free],
-        "Baselines, trained on the outcome": [row for row in baselines if row["code"] not in free],
+        "Learned": [rows[name] for name in names if is_learned(name)],
+        "Other runs": [rows[name] for name in names if run_beside(name)],
+        "Baselines, no training": [rows[name] for name in baselines if name in free],
+        "Baselines, trained on the outcome": [rows[name] for name in baselines if name not in free],
     }
     return {
         "protocols": [protocol_label(protocol) for protocol, _ in columns],

@@ -347,13 +347,14 @@ class PretrainingConfig(Section):
     workers: Annotated[int, Field(ge=0)]
     recompute: Literal["auto", "on", "off"] = "auto"
     """What the layers over tiles hold for the backward pass: `off` all of it, `on` each layer's input alone, computing
-    the rest again (the same numbers, a third more time, a fraction of the memory). `auto`: on above 8,192 tiles."""
+    the rest again (the same numbers, in more time and less memory: docs/scale.md). `auto`: on above 8,192 tiles."""
     compile: bool = False
     """Compile the model (torch.compile): half a minute to minutes before the first step, for at most a quarter of each
     step on a CPU (docs/scale.md). Where it fails, training goes on without and says so."""
     rows_at_once: Positive | None = None
     """Pairs that are encoded together; all of a batch when not given. With fewer, a contrastive batch of any size fits
-    in the memory of that many: the same terms and gradients (but for dropout's draws), a third more time."""
+    in the memory of that many: the same terms and gradients (but for dropout's draws), for about a third more time
+    (docs/scale.md)."""
     optimiser: Literal["adam", "adamw"] = "adam"
     """`adamw` keeps weight decay apart from the gradient's moments."""
     one_modality: Literal["leave_out", "train"] = "leave_out"

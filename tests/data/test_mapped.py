@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -17,8 +15,8 @@ from mirror.data.feature_file import write_bag
 from mirror.data.feature_store import Bag
 from mirror.data.mapped import MappedRows, draw_blocks
 from mirror.seeding import generator_for
+from project_scripts import load_script
 
-BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "loader.py"
 FEATURES = np.random.default_rng(0).normal(size=(90, 6)).astype(np.float16).astype(np.float32)
 
 
@@ -85,11 +83,7 @@ def test_training_reads_a_file_in_random_order_in_blocks_and_shuffles_what_it_re
 @pytest.fixture(scope="module")
 def loader() -> ModuleType:
     """The benchmark, for its count of the pages that were read."""
-    spec = importlib.util.spec_from_file_location(BENCHMARK.stem, BENCHMARK)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/loader")
 
 
 def test_a_cold_sample_touches_little_more_of_the_file_than_its_rows(loader, tmp_path):

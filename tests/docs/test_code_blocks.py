@@ -150,7 +150,7 @@ def trident_and_the_others(folder: Path) -> None:
 def own_files(folder: Path) -> None:
     """What the page about an own cohort finds."""
 
-    script = load_script("record_session")
+    script = load_script("docs/record_session")
     script.make_folder(folder / "my_cohort")
 
 

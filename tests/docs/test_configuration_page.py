@@ -10,5 +10,5 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_the_page_is_up_to_date() -> None:
-    script = load_script("update_configuration")
+    script = load_script("docs/update_configuration")
     assert (DOCS / "configuration.md").read_text() == script.page()

@@ -49,7 +49,7 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
 
 
 def test_the_table_of_a_sweep_goes_between_its_markers(tmp_path: Path) -> None:
-    script = load_script("update_readme")
+    script = load_script("docs/update_readme")
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "table.md").write_text("| a\\1 |\n|---|\n")
     before, after = "above\n<!-- sweep:small -->\n", "<!-- /sweep -->\nbelow\n"

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    return load_script("build_site")
+    return load_script("docs/build_site")
 
 
 def test_every_link_of_every_page_leads_to_a_page_of_the_site(script: ModuleType, tmp_path: Path) -> None:

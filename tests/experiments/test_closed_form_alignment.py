@@ -7,13 +7,13 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from scripts import load_script
 
 from mirror.config import load_config
 from mirror.data.cohort import build_cohort
 from mirror.evaluation.representations import PatientTable
 from mirror.seeding import rng_for
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
+from project_scripts import load_script
 
 TRAIN, K, PRIVATE = np.arange(110), 10, 0.3
 SIZES = SimulationSizes(
@@ -24,7 +24,7 @@ SIZES = SimulationSizes(
 @pytest.fixture(scope="module")
 def experiment() -> ModuleType:
     """The script as a module."""
-    return load_script("closed_form_alignment")
+    return load_script("experiments/closed_form_alignment")
 
 
 @pytest.fixture(scope="module")

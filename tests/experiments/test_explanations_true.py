@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from scripts import load_script
 
 from mirror.config import resolve
 from mirror.explain.offered import MEASURED, PASSED
 from mirror.explain.relevance import Method, relevance
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.simulate.planted import planted_share, write_planted
+from project_scripts import load_script
 
 SIZES = SimulationSizes(patients=240, tile_features=24, genes=60, tiles=(30, 40), tile_noise=1.0, tissue_spread=0.5)
-script = load_script("explanations_true")
+script = load_script("experiments/explanations_true")
 
 
 @pytest.fixture(scope="module")

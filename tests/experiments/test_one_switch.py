@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from scripts import load_script
 
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.sweep import load_sweep, resolve_sweep
+from project_scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def experiment() -> ModuleType:
     """The script as a module."""
-    return load_script("one_switch")
+    return load_script("experiments/one_switch")
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,18 @@ from __future__ import annotations
 from types import ModuleType
 
 import pytest
-from scripts import load_script
 
 from mirror.config import Config, load_config
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.training.runs import run_folder
 from mirror.workflow.cohort import prepare_cohort
+from project_scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def experiment() -> ModuleType:
     """The script as a module."""
-    return load_script("pairs_curve")
+    return load_script("experiments/pairs_curve")
 
 
 @pytest.fixture(scope="module")

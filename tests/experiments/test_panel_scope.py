@@ -7,18 +7,18 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from scripts import load_script
 
 from mirror.config import Config, CuratedGenesConfig, EvaluationConfig, RefinementConfig, load_config
 from mirror.data.refinement import refine_panel
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.workflow.cohort import prepare_cohort
+from project_scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def experiment() -> ModuleType:
     """The script as a module."""
-    return load_script("panel_scope")
+    return load_script("experiments/panel_scope")
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -18,19 +15,13 @@ from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
 from mirror.workflow.pretrain import pretrain_fold, wanted_runs
-
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "shuffled_labels.py"
+from project_scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def experiment() -> ModuleType:
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[SCRIPT.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("experiments/shuffled_labels")
 
 
 @pytest.fixture(scope="module")

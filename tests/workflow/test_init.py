@@ -30,7 +30,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     """The script that records the session of the documentation."""
-    return load_script("record_session")
+    return load_script("docs/record_session")
 
 
 def call(*words: str | Path, answers: str | None = None, code: int = 0) -> str:

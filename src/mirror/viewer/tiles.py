@@ -111,7 +111,8 @@ class Tiles:
             yield 0, held
             return
         bag = self.bag(slide)
-        keep = np.empty((bag.tiles, bag.width), dtype=np.float32) if self._takes(4 * bag.tiles * bag.width) else None
+        fits = 4 * bag.tiles * bag.width <= self._left
+        keep = np.empty((bag.tiles, bag.width), dtype=np.float32) if fits else None
         step = max(1, _BLOCK_BYTES // (4 * bag.width))
         for start in range(0, bag.tiles, step):
             rows = _unit(bag.read(np.arange(start, min(start + step, bag.tiles))))
@@ -121,18 +122,11 @@ class Tiles:
         if keep is not None:
             self._keep(slide, keep)
 
-    def _takes(self, size: int) -> bool:
-        with self._lock:
-            if size > self._left:
-                return False
-            self._left -= size
-            return True
-
     def _keep(self, slide: str, rows: NDArray[np.float32]) -> None:
         with self._lock:
-            if slide in self._held:  # another search was as quick
-                self._left += rows.nbytes
-            else:
+            # Another search may have been as quick, or have taken the place.
+            if slide not in self._held and rows.nbytes <= self._left:
+                self._left -= rows.nbytes
                 self._held[slide] = rows
 
 

@@ -186,8 +186,15 @@ READY = {
 }
 """What lies in the folder before the first block of a page runs. Pages that are not here have no block that is run."""
 
-AFTER_A_RUN = ("docs/models.md", "docs/report.md", "docs/explain.md")
-"""Pages that begin after `mirror run demo/demo.yaml`."""
+RUN = "mirror run demo/demo.yaml"
+SLIDES = """
+mirror demo --slides
+mkdir -p other/features other/scans
+cp demo-slides/extracted/features/SIM-0000-DX1.h5 other/features/NEW.h5
+cp demo-slides/scans/SIM-0000-DX1.tif other/scans/NEW.tif
+"""
+BEFORE = {"docs/models.md": RUN, "docs/report.md": RUN, "docs/explain.md": RUN + SLIDES}
+"""What was run before the first block of a page."""
 
 
 def test_a_page_with_blocks_to_run_is_run_and_every_other_block_says_why_not() -> None:
@@ -205,8 +212,8 @@ def test_a_page_with_blocks_to_run_is_run_and_every_other_block_says_why_not() -
 def test_every_block_of_a_page_runs_one_after_the_other(page: str, tmp_path: Path) -> None:
     READY[page](tmp_path)
     environment = with_mirror(tmp_path)
-    if page in AFTER_A_RUN:
-        execute(Block(page, 0, "sh", "mirror run demo/demo.yaml", None), tmp_path, environment)
+    if page in BEFORE:
+        execute(Block(page, 0, "sh", BEFORE[page], None), tmp_path, environment)
     ran = 0
     with sources_on_this_machine(tmp_path) if page == "docs/data.md" else nullcontext():
         for block in CODE:

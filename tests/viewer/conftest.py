@@ -60,10 +60,11 @@ def contents(run: Path) -> Iterator[Contents]:
 
 
 @pytest.fixture(scope="session")
-def page(run: Path) -> Iterator[str]:
-    """The address at which the real command shows the run."""
+def page(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address at which the real command shows the run; ended by a plain `kill`, it leaves nothing behind."""
+    made = tmp_path_factory.mktemp("made")
     command = [sys.executable, "-m", "mirror", "view", str(run), "--slides", str(run.parent / "scans")]
-    environment = {**os.environ, "COLUMNS": "300", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "COLUMNS": "300", "OMP_NUM_THREADS": "1", "TMPDIR": str(made)}
     with subprocess.Popen(
         [*command, "--no-browser", "--port", "0"], stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
@@ -76,5 +77,7 @@ def page(run: Path) -> Iterator[str]:
         else:
             pytest.fail("".join(said))
         yield next(word for word in line.split() if word.startswith("http://"))
-        process.send_signal(signal.SIGINT)
+        assert list(made.iterdir())
+        process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
+    assert list(made.iterdir()) == []

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, TILE_PX, explain
+from served import served
 from typer.testing import CliRunner
 
 from mirror.cli.app import app
@@ -60,21 +57,10 @@ def contents(run: Path) -> Iterator[Contents]:
 
 
 @pytest.fixture(scope="session")
-def page(run: Path) -> Iterator[str]:
-    """The address at which the real command shows the run."""
-    command = [sys.executable, "-m", "mirror", "view", str(run), "--slides", str(run.parent / "scans")]
-    environment = {**os.environ, "COLUMNS": "300", "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [*command, "--no-browser", "--port", "0"], stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stderr is not None
-        said: list[str] = []
-        for line in process.stderr:
-            said.append(line)
-            if "http://" in line:
-                break
-        else:
-            pytest.fail("".join(said))
-        yield next(word for word in line.split() if word.startswith("http://"))
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+def page(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address at which the real command shows the run; ended by a plain `kill`, it leaves nothing behind."""
+    made = tmp_path_factory.mktemp("made")
+    with served(run, run.parent / "scans", made) as address:
+        yield address
+        assert list(made.iterdir())
+    assert list(made.iterdir()) == []

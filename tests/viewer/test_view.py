@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
@@ -24,6 +25,7 @@ from mirror.viewer.contents import Contents, Unknown
 from mirror.viewer.maps import map_of
 from mirror.viewer.patient import Patients
 from mirror.viewer.relevance import Relevance
+from mirror.viewer.server import static_files
 from mirror.workflow.view import view
 
 NASTY = ("../secret", "..", "/etc/passwd", "..%2fsecret", "%2e%2e/secret", "C:\\secret", "\0", "SIM-0000-DX1/../x", "")
@@ -110,16 +112,29 @@ def test_numbers_that_are_none_and_places_that_are_not_there_are_refused(page: s
     assert ask(page, "/picture/tile", slide=BARE, tile=0)[0] == 404
 
 
+def test_a_browser_asks_once_for_the_files_of_a_version_and_gets_each_before_it_is_needed(page: str) -> None:
+    _, headers, content = ask(page, "/")
+    assert headers["cache-control"] == "no-cache" and headers["content-type"].startswith("text/html")
+    files = {path: file for path, file in static_files().items() if path != "/"}
+    for path, file in files.items():
+        status, headers, got = ask(page, path)
+        assert status == 200 and got == file.body and "immutable" in headers["cache-control"], path
+    named = set(re.findall(r'(?:href|src)="(/[^"]+)"', content.decode())) - {"/data/cohort"}
+    assert named == {path for path in files if not path.endswith(".txt")}
+    assert ask(page, "/page.js")[0] == 404
+
+
 def test_every_answer_tells_the_browser_to_load_nothing_from_elsewhere(page: str) -> None:
-    for path in ("/", "/page.js", "/data/cohort", "/nothing", "/data/slide?slide=x"):
+    script = next(path for path in static_files() if path.endswith("page.js"))
+    for path in ("/", script, "/data/cohort", "/nothing", "/data/slide?slide=x"):
         headers = ask(page, path)[1]
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'self';") and "unsafe" not in policy and "*" not in policy
         assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
         assert "access-control-allow-origin" not in headers and "server" not in headers
-    for name in ("/", *(f"/{path.name}" for path in Path(tiles.__file__).parent.joinpath("static").iterdir())):
-        text = ask(page, name)[2].decode() if name != "/openseadragon.min.js" else ""
-        assert "https://" not in text and "http://" not in text.replace("http://www.w3.org/", ""), name
+    for path, file in static_files().items():
+        text = bytes(file.body).decode() if not path.endswith("openseadragon.min.js") else ""
+        assert "https://" not in text and "http://" not in text.replace("http://www.w3.org/", ""), path
 
 
 def test_a_slide_says_what_there_is_of_it(page: str) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from torch._dynamo.exc import TorchDynamoException
-from torch._functorch import config as functorch_config
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +16,10 @@ def compile_in_place(model: nn.Module, *, backend: str | Callable[..., Any] = "i
 
     Names and weights stay what they are.
     """
+    # Two seconds of start-up that only models which are compiled pay.
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._functorch import config as functorch_config
+
     model.compile(backend=backend)
     compiled: Callable[..., Any] = model._compiled_call_impl  # pyright: ignore[reportAssignmentType, reportPrivateUsage]
 

@@ -127,6 +127,7 @@ class Parts:
         self._tiles = Tiles(open_store(contents.cohort.paths), contents.owners)
         self._map = lru_cache(maxsize=16)(self._fresh_map)
         self._one_map = threading.Lock()
+        self._pictures = lru_cache(maxsize=None)(self._has_pictures)
 
     def prepare(self) -> None:
         """Make what the page asks for first, before it does."""
@@ -156,7 +157,7 @@ class Parts:
                 "runs": list(contents.runs),
                 "patients": patients,
                 "survival": self._patients.curve,
-                "pictures": [slide for slide in contents.owners if slide in self._zoom],
+                "pictures": len(contents.files),
             }
         )
 
@@ -229,7 +230,8 @@ class Parts:
                 for step in chain([first], steps):
                     if step.done == step.of or time.monotonic() - said >= SAY_EVERY:
                         said = time.monotonic()
-                        yield _line(step._asdict())
+                        near = [{**one._asdict(), "pictured": self._pictures(one.slide)} for one in step.nearest]
+                        yield _line({"done": step.done, "of": step.of, "nearest": near})
             except MirrorError as error:
                 yield _line({"error": str(error)})
 
@@ -254,6 +256,10 @@ class Parts:
         except DataError as error:
             return None, str(error)
         return found, None if found else "the tiles of this slide have no coordinates"
+
+    def _has_pictures(self, name: str) -> bool:
+        """True where single tiles of the slide can be shown: it has a file, and their places are known."""
+        return name in self._zoom and self._places(name)[0] is not None
 
     def _slide(self, request: Request) -> str:
         name = request.query_params.get("slide", "")
@@ -349,8 +355,6 @@ def _jpeg(content: bytes) -> Response:
 
 
 def _line(content: dict[str, Any]) -> str:
-    if "nearest" in content:
-        content = {**content, "nearest": [one._asdict() for one in content["nearest"]]}
     return json.dumps(content, allow_nan=False) + "\n"
 
 

@@ -14,8 +14,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from importlib import resources
 from itertools import chain
@@ -239,7 +239,8 @@ class Parts:
 
     def piece(self, request: Request) -> Response:
         level, column, row = (_whole(request, name) for name in ("level", "column", "row"))
-        return _jpeg(self._zoom.piece(self._pictured(request), level, column, row))
+        with _there():
+            return _jpeg(self._zoom.piece(self._pictured(request), level, column, row))
 
     def tile(self, request: Request) -> Response:
         name, tile = self._pictured(request), _whole(request, "tile")
@@ -247,7 +248,8 @@ class Parts:
         if places is None or not 0 <= tile < len(places.coords):
             raise Unknown(f"slide '{name}' has no tile {tile} whose place is known")
         x, y = (int(one) for one in places.coords[tile])
-        return _jpeg(self._zoom.square(name, Place(x, y, round(places.side)), px=TILE_PX))
+        with _there():
+            return _jpeg(self._zoom.square(name, Place(x, y, round(places.side)), px=TILE_PX))
 
     def _places(self, name: str) -> tuple[TilePlaces | None, str | None]:
         """Where the slide's tiles lie, or why nobody knows."""
@@ -302,7 +304,7 @@ def _plainly(answer: Callable[[Request], Response]) -> Callable[[Request], Respo
     def answered(request: Request) -> Response:
         try:
             return answer(request)
-        except (Unknown, IndexError) as error:
+        except Unknown as error:
             return _json({"error": str(error)}, 404)
         except _NoQuestion as error:
             return _json({"error": str(error)}, 400)
@@ -310,6 +312,15 @@ def _plainly(answer: Callable[[Request], Response]) -> Callable[[Request], Respo
             return _json({"error": str(error)}, 409)
 
     return answered
+
+
+@contextmanager
+def _there() -> Generator[None]:
+    """A piece or square that a slide does not have is `Unknown`; any other `IndexError` is a mistake of ours."""
+    try:
+        yield
+    except IndexError as error:
+        raise Unknown(str(error)) from error
 
 
 class _NoQuestion(ValueError):

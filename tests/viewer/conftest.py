@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, TILE_PX, explain
+from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, PLAIN, TILE_PX, explain
 from served import served
 from typer.testing import CliRunner
 
@@ -24,7 +24,7 @@ SIZES = SimulationSizes(patients=30, genes=20, tile_features=12, tiles=(6, 12), 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The configuration of a finished run: two slides have files, one no coordinates, one layers. Not to be changed."""
+    """The configuration of a finished run: two slides have files and coordinates, one layers. Not to be changed."""
     folder = tmp_path_factory.mktemp("looked_at")
     simulate_cohort(folder, seed=1, sizes=SIZES)
     rng = rng_for(0, "looked at")
@@ -35,8 +35,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_bag(folder / "features" / f"{slide}.h5", features, coords=corners, facts=facts)
         image = draw_scan(tumour_of(rng.standard_normal(4)), GRID * TILE_PX, rng)
         write_scan(folder / "scans" / f"{slide}.tif", image, mpp=MPP)
-    features = rng.standard_normal((9, SIZES.tile_features)).astype(np.float32)
-    write_bag(folder / "features" / f"{NAKED}.h5", features, facts=BagFacts(encoder="simulated", mpp=0.5, tile_px=512))
+    for slide in (NAKED, PLAIN):
+        features = rng.standard_normal((9, SIZES.tile_features)).astype(np.float32)
+        facts = BagFacts(encoder="simulated", mpp=0.5, tile_px=512)
+        write_bag(folder / "features" / f"{slide}.h5", features, facts=facts)
+    write_scan(folder / "scans" / f"{PLAIN}.tif", image, mpp=MPP)
     assert (folder / "features" / f"{BARE}.h5").exists()
     config = folder / "demo.yaml"
     text = config.read_text().replace("components: 16", "components: 6").replace("count: 3", "count: 2")

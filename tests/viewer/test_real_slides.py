@@ -183,5 +183,5 @@ def test_the_page_shows_a_real_slide_its_heat_and_its_own_tiles(
     side = round(about["tile_level0_px"])
     with openslide.OpenSlide(shared / "slides" / f"{name}.svs") as slide:
         own = slide.read_region((int(table["x"][tile]), int(table["y"][tile])), 0, (side, side)).convert("RGB")
-    apart = np.abs(np.asarray(seen, float) - np.asarray(own.resize(seen.size), float)).mean()
-    assert apart < 6  # JPEG's own
+    both = [np.asarray(one.resize(seen.size).convert("L"), dtype=float).ravel() for one in (seen, own)]
+    assert np.corrcoef(both)[0, 1] > 0.97  # the rest is JPEG's

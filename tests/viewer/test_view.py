@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import numpy as np
 import pandas as pd
 import pytest
-from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, TILE_PX
+from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, PLAIN, TILE_PX
 from typer.testing import CliRunner
 
 from mirror.cli.app import app
@@ -366,6 +366,14 @@ def test_a_search_says_how_far_it_is_and_ends_with_what_it_found(page: str) -> N
     assert not any(one["slide"].startswith(EXPLAINED[:8]) for one in lines[-1]["nearest"])
 
 
+def test_a_tile_is_said_to_have_a_picture_where_the_server_shows_one(page: str) -> None:
+    (*_, last) = ask(page, "/data/nearest", slide=EXPLAINED, tile=3, count=100)[2].splitlines()
+    nearest = {one["slide"]: one for one in json.loads(last)["nearest"]}
+    assert nearest[PLAIN]["pictured"] is False and nearest[PICTURED[1]]["pictured"] is True
+    for slide, one in nearest.items():
+        assert (ask(page, "/picture/tile", slide=slide, tile=one["tile"])[0] == 200) is one["pictured"], slide
+
+
 def test_genes_are_measured_by_training_patients_of_a_run_that_did_not_learn_from_the_patient(
     contents: Contents,
 ) -> None:
@@ -467,7 +475,7 @@ def test_slides_are_found_in_a_folder_and_only_those_of_the_cohort(
 ) -> None:
     assert contents.files == {}
     with view(run, slides=run.parent / "scans") as given:
-        assert set(given.files) == set(PICTURED)
+        assert set(given.files) == {*PICTURED, PLAIN}
     with view(run.parent / "run", slides=None) as folder:
         assert set(folder.runs) == {"seed0/fold0", "seed0/fold1"} and folder.config.is_file()
     (tmp_path / "strange.tif").write_bytes(b"")

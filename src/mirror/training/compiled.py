@@ -16,7 +16,7 @@ def compile_in_place(model: nn.Module, *, backend: str | Callable[..., Any] = "i
 
     Names and weights stay what they are.
     """
-    # Two seconds of start-up that only models which are compiled pay.
+    # The compiler takes as long to import as all the rest of torch, and most commands compile nothing.
     from torch._dynamo.exc import TorchDynamoException
     from torch._functorch import config as functorch_config
 

@@ -15,8 +15,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from importlib import resources
 from itertools import chain
@@ -133,6 +133,7 @@ class Parts:
         self._tiles = Tiles(open_store(contents.cohort.paths), contents.owners)
         self._map = lru_cache(maxsize=16)(self._fresh_map)
         self._one_map = threading.Lock()
+        self._pictures = lru_cache(maxsize=None)(self._has_pictures)
 
     def prepare(self) -> None:
         """Make what the page asks for first, before it does."""
@@ -162,7 +163,7 @@ class Parts:
                 "runs": list(contents.runs),
                 "patients": patients,
                 "survival": self._patients.curve,
-                "pictures": [slide for slide in contents.owners if slide in self._zoom],
+                "pictures": len(contents.files),
             }
         )
 
@@ -241,7 +242,8 @@ class Parts:
                 for step in chain([first], steps):
                     if step.done == step.of or time.monotonic() - said >= SAY_EVERY:
                         said = time.monotonic()
-                        yield _line(step._asdict())
+                        near = [{**one._asdict(), "pictured": self._pictures(one.slide)} for one in step.nearest]
+                        yield _line({"done": step.done, "of": step.of, "nearest": near})
             except MirrorError as error:
                 yield _line({"error": str(error)})
 
@@ -249,7 +251,8 @@ class Parts:
 
     def piece(self, request: Request) -> Response:
         level, column, row = (_whole(request, name) for name in ("level", "column", "row"))
-        return _jpeg(self._zoom.piece(self._pictured(request), level, column, row))
+        with _there():
+            return _jpeg(self._zoom.piece(self._pictured(request), level, column, row))
 
     def tile(self, request: Request) -> Response:
         name, tile = self._pictured(request), _whole(request, "tile")
@@ -257,7 +260,8 @@ class Parts:
         if places is None or not 0 <= tile < len(places.coords):
             raise Unknown(f"slide '{name}' has no tile {tile} whose place is known")
         x, y = (int(one) for one in places.coords[tile])
-        return _jpeg(self._zoom.square(name, Place(x, y, round(places.side)), px=TILE_PX))
+        with _there():
+            return _jpeg(self._zoom.square(name, Place(x, y, round(places.side)), px=TILE_PX))
 
     def _places(self, name: str) -> tuple[TilePlaces | None, str | None]:
         """Where the slide's tiles lie, or why nobody knows."""
@@ -266,6 +270,10 @@ class Parts:
         except DataError as error:
             return None, str(error)
         return found, None if found else "the tiles of this slide have no coordinates"
+
+    def _has_pictures(self, name: str) -> bool:
+        """True where single tiles of the slide can be shown: it has a file, and their places are known."""
+        return name in self._zoom and self._places(name)[0] is not None
 
     def _slide(self, request: Request) -> str:
         name = request.query_params.get("slide", "")
@@ -321,7 +329,7 @@ def _plainly(answer: Callable[[Request], Response]) -> Callable[[Request], Respo
     def answered(request: Request) -> Response:
         try:
             return answer(request)
-        except (Unknown, IndexError) as error:
+        except Unknown as error:
             return _json({"error": str(error)}, 404)
         except _NoQuestion as error:
             return _json({"error": str(error)}, 400)
@@ -329,6 +337,15 @@ def _plainly(answer: Callable[[Request], Response]) -> Callable[[Request], Respo
             return _json({"error": str(error)}, 409)
 
     return answered
+
+
+@contextmanager
+def _there() -> Generator[None]:
+    """A piece or square that a slide does not have is `Unknown`; any other `IndexError` is a mistake of ours."""
+    try:
+        yield
+    except IndexError as error:
+        raise Unknown(str(error)) from error
 
 
 class _NoQuestion(ValueError):
@@ -374,8 +391,6 @@ def _jpeg(content: bytes) -> Response:
 
 
 def _line(content: dict[str, Any]) -> str:
-    if "nearest" in content:
-        content = {**content, "nearest": [one._asdict() for one in content["nearest"]]}
     return json.dumps(content, allow_nan=False) + "\n"
 
 

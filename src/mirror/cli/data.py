@@ -14,8 +14,7 @@ from rich.table import Table
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.plain import MENDABLE, plain_errors
 from mirror.cli.progress import progress_bar
-from mirror.config import nearest
-from mirror.errors import ArtefactError, ConfigError, raise_together
+from mirror.errors import ArtefactError, ConfigError, nearest, raise_together
 
 if TYPE_CHECKING:
     from mirror.acquire.client import Client

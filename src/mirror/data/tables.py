@@ -15,9 +15,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
-from mirror.config import nearest
 from mirror.data.parquet import parquet_columns, read_parquet
-from mirror.errors import DataError, raise_together
+from mirror.errors import DataError, nearest, raise_together
 
 MISSING = (
     *("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None"),

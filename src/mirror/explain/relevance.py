@@ -154,31 +154,31 @@ class _Described(nn.Module):
 
 
 def _contributions(described: _Described) -> NDArray[np.float64]:
-    tiles = described.tiles[0]
-    away = tiles.double() - described.mean_tile[0].double()
-    return (away @ _slope_at_mean_tile(described) / len(tiles)).cpu().numpy()
-
-
-def _slope_at_mean_tile(described: _Described) -> Tensor:
-    """(D,) by how much the number rises with the mean tile, at that of the training patients."""
-    at = described.mean_tile.clone().requires_grad_()
+    tiles, at = described.tiles[0], described.mean_tile.clone().requires_grad_()
     (slope,) = torch.autograd.grad(described(at).sum(), at)
-    return slope[0, 0].double()
+    away = tiles.double() - described.mean_tile[0].double()
+    return (away @ slope[0, 0].double() / len(tiles)).cpu().numpy()
 
 
+@torch.no_grad()
 def _numbers(described: _Described, seen: Seen) -> NDArray[np.float64]:
-    """(N,) the number of each training patient as far as it comes from the slide, up to one constant.
+    """(N,) the number of each training patient as far as it comes from the slide, up to one constant; NaN where the
+    target reads an expression that the patient lacks.
 
-    Of a network that cannot be told apart from what comes from the expression, so the target must not read any.
+    A head is affine in its view and every view in both embeddings, so what the expression adds is the same beside any
+    slide. The agreement is that of each slide with the expression explained, its length held.
     """
-    if is_linear(described.model, described.target):
-        return seen.means @ _slope_at_mean_tile(described).cpu().numpy()
-    if described.target.representation != "slide":
-        raise ConfigError(
-            f"'pattern' cannot tell what of {described.target.name} of '{described.target.representation}' a network "
-            "has from the slide; explain the representation 'slide'"
-        )
-    return described.target.value(seen.views).cpu().numpy()
+    model, target = described.model, described.target
+    if described.length is not None:
+        aligned_1K = described.views(described.tiles)["X_align_expression"].double().cpu()
+        along_K = aligned_1K[0] / (aligned_1K.norm() * described.length.cpu())
+        return (seen.views["X_align_slide"].double() @ along_K).numpy()
+    value_N = target.value(seen.views)
+    if target.representation != "slide":
+        expression_NE = seen.expression.to(described.tiles)
+        here_NU = model.embed_slide(described.tiles).expand(len(expression_NE), -1)
+        value_N = value_N - target.value(model.views(here_NU, expression_NE)).cpu()
+    return value_N.numpy()
 
 
 def _integrated_gradients(described: _Described, whole: float) -> NDArray[np.float64]:

@@ -32,7 +32,8 @@ def evaluate(
 def judge_runs(config: Config, *, as_json: bool = False) -> None:
     """Score the runs of a configuration and show the tables, or print them as JSON."""
     from mirror.evaluation.scores import summarise
-    from mirror.workflow.evaluate import evaluate_runs, scores_file
+    from mirror.workflow.evaluate import evaluate_runs
+    from mirror.workflow.evaluation_files import scores_file
 
     with progress_bar(console, "evaluate") as progress:
         scores = evaluate_runs(config, progress=progress)

@@ -240,7 +240,7 @@ def _fetch(config: RecipeConfig, output: Path, token: Path | None, *, locked: bo
 
 def _say_plan(config: RecipeConfig, lock: Lock, client: Client, output: Path, *, as_json: bool) -> None:
     from mirror.acquire.budget import size
-    from mirror.acquire.plan import summarise
+    from mirror.acquire.plan_summary import summarise
 
     found = summarise(lock, client, config.transfer)
     if as_json:

@@ -28,11 +28,11 @@ from mirror.viewer.contents import Contents
 pytestmark = needs_chromium
 LAPTOP = (1280, 800)
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-COLOUR_AT = """
-const pixels = document.getElementById('layer-scale').getContext('2d').getImageData(arguments[0], 6, 1, 1).data;
-return [...pixels].slice(0, 3);
+COLOURS = """
+const pixels = document.getElementById('layer-scale').getContext('2d').getImageData(0, 6, 200, 1).data;
+return arguments[0].map((place) => [...pixels.slice(4 * place, 4 * place + 3)]);
 """
-"""Colour of the layer's scale at a place along it."""
+"""Colours of the layer's scale at places along it, read at once: a browser warns of many readings."""
 ROOM = """
 const select = arguments[0], look = getComputedStyle(select), pen = new OffscreenCanvas(1, 1).getContext('2d');
 pen.font = look.font;
@@ -93,7 +93,7 @@ def test_a_layer_is_chosen_faded_and_cut(reader: Reader) -> None:
     assert "red raises risk, blue lowers it" in reader.text("layer-said")
     by = reader.text("layer-by").replace("\N{MINUS SIGN}", "-")
     assert "method contributions" in by and "own number: -0.73 log hazard (training patients -1.50 to 2.00)" in by
-    seen = [reader.browser.execute_script(COLOUR_AT, place) for place in (0, 100, 199)]
+    seen = reader.browser.execute_script(COLOURS, [0, 100, 199])
     ends = overlay.colours_of(overlay.Shown("risk", np.array([-1.0, 0.0, 1.0]), "", signed=True))
     np.testing.assert_allclose(seen, ends, atol=4)  # the colours of the overlay
     drawn, strongest = reader.heat()

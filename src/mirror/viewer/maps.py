@@ -95,7 +95,7 @@ def by_gene(contents: Contents, gene: str) -> dict[str, Any]:
         raise Unknown(f"there is no expression of a gene '{gene}' in this cohort")
     column = expression.values[:, expression.genes.index(gene)].astype(float)
     values = pd.Series(column, index=list(expression.patients)).reindex(_patients(contents))
-    fifths = np.ceil(values.rank(pct=True) * len(RISK_STEPS) - 1e-9) - 1
+    fifths = pd.Series(np.ceil(values.rank(pct=True) * len(RISK_STEPS) - 1e-9) - 1, index=values.index)
     there = sorted(fifths.dropna().unique().astype(int))
     legend = {f"{RISK_STEPS[at]}: {_ends(values[fifths == at])}": RISK_COLOURS[at] for at in there}
     if values.isna().any():

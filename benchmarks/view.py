@@ -16,7 +16,8 @@ command serves it. Measured from outside, in headless Chromium:
 
 Then over HTTP: the latency of pieces of all levels that nobody asked for before, and a search for the nearest tiles.
 Seconds are by the clock, so they grow with what else the machine does; the seconds of processor time beside them do
-not. Ends in one JSON line.
+not. Started with `nice -n -15`, it comes before that other work, and keeps the browser there too, which would take the
+usual priority again. Ends in one JSON line.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -165,6 +167,7 @@ def in_browser(address: str, folder: Path, server: int) -> dict[str, Any]:
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": USABLE})
         own = service.process.pid
+        threading.Thread(target=keep_before, args=(own,), daemon=True).start()
         empty: list[float] = []
         for _ in range(3):
             browser.get("about:blank")
@@ -185,7 +188,7 @@ def in_browser(address: str, folder: Path, server: int) -> dict[str, Any]:
             "find.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter'})); return window.begun"
         )
         first = (pieces_end(browser, OTHER) - begun) / 1000
-        pan = moved(browser, lambda: [drag(browser, start=(950, 500), by=(-450, -280), steps=20) for _ in range(8)])
+        pan = moved(browser, lambda: [drag(browser, start=(880, 480), by=(-430, -260), steps=20) for _ in range(8)])
         zoom = moved(browser, lambda: [wheel(browser, by) for by in (-120,) * 4 + (120,) * 12 + (-120,) * 6])
     finally:
         browser.quit()
@@ -309,8 +312,8 @@ def over_http(address: str, *, pieces: int, side: int) -> dict[str, Any]:
     }
 
 
-def cpu_seconds(pid: int) -> float:
-    """Processor seconds of a process and of all that it started and that still run."""
+def family_of(pid: int) -> dict[int, float]:
+    """A process and all that it started and that still run, with their processor seconds."""
     told: dict[int, tuple[int, float]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended meanwhile
@@ -319,7 +322,21 @@ def cpu_seconds(pid: int) -> float:
     family = {pid}
     while more := {one for one, (parent, _) in told.items() if parent in family} - family:
         family |= more
-    return round(sum(told[one][1] for one in family), 2)
+    return {one: told[one][1] for one in family if one in told}
+
+
+def cpu_seconds(pid: int) -> float:
+    return round(sum(family_of(pid).values()), 2)
+
+
+def keep_before(pid: int) -> None:
+    """As long as a process runs, none of what it started has a lower priority than this one was given."""
+    wanted = os.getpriority(os.PRIO_PROCESS, 0)
+    while wanted < 0 and (family := family_of(pid)):
+        for task in (task for one in family for task in Path(f"/proc/{one}/task").glob("*")):
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, int(task.name), wanted)
+        time.sleep(0.05)
 
 
 def peak_mib(process: subprocess.Popen[str]) -> float:

@@ -64,14 +64,15 @@ def test_a_slide_is_explained_by_the_model_that_has_not_seen_its_patient(trained
     assert Path(said["folder"]) == folder
     about = read_json(folder / "relevance.json")
     names = [layer["name"] for layer in about["layers"]]
-    assert names == ["class:B", "risk", "agreement"]
+    assert names == ["class:B", "risk", "agreement", "embedding"]
     table = pd.read_parquet(folder / "relevance.parquet")
     assert list(table.columns) == ["tile", "x", "y", *names]
     bag = Bag(cohort(trained).paths[slide])
     assert (table[["x", "y"]].to_numpy() == bag.coords()).all()
+    np.testing.assert_allclose(table[names].sum(), 0, atol=1e-4)  # what all tiles share is not shown
     for layer in about["layers"][:2]:
         assert layer["method"] == "pattern" and layer["representation"] == "fused" and layer["fitted_on"] > 5
-        assert layer["sum"] is None
+        assert layer["sum"] is None and layer["unproven"] is None
     jsonschema.validate(json.loads((folder / "relevance.geojson").read_text()), SCHEMA)
     assert (folder / "overlay-risk.png").read_bytes()[:4] == PNG
     assert not (folder / "tiles-risk.png").exists()
@@ -92,12 +93,14 @@ def test_the_number_that_is_explained_is_that_of_the_embedding(trained: Path) ->
 
 def test_contributions_add_up_to_the_number(trained: Path, tmp_path: Path) -> None:
     slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
-    asked = Asked(["class:B", "risk"], "contributions")
+    asked = Asked(["class:B", "risk"], "contributions", unproven=True)
     (found,) = explain_slides(load_config(trained), Wanted(names=[slide], asked=asked, output=tmp_path))
     table = pd.read_parquet(found.folder / "relevance.parquet")
     for layer in found.layers:
         assert table[layer["name"]].sum() == pytest.approx(layer["value"] - layer["at_mean_tile"], abs=1e-4)
         assert layer["sum"] == pytest.approx(table[layer["name"]].sum(), abs=1e-4)
+        assert "'contributions' is not offered" in layer["unproven"] and "take pattern" in layer["unproven"]
+    assert any(note.startswith("UNPROVEN: 'contributions'") for note in found.notes)
 
 
 def test_who_was_trained_on_is_said_aloud(trained: Path) -> None:
@@ -143,7 +146,7 @@ def test_the_slide_file_is_drawn_where_it_is_found(trained: Path, tmp_path: Path
 def test_what_is_not_offered_or_not_there_is_refused_with_what_is(trained: Path) -> None:
     config = load_config(trained)
     slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
-    with pytest.raises(ConfigError, match=r"'attention' is not offered .* AUROC of 0\.48"):
+    with pytest.raises(ConfigError, match=r"'attention' is not offered .* AUROC of 0\.48.*--unproven"):
         explain_slides(config, Wanted(names=[slide], asked=Asked(["attention"])))
     with pytest.raises(ConfigError, match="no such slide in this cohort"):
         explain_slides(config, Wanted(names=["SLIDE-X"]))

@@ -53,6 +53,9 @@ def slide(
         Literal["slide", "fused"] | None,
         typer.Option("--representation", help="Whose head (default: fused where the patient has expression)."),
     ] = None,
+    unproven: Annotated[
+        bool, typer.Option("--unproven", help="Methods that did not find planted tiles as well; each says so.")
+    ] = False,
     files: SlideFiles = None,
     features: Annotated[
         Path | None, typer.Option("--features", help="Folder of feature files of slides that are not the cohort's.")
@@ -65,7 +68,7 @@ def slide(
     from mirror.workflow.explained import parse_run
     from mirror.workflow.slide_layers import Asked
 
-    asked = Asked(targets, method, representation)
+    asked = Asked(targets, method, representation, unproven)
     wanted = Wanted(slides, asked, None if run is None else parse_run(run), files, features, output)
     config = load_config(config_file)
     begun = time.monotonic()

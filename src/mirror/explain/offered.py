@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-import numpy as np
-
-from mirror.errors import ConfigError
 from mirror.explain.relevance import Method, Model, is_linear
 from mirror.explain.targets import Target
 from mirror.nn.canonical import CanonicalMirror
@@ -35,7 +32,7 @@ class Figure(NamedTuple):
 
     def of(self, representation: str) -> float:
         """The lesser figure for what a head reads."""
-        return min(self.fused if representation == "fused" else self.planted, default=np.nan)
+        return min(self.fused if representation == "fused" else self.planted)
 
 
 MEASURED: tuple[Figure, ...] = (
@@ -74,32 +71,28 @@ def kind_of(model: Model) -> Kind:
     """What a slide's views are made by: the closed form (preset `mirror`), a network that pools tiles
     (`alignment-only`), or token attention (`published`)."""
     if isinstance(model, CanonicalMirror):
-        return "pooling network" if model.sizes.start == "none" else "closed form"
+        return "closed form" if is_linear(model) else "pooling network"
     return "token attention"
 
 
 def default_method(model: Model, target: Target | None) -> Method:
     """The method that explains a target (None: no number in particular) of a model when none is named: the first that
     passed, else the first that was measured."""
-    if target is not None and kind_of(model) == "closed form" and not is_linear(model):
-        return "integrated-gradients"  # a trained network beside the closed form was not measured
     figures = _figures(model, target)
-    passed = [method for method, planted in figures.items() if planted >= PASSED]
-    return (passed or list(figures))[0]
+    return next((method for method, planted in figures.items() if planted >= PASSED), next(iter(figures)))
 
 
-def require_offered(model: Model, target: Target | None, method: Method) -> None:
-    """Raise `ConfigError` where a method has not passed on a model of this kind, with its figure, or was not measured
-    on a network."""
-    kind, figures = kind_of(model), _figures(model, target)
+def why_not(model: Model, target: Target | None, method: Method) -> str | None:
+    """The reason, with its figure, why a method is not offered for a model of this kind; None where it is."""
+    figures = _figures(model, target)
     better = [other for other, planted in figures.items() if planted >= PASSED]
-    if method in better or (method not in figures and kind == "closed form"):
-        return
+    if method in better:
+        return None
     found = f"finds planted tiles with an AUROC of {figures[method]:.2f}" if method in figures else "was not measured"
     remedy = f"take {' or '.join(better)}" if better else "no method passed"
-    raise ConfigError(
-        f"'{method}' is not offered for {_of(target)} of a model by {kind}: it {found}, {PASSED} is asked for "
-        f"(docs/explain.md); {remedy}"
+    return (
+        f"'{method}' is not offered for {_of(target)} of a model by {kind_of(model)}: it {found}, {PASSED} is asked "
+        f"for (docs/explain.md); {remedy}"
     )
 
 
@@ -107,8 +100,7 @@ def _figures(model: Model, target: Target | None) -> dict[Method, float]:
     """The measured AUROC of each method, in the order of `MEASURED`."""
     kind, name = kind_of(model), _measured_as(target)
     representation = "slide" if target is None else target.representation
-    figures = {one.method: one.of(representation) for one in MEASURED if (one.kind, one.target) == (kind, name)}
-    return {method: planted for method, planted in figures.items() if not np.isnan(planted)}
+    return {one.method: one.of(representation) for one in MEASURED if (one.kind, one.target) == (kind, name)}
 
 
 def _of(target: Target | None) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mirror.errors import ConfigError
 from mirror.explain import overlay
-from mirror.explain.offered import default_method, require_offered
+from mirror.explain.offered import default_method, why_not
 from mirror.explain.pattern import Seen
 from mirror.explain.relevance import Method, Relevance, Subject, relevance
 from mirror.explain.targets import AGREEMENT, EMBEDDING, Target, distinct_targets
@@ -42,30 +42,34 @@ class Fitted:
 
 class Asked(NamedTuple):
     """What to explain of each slide, None where all or the default is meant: targets (`attention` among them), method,
-    representation."""
+    representation; with `unproven` by methods that did not find planted tiles too."""
 
     targets: Sequence[str] | None = None
     method: Method | None = None
     representation: str | None = None
+    unproven: bool = False
 
 
 class Layer(NamedTuple):
-    """One column of relevance.parquet: what of, by which method, what came out, and between which numbers the training
-    patients lie."""
+    """One column of relevance.parquet: what of, by which method, what came out, between which numbers the training
+    patients lie, and why the method is not offered where it is not."""
 
     name: str
     target: Target | None
     method: Method
     found: Relevance
     usual: tuple[float, float] | None
+    unproven: str | None = None
 
     @property
     def shown(self) -> overlay.Shown:
         """As pictures take it."""
+        warned = "" if self.unproven is None else ", UNPROVEN"
         if self.target is None:
-            return overlay.Shown(self.name, self.found.values, "share of the slide's attention", signed=False)
+            told = f"share of the slide's attention{warned}"
+            return overlay.Shown(self.name, self.found.values, told, signed=False)
         told = "a tile's, less the slide's mean tile's" if self.method == "pattern" else "a tile's part"
-        return overlay.Shown(self.name, self.found.values, f"{self.target.unit}, {told}", signed=True)
+        return overlay.Shown(self.name, self.found.values, f"{self.target.unit}, {told}{warned}", signed=True)
 
 
 def layers_of(
@@ -92,7 +96,9 @@ def layers_of(
             continue
         try:
             method = asked.method or default_method(run.trained.model, target)
-            require_offered(run.trained.model, target, method)
+            reason = why_not(run.trained.model, target, method)
+            if reason is not None and not asked.unproven:
+                raise ConfigError(f"{reason}; --unproven shows it all the same")
         except ConfigError as error:
             if asked.targets is not None:
                 raise
@@ -101,7 +107,9 @@ def layers_of(
         seen = fitted.seen if method == "pattern" else None
         found = relevance(run.trained.model, subject, target, method, seen=seen)
         usual = None if target is None else run.usual(target)
-        layers.append(Layer(name, target, method, found, usual))
+        layers.append(Layer(name, target, method, found, usual, reason))
+        if reason is not None:
+            notes.append(f"UNPROVEN: {reason}")
         if target is not None and usual is not None and not usual[0] <= found.value <= usual[1]:
             notes.append(
                 f"{target.name} of {slide} is {found.value:+.2f}, training patients have {usual[0]:+.2f} to "
@@ -133,6 +141,7 @@ def facts_of(layer: Layer) -> dict[str, Any]:
         "fitted_on": 0 if target is None else len(target.fitted_on),
         "value": number(layer.found.value),
         "at_mean_tile": number(layer.found.baseline),
+        "unproven": layer.unproven,
         "sum": None if layer.method == "pattern" else float(layer.found.values.sum()),
         "training_patients": layer.usual,
     }

@@ -73,10 +73,11 @@ def _cells_of(number: int, part: pd.DataFrame) -> FoldCells:
     ordered = part.sort_values(["seed", "draw", "patient"], kind="stable")
     cells = ordered[["seed", "draw"]].drop_duplicates()
     patients = tuple(sorted(str(name) for name in ordered["patient"].unique()))
+    counts = ordered.groupby(["seed", "draw"], sort=True)["patient"].agg(["nunique", "size"])
     uneven = [
-        f"seed {seed}, draw {draw}: {cell.nunique()} patients in {len(cell)} rows"
-        for (seed, draw), cell in ordered.groupby(["seed", "draw"], sort=True)["patient"]
-        if {cell.nunique(), len(cell)} != {len(patients)}
+        f"seed {row.seed}, draw {row.draw}: {row.nunique} patients in {row.size} rows"
+        for row in counts.reset_index().itertuples()
+        if {row.nunique, row.size} != {len(patients)}
     ]
     heading = f"fold {number} has {len(patients)} test patients, each once in every seed and draw; evaluate again:"
     raise_together(DataError, heading, uneven)

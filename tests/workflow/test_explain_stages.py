@@ -215,7 +215,7 @@ def test_the_commands_print_tables_or_json(planted: Config, gene_sets: Path) -> 
     assert content["targets"][0]["sets"][0]["name"] == "shared_subtype" and len(content["genes"]) == SIZES.genes
     told = runner.invoke(app, ["explain", "prototypes", config, "--run", "seed0/fold1"])
     assert told.exit_code == 0 and "seed0/fold1" in told.stdout and "Rand" in told.stdout
-    told = runner.invoke(app, ["explain", "prototypes", config, "--json"])
+    told = runner.invoke(app, ["explain", "prototypes", config, "--run", "seed0/fold0", "--json"])
     assert json.loads(told.stdout)["parts"]["seed0/fold0"]
     told = runner.invoke(app, ["explain", "expression", config, "--target", "class:C"])
     assert told.exit_code == 1 and "there are class:A" in told.stderr

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from torch._dynamo.exc import TorchDynamoException
-from torch._functorch import config as functorch_config
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +16,10 @@ def compile_in_place(model: nn.Module, *, backend: str | Callable[..., Any] = "i
 
     Names and weights stay what they are.
     """
+    # The compiler takes as long to import as all the rest of torch, and most commands compile nothing.
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._functorch import config as functorch_config
+
     model.compile(backend=backend)
     compiled: Callable[..., Any] = model._compiled_call_impl  # pyright: ignore[reportAssignmentType, reportPrivateUsage]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -94,8 +95,8 @@ def render_report(inputs: ReportInputs) -> str:
     return render_page(compose(inputs))
 
 
-def render_page(content: Content) -> str:
-    """The page of what `compose` gave."""
+@cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mirror.evaluation.report", "templates"),
         autoescape=True,
@@ -103,8 +104,13 @@ def render_page(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template("page.html.j2")
+
+
+def render_page(content: Content) -> str:
+    """The page of what `compose` gave."""
     inputs = content.inputs
-    return environment.get_template("page.html.j2").render(
+    return _template().render(
         content=content,
         inputs=inputs,
         opening=content.opening,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, TILE_PX, explain
+from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, PLAIN, TILE_PX, explain
+from served import served
 from typer.testing import CliRunner
 
 from mirror.cli.app import app
@@ -27,7 +24,7 @@ SIZES = SimulationSizes(patients=30, genes=20, tile_features=12, tiles=(6, 12), 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The configuration of a finished run: two slides have files, one no coordinates, one layers. Not to be changed."""
+    """The configuration of a finished run: two slides have files and coordinates, one layers. Not to be changed."""
     folder = tmp_path_factory.mktemp("looked_at")
     simulate_cohort(folder, seed=1, sizes=SIZES)
     rng = rng_for(0, "looked at")
@@ -38,8 +35,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_bag(folder / "features" / f"{slide}.h5", features, coords=corners, facts=facts)
         image = draw_scan(tumour_of(rng.standard_normal(4)), GRID * TILE_PX, rng)
         write_scan(folder / "scans" / f"{slide}.tif", image, mpp=MPP)
-    features = rng.standard_normal((9, SIZES.tile_features)).astype(np.float32)
-    write_bag(folder / "features" / f"{NAKED}.h5", features, facts=BagFacts(encoder="simulated", mpp=0.5, tile_px=512))
+    for slide in (NAKED, PLAIN):
+        features = rng.standard_normal((9, SIZES.tile_features)).astype(np.float32)
+        facts = BagFacts(encoder="simulated", mpp=0.5, tile_px=512)
+        write_bag(folder / "features" / f"{slide}.h5", features, facts=facts)
+    write_scan(folder / "scans" / f"{PLAIN}.tif", image, mpp=MPP)
     assert (folder / "features" / f"{BARE}.h5").exists()
     config = folder / "demo.yaml"
     text = config.read_text().replace("components: 16", "components: 6").replace("count: 3", "count: 2")
@@ -60,21 +60,10 @@ def contents(run: Path) -> Iterator[Contents]:
 
 
 @pytest.fixture(scope="session")
-def page(run: Path) -> Iterator[str]:
-    """The address at which the real command shows the run."""
-    command = [sys.executable, "-m", "mirror", "view", str(run), "--slides", str(run.parent / "scans")]
-    environment = {**os.environ, "COLUMNS": "300", "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [*command, "--no-browser", "--port", "0"], stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stderr is not None
-        said: list[str] = []
-        for line in process.stderr:
-            said.append(line)
-            if "http://" in line:
-                break
-        else:
-            pytest.fail("".join(said))
-        yield next(word for word in line.split() if word.startswith("http://"))
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+def page(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address at which the real command shows the run; ended by a plain `kill`, it leaves nothing behind."""
+    made = tmp_path_factory.mktemp("made")
+    with served(run, run.parent / "scans", made) as address:
+        yield address
+        assert list(made.iterdir())
+    assert list(made.iterdir()) == []

@@ -16,6 +16,8 @@ EXPLAINED = PICTURED[0]
 """Its layer `risk` is -32 ... 31 in order of tiles, its layer `attention` that of the left half of its tiles alone."""
 BARE, NAKED = "SIM-0003-DX1", "SIM-0004-DX1"
 """A slide with coordinates and no file, and one with neither."""
+PLAIN = "SIM-0005-DX1"
+"""A slide with a file and no coordinates."""
 GRID, TILE_PX = 8, 64
 
 

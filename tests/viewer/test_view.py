@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
@@ -11,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import numpy as np
 import pandas as pd
 import pytest
-from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, TILE_PX
+from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, PLAIN, TILE_PX
 from typer.testing import CliRunner
 
 from mirror.cli.app import app
@@ -24,6 +25,7 @@ from mirror.viewer.contents import Contents, Unknown
 from mirror.viewer.maps import map_of
 from mirror.viewer.patient import Patients
 from mirror.viewer.relevance import Relevance
+from mirror.viewer.server import static_files
 from mirror.workflow.view import view
 
 NASTY = ("../secret", "..", "/etc/passwd", "..%2fsecret", "%2e%2e/secret", "C:\\secret", "\0", "SIM-0000-DX1/../x", "")
@@ -110,16 +112,29 @@ def test_numbers_that_are_none_and_places_that_are_not_there_are_refused(page: s
     assert ask(page, "/picture/tile", slide=BARE, tile=0)[0] == 404
 
 
+def test_a_browser_asks_once_for_the_files_of_a_version_and_gets_each_before_it_is_needed(page: str) -> None:
+    _, headers, content = ask(page, "/")
+    assert headers["cache-control"] == "no-cache" and headers["content-type"].startswith("text/html")
+    files = {path: file for path, file in static_files().items() if path != "/"}
+    for path, file in files.items():
+        status, headers, got = ask(page, path)
+        assert status == 200 and got == file.body and "immutable" in headers["cache-control"], path
+    named = set(re.findall(r'(?:href|src)="(/[^"]+)"', content.decode())) - {"/data/cohort"}
+    assert named == {path for path in files if not path.endswith(".txt")}
+    assert ask(page, "/page.js")[0] == 404
+
+
 def test_every_answer_tells_the_browser_to_load_nothing_from_elsewhere(page: str) -> None:
-    for path in ("/", "/page.js", "/data/cohort", "/nothing", "/data/slide?slide=x"):
+    script = next(path for path in static_files() if path.endswith("page.js"))
+    for path in ("/", script, "/data/cohort", "/nothing", "/data/slide?slide=x"):
         headers = ask(page, path)[1]
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'self';") and "unsafe" not in policy and "*" not in policy
         assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
         assert "access-control-allow-origin" not in headers and "server" not in headers
-    for name in ("/", *(f"/{path.name}" for path in Path(tiles.__file__).parent.joinpath("static").iterdir())):
-        text = ask(page, name)[2].decode() if name != "/openseadragon.min.js" else ""
-        assert "https://" not in text and "http://" not in text.replace("http://www.w3.org/", ""), name
+    for path, file in static_files().items():
+        text = bytes(file.body).decode() if not path.endswith("openseadragon.min.js") else ""
+        assert "https://" not in text and "http://" not in text.replace("http://www.w3.org/", ""), path
 
 
 def test_a_slide_says_what_there_is_of_it(page: str) -> None:
@@ -238,6 +253,14 @@ def test_a_search_says_how_far_it_is_and_ends_with_what_it_found(page: str) -> N
     assert not any(one["slide"].startswith(EXPLAINED[:8]) for one in lines[-1]["nearest"])
 
 
+def test_a_tile_is_said_to_have_a_picture_where_the_server_shows_one(page: str) -> None:
+    (*_, last) = ask(page, "/data/nearest", slide=EXPLAINED, tile=3, count=100)[2].splitlines()
+    nearest = {one["slide"]: one for one in json.loads(last)["nearest"]}
+    assert nearest[PLAIN]["pictured"] is False and nearest[PICTURED[1]]["pictured"] is True
+    for slide, one in nearest.items():
+        assert (ask(page, "/picture/tile", slide=slide, tile=one["tile"])[0] == 200) is one["pictured"], slide
+
+
 def test_genes_are_measured_by_training_patients_of_a_run_that_did_not_learn_from_the_patient(
     contents: Contents,
 ) -> None:
@@ -339,7 +362,7 @@ def test_slides_are_found_in_a_folder_and_only_those_of_the_cohort(
 ) -> None:
     assert contents.files == {}
     with view(run, slides=run.parent / "scans") as given:
-        assert set(given.files) == set(PICTURED)
+        assert set(given.files) == {*PICTURED, PLAIN}
     with view(run.parent / "run", slides=None) as folder:
         assert set(folder.runs) == {"seed0/fold0", "seed0/fold1"} and folder.config.is_file()
     (tmp_path / "strange.tif").write_bytes(b"")

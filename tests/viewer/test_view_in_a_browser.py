@@ -3,86 +3,25 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+import re
+from collections.abc import Iterator
 
 import pytest
-from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, TILE_PX
+from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, PLAIN, TILE_PX
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 
+from reader import DESK, TABLET, Reader
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
 from chromium import headless, needs_chromium
+from mirror.viewer.contents import Contents
 
 pytestmark = needs_chromium
-
-DESK, TABLET = (1440, 900), (768, 1024)
-INKED = """
-const heat = document.querySelector('canvas.heat'), canvas = new OffscreenCanvas(heat.width, heat.height);
-const pen = canvas.getContext('2d', {willReadFrequently: true});
-pen.drawImage(heat, 0, 0);
-const pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
-let inked = 0, most = 0;
-for (let at = 3; at < pixels.length; at += 4) { if (pixels[at]) inked += 1; most = Math.max(most, pixels[at]); }
-return [inked, most];
-"""
-
-
-class Reader:
-    """A person at the page."""
-
-    def __init__(self, browser: webdriver.Chrome, page: str) -> None:
-        self.browser, self.page = browser, page
-
-    def open(self, hash_: str = "", size: tuple[int, int] = DESK) -> None:
-        width, height = size
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self.browser.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
-        self.browser.get("about:blank")
-        self.browser.get(f"{self.page}#{hash_}")
-        self.until(lambda: self.text("patient-body") and self.text("slide-title") not in ("", "Slide"))
-        self.until(lambda: not self.text("slide-note").startswith("Opening"))
-
-    def until(self, true: Callable[[], Any]) -> Any:
-        return WebDriverWait(self.browser, 20, poll_frequency=0.05).until(lambda _: true())
-
-    def at(self, name: str) -> WebElement:
-        return self.browser.find_element(By.ID, name)
-
-    def text(self, name: str) -> str:
-        return self.at(name).text
-
-    def state(self) -> dict[str, str]:
-        script = "return Object.fromEntries(new URLSearchParams(location.hash.slice(1)))"
-        return self.browser.execute_script(script)
-
-    def heat(self) -> tuple[int, int]:
-        """Pixels of the layer that are drawn, and the strongest of them."""
-        return tuple(self.browser.execute_script(INKED))
-
-    def still(self) -> dict[str, str]:
-        """The state once nothing moves any more."""
-        seen, since = self.state(), time.monotonic()
-
-        def unmoved() -> bool:
-            nonlocal seen, since
-            if (now := self.state()) != seen:
-                seen, since = now, time.monotonic()
-            return "z" in seen and time.monotonic() - since > 0.6
-
-        self.until(unmoved)
-        return seen
-
-    def pull(self, name: str, keys: str) -> None:
-        self.at(name).send_keys(keys)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +69,7 @@ def test_a_layer_is_chosen_faded_and_cut(reader: Reader) -> None:
     assert reader.heat() == (0, 0)
     layers = Select(reader.at("layer"))
     risk = next(option.text for option in layers.options if option.text.startswith("risk"))
-    assert "test patient" in risk
+    assert "patient unseen" in risk
     layers.select_by_visible_text(risk)
     reader.until(lambda: "log hazard" in reader.text("layer-said"))
     assert "blue lowers it, orange raises it" in reader.text("layer-said")
@@ -145,7 +84,9 @@ def test_a_layer_is_chosen_faded_and_cut(reader: Reader) -> None:
     attention = next(option.text for option in layers.options if option.text.startswith("attention"))
     reader.pull("cut", Keys.HOME)
     layers.select_by_visible_text(attention)  # it says something of half of the tiles
-    reader.until(lambda: "test patient" in reader.text("layer-said") and "blue" not in reader.text("layer-said"))
+    reader.until(
+        lambda: "has not seen this patient" in reader.text("layer-said") and "blue" not in reader.text("layer-said")
+    )
     assert reader.heat()[0] == pytest.approx(drawn / 2, rel=0.06)
 
 
@@ -172,22 +113,24 @@ def test_a_tile_is_picked_and_its_nearest_lead_to_other_slides(reader: Reader) -
     expected = int(y // TILE_PX) * GRID + int(x // TILE_PX)
     reader.until(lambda: reader.state().get("tile") == str(expected))
     near = reader.until(lambda: reader.at("near-list").find_elements(By.TAG_NAME, "button"))
-    assert len(near) == 12 and all(button.accessible_name.startswith("Tile ") for button in near)
-    assert not any(EXPLAINED in button.accessible_name for button in near)
+    names = [re.fullmatch(r"(?:no picture )?(SIM-\S+) tile \d+ · .*cosine .*", one.accessible_name) for one in near]
+    assert len(names) == 12 and EXPLAINED not in {name and name[1] for name in names}
     Select(reader.at("layer")).select_by_visible_text("similarity to the picked tile")
     reader.until(lambda: "cosine" in reader.text("layer-said"))
     assert reader.heat()[0] > 0
-    other = near[0].accessible_name.split(" of ")[1].split(",")[0]
-    near[0].click()
+    assert names[0] is not None and all(names)
+    other = names[0][1]
+    near[0].send_keys(Keys.ENTER)
     reader.until(lambda: reader.text("slide-title") == other)
-    assert reader.state()["slide"] == other
+    assert reader.state()["slide"] == other and reader.browser.title.startswith(other)
+    assert reader.browser.switch_to.active_element.get_attribute("id") == "slide-title"  # focus is not lost
 
 
 def test_layers_are_made_when_a_reader_asks_for_them(reader: Reader) -> None:
     reader.open(f"slide={PICTURED[1]}")
     assert f"--slide {PICTURED[1]}" in reader.text("layer-said")
     reader.at("explain").click()
-    reader.until(lambda: "test patient" in reader.text("layer-said"))
+    reader.until(lambda: "has not seen this patient" in reader.text("layer-said"))
     names = [option.text.split(" — ")[0] for option in Select(reader.at("layer")).options]
     assert {"none", "risk"} <= set(names)
     assert reader.heat()[0] > 0 and reader.state()["layer"]
@@ -235,6 +178,22 @@ def test_an_address_that_nobody_wrote_so_opens_what_there_is(reader: Reader) -> 
     state = reader.still()
     assert state["slide"] == PICTURED[0] and state["run"] == "seed0/fold0" and state["opacity"] == "100"
     assert "layer" not in state and "cut" not in state and "tile" not in state and "map" not in state
+    assert "no slide ../../etc/passwd, no run seed9/fold9" in reader.text("notice")
+    assert reader.at("notice").get_attribute("role") == "alert"
+    reader.at("find").send_keys("0001", Keys.ENTER)
+    reader.until(lambda: reader.text("slide-title") == PICTURED[1])
+    assert not reader.at("notice").is_displayed()
+
+
+def test_no_key_turns_the_slide_away_from_its_layer(reader: Reader) -> None:
+    reader.open(f"slide={EXPLAINED}")
+    reader.still()
+    canvas = reader.browser.find_element(By.CSS_SELECTOR, ".openseadragon-canvas")
+    drawn = "return document.querySelector('.openseadragon-canvas canvas:not(.heat)').toDataURL()"
+    before = reader.browser.execute_script(drawn)
+    canvas.send_keys("r", "f", "R")
+    reader.still()
+    assert reader.browser.execute_script(drawn) == before
 
 
 def test_the_map_is_walked_and_opened_from_the_keyboard(reader: Reader) -> None:
@@ -301,7 +260,8 @@ def test_everything_has_a_name_is_in_sight_and_shows_its_focus(reader: Reader, s
         stops.append(told[0])
         reader.browser.switch_to.active_element.send_keys(Keys.TAB)
     order = [
-        stops.index(name) for name in ("find", "link", "map-view", "map-canvas", "layer", "opacity", "near-others")
+        stops.index(name)
+        for name in ("find", "link", "map-view", "map-canvas", "layer", "opacity", "near-others", "patient")
     ]
     assert order == sorted(order)
     assert any("openseadragon-canvas" in stop for stop in stops)
@@ -317,3 +277,15 @@ def test_tiles_are_drawn_where_there_is_no_slide_and_their_absence_is_said(reade
     assert "no coordinates" in reader.text("slide-note")
     assert f"--slide {NAKED}" in reader.text("layer-said")
     assert "Survival" in reader.text("patient-body")
+    reader.open(f"slide={PLAIN}")
+    reader.still()
+    assert "The slide alone is shown" in reader.text("slide-note") and "no coordinates" in reader.text("slide-note")
+    assert "no slide file" not in reader.text("slide-about") and reader.heat() == (0, 0)
+
+
+def test_a_patient_without_expression_is_shown_with_what_there_is(reader: Reader, contents: Contents) -> None:
+    people = contents.cohort.patients
+    patient = str(people.index[~people["has_expression"].to_numpy(dtype=bool)][0])
+    reader.open(f"patient={patient}")
+    told = reader.text("patient-body")
+    assert "no expression profile of this patient" in told and "Cox on slide" in told

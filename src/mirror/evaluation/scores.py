@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,9 +65,13 @@ def write_predictions(path: Path, predictions: pd.DataFrame, *, provenance: Mapp
     _write(path, predictions, kind="predictions", provenance=provenance or {})
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
-    """Read what `write_predictions` wrote. Raises `ArtefactError` as `read_scores` does."""
-    return _read(path, kind="predictions", columns=PREDICTION_COLUMNS)
+def read_predictions(path: Path, *, protocols: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read what `write_predictions` wrote, of the `protocols` alone where they are named.
+
+    Nearly all rows are draws of few shots, millions on a large cohort. Raises `ArtefactError` as `read_scores` does.
+    """
+    kept = None if protocols is None else [("protocol", "in", list(protocols))]
+    return _read(path, kind="predictions", columns=PREDICTION_COLUMNS, filters=kept)
 
 
 def write_intervals(path: Path, intervals: pd.DataFrame, *, provenance: Mapping[str, Any] | None = None) -> None:
@@ -107,7 +111,7 @@ def _write(path: Path, frame: pd.DataFrame, *, kind: str, provenance: Mapping[st
         pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **stamp}), aside)
 
 
-def _read(path: Path, *, kind: str, columns: tuple[str, ...]) -> pd.DataFrame:
+def _read(path: Path, *, kind: str, columns: tuple[str, ...], filters: Any = None) -> pd.DataFrame:
     metadata = _metadata(path)
     found = (metadata.get(_KIND, b"?").decode(), metadata.get(_VERSION, b"?").decode())
     if found != (kind, str(SCHEMA)):
@@ -116,7 +120,7 @@ def _read(path: Path, *, kind: str, columns: tuple[str, ...]) -> pd.DataFrame:
             "run `mirror evaluate` again"
         )
     try:
-        frame = pq.read_table(path).to_pandas()
+        frame = pq.read_table(path, filters=filters).to_pandas()
     except (pa.ArrowInvalid, OSError) as error:
         raise ArtefactError(f"{path} is damaged ({error}); delete it and run `mirror evaluate` again") from error
     _require(path, frame, columns)

@@ -40,7 +40,9 @@ class Patients:
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
         self._moments = lru_cache(maxsize=16)(self._fresh_moments)
+        self._predictions = contents.predictions if contents.predictions is not None else pd.DataFrame()
         self._steps = risk_steps(of_risk(self._predictions))
+        self._rows = self._predictions.groupby("patient").indices if len(self._predictions) else {}
         self._curve = self._kaplan_meier()
 
     @property
@@ -69,10 +71,6 @@ class Patients:
             },
             "classes": self._predicted_classes(patient, judged),
         }
-
-    @property
-    def _predictions(self) -> pd.DataFrame:
-        return self._contents.predictions if self._contents.predictions is not None else pd.DataFrame()
 
     def _genes(self, patient: str, judged: ShownRun | None) -> dict[str, Any]:
         """The largest z-scores to either side, by the training patients of the run that judges the patient.
@@ -150,14 +148,11 @@ class Patients:
 
     def _foretold(self, protocol: str, patient: str, judged: ShownRun | None) -> pd.DataFrame:
         """What the run that judges a patient says by `protocol`: of the fused representation, else of the slide's."""
-        table = self._predictions
-        if judged is None or table.empty:
-            return table.head(0)
+        if judged is None or patient not in self._rows:
+            return self._predictions.head(0)
+        table = self._predictions.iloc[self._rows[patient]]
         own = table[
-            (table["patient"].astype(str) == patient)
-            & (table["fold"] == judged.fold.number)
-            & (table["seed"] == judged.seed)
-            & (table["protocol"] == protocol)
+            (table["fold"] == judged.fold.number) & (table["seed"] == judged.seed) & (table["protocol"] == protocol)
         ]
         fused = own[own["representation"] == "fused"]
         return own[own["representation"] == "slide"] if fused.empty else fused

@@ -6,15 +6,20 @@ against pages elsewhere that let their own name point here; the browser is told 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shlex
+import signal
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
 from importlib import resources
 from itertools import chain
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -32,7 +37,7 @@ from mirror.data.places import TilePlaces, tile_places
 from mirror.errors import ConfigError, DataError, MirrorError
 from mirror.slides.deep_zoom import DeepZoom, Place
 from mirror.viewer.contents import Contents, Unknown
-from mirror.viewer.maps import map_of
+from mirror.viewer.maps import VIEWS, map_of
 from mirror.viewer.patient import Patients
 from mirror.viewer.relevance import Relevance
 from mirror.viewer.tiles import Tiles, open_store
@@ -52,18 +57,12 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-_KINDS = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".txt": "text/plain; charset=utf-8",
-}
+KEPT, NOT_KEPT = {"cache-control": "max-age=31536000, immutable"}, {"cache-control": "no-store"}
+_KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
 
 
-def application(contents: Contents) -> Starlette:
+def application(parts: Parts) -> Starlette:
     """The page and its data, as an ASGI application."""
-    parts = _Parts(contents)
     data: dict[str, Callable[[Request], Response]] = {
         "/data/cohort": parts.cohort,
         "/data/map": parts.map,
@@ -76,10 +75,8 @@ def application(contents: Contents) -> Starlette:
         "/picture/piece": parts.piece,
         "/picture/tile": parts.tile,
     }
-    files = dict(_static_files())
-    files["/"] = files.pop("/index.html")
     routes = [Route(path, _plainly(answer), methods=["GET"]) for path, answer in data.items()]
-    routes += [Route(path, partial(_file, content=content), methods=["GET"]) for path, content in files.items()]
+    routes += [Route(path, partial(_same, file), methods=["GET"]) for path, file in static_files().items()]
     return Starlette(
         routes=routes,
         middleware=[
@@ -92,9 +89,11 @@ def application(contents: Contents) -> Starlette:
 def serve(contents: Contents, *, port: int, ready: Callable[[str], None]) -> None:
     """Serve until Ctrl-C; `ready` gets the page's address as soon as it can be opened.
 
-    A `port` of 0 takes any free one. Raises `ConfigError` when the port is taken.
+    A terminal that is closed and a plain `kill` are taken for Ctrl-C, so that what was made on demand goes with the
+    page. A `port` of 0 takes any free one. Raises `ConfigError` when the port is taken.
     """
-    app = application(contents)
+    parts = Parts(contents)
+    app = application(parts)
     # With its protocol named, or asyncio leaves it to Nagle's algorithm, which keeps every answer back for 40 ms.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -103,15 +102,22 @@ def serve(contents: Contents, *, port: int, ready: Callable[[str], None]) -> Non
             taken.listen(128)
         except OSError as error:
             raise ConfigError(f"port {port} cannot be used ({error.strerror}); name another with --port") from error
-        ready(f"http://{HOST}:{taken.getsockname()[1]}/")
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none"
         )
+        config.load()  # its parts take a third of a second, which nobody waits for while a browser starts
+        for told in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(told, signal.default_int_handler)
+        threading.Thread(target=parts.prepare, daemon=True).start()
+        ready(f"http://{HOST}:{taken.getsockname()[1]}/")
         uvicorn.Server(config).run(sockets=[taken])
 
 
-class _Parts:
-    """An answer a kind of question. Each runs in a thread of its own: reading a slide keeps nobody else waiting."""
+class Parts:
+    """An answer a kind of question about `contents`.
+
+    Each runs in a thread of its own: reading a slide keeps nobody else waiting.
+    """
 
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
@@ -119,6 +125,19 @@ class _Parts:
         self._relevance = Relevance(contents)
         self._zoom = DeepZoom(contents.files)
         self._tiles = Tiles(open_store(contents.cohort.paths), contents.owners)
+        self._map = lru_cache(maxsize=16)(self._fresh_map)
+        self._one_map = threading.Lock()
+        self._pictures = lru_cache(maxsize=None)(self._has_pictures)
+
+    def prepare(self) -> None:
+        """Make what the page asks for first, before it does."""
+        contents = self._contents
+        patient, slides = next(iter(contents.slides_of.items()))
+        with suppress(MirrorError):  # whoever asks for it is told
+            self._map_told(next(iter(contents.runs)), VIEWS[0])
+            self._patients.known(patient)
+            if slides and slides[0] in self._zoom:
+                self._zoom.piece(slides[0], self._zoom.pyramid(slides[0]).least_level, 0, 0)
 
     def cohort(self, _: Request) -> Response:
         contents, people = self._contents, self._contents.cohort.patients
@@ -138,13 +157,21 @@ class _Parts:
                 "runs": list(contents.runs),
                 "patients": patients,
                 "survival": self._patients.curve,
-                "pictures": [slide for slide in contents.owners if slide in self._zoom],
+                "pictures": len(contents.files),
             }
         )
 
     def map(self, request: Request) -> Response:
         asked = request.query_params
-        return _json(map_of(self._contents, self._contents.run(asked.get("run", "")), asked.get("view", "")))
+        told = self._map_told(asked.get("run", ""), asked.get("view", ""))
+        return Response(told, media_type="application/json", headers=NOT_KEPT)
+
+    def _map_told(self, run: str, view: str) -> bytes:
+        with self._one_map:  # the second to ask for a map waits for the first instead of making it again
+            return self._map(run, view)
+
+    def _fresh_map(self, run: str, view: str) -> bytes:
+        return bytes(_json(map_of(self._contents, self._contents.run(run), view)).body)
 
     def patient(self, request: Request) -> Response:
         return _json(self._patients.known(request.query_params.get("name", "")))
@@ -203,7 +230,8 @@ class _Parts:
                 for step in chain([first], steps):
                     if step.done == step.of or time.monotonic() - said >= SAY_EVERY:
                         said = time.monotonic()
-                        yield _line(step._asdict())
+                        near = [{**one._asdict(), "pictured": self._pictures(one.slide)} for one in step.nearest]
+                        yield _line({"done": step.done, "of": step.of, "nearest": near})
             except MirrorError as error:
                 yield _line({"error": str(error)})
 
@@ -211,7 +239,8 @@ class _Parts:
 
     def piece(self, request: Request) -> Response:
         level, column, row = (_whole(request, name) for name in ("level", "column", "row"))
-        return _jpeg(self._zoom.piece(self._pictured(request), level, column, row))
+        with _there():
+            return _jpeg(self._zoom.piece(self._pictured(request), level, column, row))
 
     def tile(self, request: Request) -> Response:
         name, tile = self._pictured(request), _whole(request, "tile")
@@ -219,7 +248,8 @@ class _Parts:
         if places is None or not 0 <= tile < len(places.coords):
             raise Unknown(f"slide '{name}' has no tile {tile} whose place is known")
         x, y = (int(one) for one in places.coords[tile])
-        return _jpeg(self._zoom.square(name, Place(x, y, round(places.side)), px=TILE_PX))
+        with _there():
+            return _jpeg(self._zoom.square(name, Place(x, y, round(places.side)), px=TILE_PX))
 
     def _places(self, name: str) -> tuple[TilePlaces | None, str | None]:
         """Where the slide's tiles lie, or why nobody knows."""
@@ -228,6 +258,10 @@ class _Parts:
         except DataError as error:
             return None, str(error)
         return found, None if found else "the tiles of this slide have no coordinates"
+
+    def _has_pictures(self, name: str) -> bool:
+        """True where single tiles of the slide can be shown: it has a file, and their places are known."""
+        return name in self._zoom and self._places(name)[0] is not None
 
     def _slide(self, request: Request) -> str:
         name = request.query_params.get("slide", "")
@@ -270,7 +304,7 @@ def _plainly(answer: Callable[[Request], Response]) -> Callable[[Request], Respo
     def answered(request: Request) -> Response:
         try:
             return answer(request)
-        except (Unknown, IndexError) as error:
+        except Unknown as error:
             return _json({"error": str(error)}, 404)
         except _NoQuestion as error:
             return _json({"error": str(error)}, 400)
@@ -278,6 +312,15 @@ def _plainly(answer: Callable[[Request], Response]) -> Callable[[Request], Respo
             return _json({"error": str(error)}, 409)
 
     return answered
+
+
+@contextmanager
+def _there() -> Generator[None]:
+    """A piece or square that a slide does not have is `Unknown`; any other `IndexError` is a mistake of ours."""
+    try:
+        yield
+    except IndexError as error:
+        raise Unknown(str(error)) from error
 
 
 class _NoQuestion(ValueError):
@@ -293,22 +336,29 @@ def _whole(request: Request, name: str, otherwise: int | None = None) -> int:
     return int(given)
 
 
-def _static_files() -> Iterator[tuple[str, Response]]:
-    """The page's own files, read once: a request finds one of them or nothing."""
-    for entry in sorted(resources.files("mirror.viewer").joinpath("static").iterdir(), key=lambda one: one.name):
-        kind = next((kind for ending, kind in _KINDS.items() if entry.name.endswith(ending)), None)
-        if kind is not None:
-            yield f"/{entry.name}", Response(entry.read_bytes(), headers={"content-type": kind})
+def static_files() -> dict[str, Response]:
+    """The page's own files by their paths, read once: a request finds one of them or nothing.
+
+    All but the page itself lie in a folder named after their content, so that a browser need never ask for them again.
+    """
+    found = resources.files("mirror.viewer").joinpath("static").iterdir()
+    files = {one.name: one.read_bytes() for one in sorted(found, key=lambda one: one.name) if one.is_file()}
+    digest = hashlib.sha256(b"".join(files.values())).hexdigest()[:12]
+    page = files.pop("index.html").replace(b"static/", f"/{digest}/".encode())
+    told = {
+        f"/{digest}/{name}": Response(content, headers=KEPT, media_type=kind)
+        for name, content in files.items()
+        if (kind := _KINDS.get(PurePosixPath(name).suffix)) is not None
+    }
+    return {"/": Response(page, headers={"cache-control": "no-cache"}, media_type="text/html"), **told}
 
 
-def _file(_: Request, *, content: Response) -> Response:
-    return Response(
-        content.body, headers={"content-type": content.headers["content-type"], "cache-control": "no-cache"}
-    )
+async def _same(file: Response, _: Request) -> Response:
+    return file
 
 
 def _json(content: Any, status: int = 200) -> Response:
-    return JSONResponse(content, status, headers={"cache-control": "no-store"})
+    return JSONResponse(content, status, headers=NOT_KEPT)
 
 
 def _jpeg(content: bytes) -> Response:
@@ -316,8 +366,6 @@ def _jpeg(content: bytes) -> Response:
 
 
 def _line(content: dict[str, Any]) -> str:
-    if "nearest" in content:
-        content = {**content, "nearest": [one._asdict() for one in content["nearest"]]}
     return json.dumps(content, allow_nan=False) + "\n"
 
 

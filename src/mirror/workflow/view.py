@@ -15,7 +15,7 @@ from mirror.evaluation.scores import read_predictions
 from mirror.ids import SlideId
 from mirror.slides.manifest import SlideEntry, entries_of
 from mirror.training.runs import run_folder
-from mirror.viewer.contents import Contents, ShownRun
+from mirror.viewer.contents import PROTOCOLS, Contents, ShownRun
 from mirror.workflow.audit import configuration_of, read_groups
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.evaluation_files import predictions_file
@@ -49,7 +49,7 @@ def view(path: Path, *, slides: Path | None) -> Generator[Contents]:
             preset=config.preset,
             cohort=cohort,
             runs=runs,
-            predictions=read_predictions(predictions) if predictions.exists() else None,
+            predictions=read_predictions(predictions, protocols=PROTOCOLS) if predictions.exists() else None,
             sites=sites_of(cohort, groups, label=clinical.label if clinical else None),
             files=_files(config, cohort, slides),
             explained=config.output / "explain",

@@ -13,7 +13,7 @@ export function startNear(cohort) {
     fill(byId("near-list"), []);
     byId("near-progress").hidden = true;
     if (state.tile === null || !state.slide) {
-      byId("near-said").textContent = "Click a tile of the slide, or press Enter on it for the one in the middle.";
+      byId("near-said").textContent = "Click a tile of the slide, or press Enter on it for the one under the cross in the middle.";
       return;
     }
     const own = new AbortController();
@@ -44,19 +44,22 @@ export function startNear(cohort) {
 
   function entry(one) {
     const patient = cohort.byName.get(cohort.ownerOf.get(one.slide));
-    const picture = cohort.pictured.has(one.slide)
+    const picture = one.pictured
       ? make("img", { src: address("/picture/tile", { slide: one.slide, tile: one.tile }), alt: "", loading: "lazy", width: 96, height: 96 })
-      : make("span", { class: "blank" }, "no file");
+      : make("span", { class: "blank" }, "no picture");
     return make("li", {}, make(
       "button",
       {
         type: "button",
-        "aria-label": `Tile ${one.tile} of ${one.slide}, ${patient.label ?? "no label"}, cosine ${shown(one.cosine)}`,
-        onclick: () => change({ patient: patient.name, slide: one.slide, tile: one.tile, x: null, y: null, z: null }, { step: true }),
+        onclick: () => {
+          change({ patient: patient.name, slide: one.slide, tile: one.tile, x: null, y: null, z: null }, { step: true });
+          byId("slide-title").focus(); // this button goes with its list
+        },
       },
       picture,
       make("span", {}, one.slide),
-      make("small", {}, [`tile ${one.tile}`, patient.label, shown(one.cosine)].filter(Boolean).join(" · ")),
+      make("small", {}, `tile ${one.tile} · ${patient.label ? `${patient.label} · ` : ""}`,
+        make("span", { class: "unseen" }, "cosine "), shown(one.cosine)),
     ));
   }
 

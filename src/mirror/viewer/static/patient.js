@@ -32,7 +32,7 @@ export function startPatient(cohort) {
     const rows = [
       ["Label", known.label ?? "none"],
       ...Object.entries(known.sites),
-      ["Judged in", known.judged_in ? `${known.judged_in}, as a test patient` : "no run"],
+      ["Judged by", known.judged_in ? `run ${known.judged_in}, which has not seen this patient` : "no run"],
     ];
     return make("dl", { class: "facts" }, ...rows.flatMap(([title, value]) => [make("dt", {}, title), make("dd", {}, value)]));
   }
@@ -95,11 +95,10 @@ export function startPatient(cohort) {
       make("h3", {}, "Survival"),
       draw("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": `Kaplan-Meier estimate of ${curve.patients} patients, ${curve.events} events. ${said}${step}` }, ...parts),
       make("p", { class: "key" },
-        make("span", { class: "line cohort" }), `cohort (${curve.patients}, 95 % band) `,
-        own.predicted.length ? make("span", { class: "line predicted" }) : null,
-        own.predicted.length ? `predicted by ${own.by} ` : null,
-        own.time === null ? null : make("span", { class: own.event ? "dot event" : "dot censored" }),
-        own.time === null ? null : own.event ? "event" : "censored"),
+        make("span", {}, make("span", { class: "line cohort" }), `cohort (${curve.patients}, 95 % band)`),
+        own.predicted.length ? make("span", {}, make("span", { class: "line predicted" }), `predicted by ${own.by}`) : null,
+        own.time === null ? null : make("span", {}, make("span", { class: own.event ? "dot event" : "dot censored" }),
+          own.event ? "event" : "censored")),
       make("p", {}, said + step),
     );
   }
@@ -110,7 +109,7 @@ export function startPatient(cohort) {
     const most = Math.max(1, ...[...found.high, ...found.low].map((one) => Math.abs(one.z)));
     const table = (title, rows) => make("table", { class: "bars" },
       make("caption", {}, title),
-      make("thead", { class: "unseen" }, make("tr", {}, ...["gene", "", "z"].map((name) => make("th", { scope: "col" }, name)))),
+      make("thead", { class: "unseen" }, make("tr", {}, ...["gene", "size", "z"].map((name) => make("th", { scope: "col" }, name)))),
       make("tbody", {}, ...rows.map((one) => make("tr", { title: `${shown(one.value, 2)} ${found.units}` },
         make("th", { scope: "row" }, one.gene),
         make("td", {}, bar(Math.abs(one.z), 0, most, one.z > 0 ? "up" : "down")),

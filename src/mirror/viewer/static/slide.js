@@ -8,6 +8,9 @@ import { change, state } from "./state.js";
 const SIMILAR = "similar";
 const LISTED = 6;
 const NICE = [1, 2, 5];
+const SEEN = {
+  test: "has not seen this patient", train: "was trained on this patient", neither: "has not seen this patient",
+};
 
 // OpenSeadragon adds rules of style that take the focus' outline away on touch screens, unless they are there already;
 // this page wants the outline, and its server forbids styles that come with a script (but for empty ones).
@@ -44,6 +47,10 @@ export function startSlide() {
   viewer.navigator?.element.setAttribute("aria-hidden", "true");
   viewer.navigator?.element.removeAttribute("tabindex");
   viewer.navigator?.canvas?.setAttribute("tabindex", "-1");
+  // R and F would turn and mirror the slide, but not the layer above it.
+  viewer.addHandler("canvas-key", (event) => {
+    if (["KeyR", "KeyF"].includes(event.originalEvent.code)) event.preventDefaultAction = true;
+  });
 
   let slide = null; // what the server said of it
   let layer = null; // {key, facts, ...heat}
@@ -77,8 +84,8 @@ export function startSlide() {
     const source = sourceOf(slide);
     showStage(Boolean(source));
     byId("slide-about").textContent = aboutOf(slide);
-    note(source ? "" : `There is nothing to draw: ${slide.unplaced}, and there is no slide file. Map, genes and survival `
-      + "do not need them.");
+    if (!source) note(`There is nothing to draw: ${slide.unplaced}, and there is no slide file. Map, genes and survival do not need them.`);
+    else note(slide.x ? "" : `The slide alone is shown: ${slide.unplaced}, so no layer can be drawn and no tile be picked.`);
     listLayers();
     if (source) viewer.open(source);
     loadLayer();
@@ -112,7 +119,7 @@ export function startSlide() {
   function listLayers() {
     const options = [make("option", { value: "" }, "none")];
     for (const one of slide.layers) {
-      options.push(make("option", { value: one.key }, `${one.name} — ${one.run}, ${one.role} patient`));
+      options.push(make("option", { value: one.key }, `${one.name} — ${one.run}, patient ${one.role === "train" ? "in its training" : "unseen"}`));
     }
     options.push(make("option", { value: SIMILAR, disabled: state.tile === null }, "similarity to the picked tile"));
     fill(byId("layer"), options);
@@ -257,7 +264,7 @@ export function startSlide() {
         "What the model looked at on this slide is not computed yet. ",
         slide.can_explain ? make("button", { type: "button", id: "explain", onclick: explain }, "Compute it now") : "",
         " For all slides, and to keep it: ", make("code", {}, slide.command),
-      ] : slide ? [`${slide.layers.length} layers can be laid over this slide: choose one above.`] : []);
+      ] : slide ? [`What can be laid over this slide: ${slide.layers.map((one) => one.name).join(", ")}. Choose it above.`] : []);
       return;
     }
     const facts = layer.about?.facts ?? {};
@@ -274,7 +281,7 @@ export function startSlide() {
       `${ends} ${unit}${layer.signed ? "; blue lowers it, orange raises it" : ""}`,
       facts.method ? `by ${facts.method}` : "",
       facts.representation ? `of ${facts.representation}` : "",
-      layer.about ? `${layer.about.role} patient of ${layer.about.run}` : `tile ${state.tile}`,
+      layer.about ? `run ${layer.about.run}, which ${SEEN[layer.about.role]}` : `tile ${state.tile}`,
     ].filter(Boolean).join(" · ");
     listTiles();
   }
@@ -283,7 +290,7 @@ export function startSlide() {
     const sorted = order.slice().sort((one, other) => layer.values[other] - layer.values[one]);
     const row = (title, tiles) => make("div", {}, make("h4", {}, title), make("ul", { class: "tiles" }, ...tiles.map((at) => make(
       "li", {}, make("button", { type: "button", onclick: () => goTo(at) },
-        slide.picture ? make("img", { src: address("/picture/tile", { slide: slide.slide, tile: at }), alt: "", loading: "lazy", width: 64, height: 64 }) : null,
+        slide.picture && slide.x ? make("img", { src: address("/picture/tile", { slide: slide.slide, tile: at }), alt: "", loading: "lazy", width: 64, height: 64 }) : null,
         `tile ${at}`, make("small", {}, shown(layer.values[at]))),
     ))));
     fill(byId("layer-list"), [row("Highest", sorted.slice(0, LISTED)), row("Lowest", sorted.slice(-LISTED).reverse())]);
@@ -323,7 +330,10 @@ export function startSlide() {
       if (far < least) [best, least] = [at, far];
     });
     if (best >= 0) pick(best);
-    else say("There is no tile here.");
+    else {
+      if (state.tile === null) byId("near-said").textContent = "There is no tile here: glass, or tissue that was left out.";
+      say("There is no tile here.");
+    }
   }
 
   function showStage(there) {
@@ -353,7 +363,10 @@ export function startSlide() {
     change({ x: Math.round(centre.x), y: Math.round(centre.y), z: Number(z.toPrecision(4)) });
   });
   viewer.addHandler("open-failed", (event) => note(`This slide cannot be shown: ${event.message}`));
-  viewer.addHandler("tile-load-failed", () => say("A part of the slide could not be read."));
+  viewer.addHandler("tile-load-failed", () => {
+    note("A part of the slide could not be read; its file may be damaged.");
+    say("A part of the slide could not be read.");
+  });
   viewer.addHandler("canvas-click", (event) => { if (event.quick) pickAt(event.position); });
   viewer.canvas.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;

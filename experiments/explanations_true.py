@@ -1,6 +1,6 @@
 """Is it true where an explanation points? Planted tiles found, weights that matter, tiles that count when removed.
 
-    python experiments/explanations_true.py [--patients 400] [--representation fused] [--scans FOLDER]
+    python experiments/explanations_true.py [--patients 400] [--representation fused] [--scans FOLDER] [--seed 0]
 
 The cohort of `simulate/cohort.py`: a patient's factors move the tumour's tiles and no others. Each preset is trained on
 the training patients of fold 0, heads are fitted on its slide representation (or the fused one, which `mirror explain
@@ -18,10 +18,11 @@ anything of the preset, whether it is offered or not.
 
 The rows `told the truth` are a ceiling of what any relevance that is linear in the features could reach: a linear
 ranking that is told where the tumour of training slides is and what factor it has, the best of four penalties on the
-slides it is measured on.
+slides it is measured on. Those of the `true factor` are the method `pattern` on the factor itself in the place of the
+head's number: what is missing from there to `pattern` is the head's, which errs, and not the explanation's.
 
-With `--scans` the same numbers of slides with pixels: the folder in which `mirror demo --slides` has run, or one that
-is simulated and extracted first (`--patients`, `--contrast`). The last line is one JSON object.
+With `--scans` instead of features the same numbers of slides with pixels: the folder in which `mirror demo --slides`
+has run, or one that is simulated and extracted first (`--patients`, `--contrast`). The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import argparse
 import copy
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -50,9 +51,9 @@ from mirror.data.feature_store import FeatureStore
 from mirror.data.places import tile_places
 from mirror.errors import ConfigError
 from mirror.evaluation.metrics import auroc
-from mirror.explain.pattern import Seen
-from mirror.explain.relevance import Method, Model, Subject, is_linear, relevance, target_value
-from mirror.explain.targets import AGREEMENT, Target
+from mirror.explain.pattern import Seen, as_tiles_say
+from mirror.explain.relevance import Method, Model, Subject, relevance, target_value
+from mirror.explain.targets import AGREEMENT, EMBEDDING, Embedding, Target
 from mirror.nn.canonical import CanonicalMirror
 from mirror.seeding import generator_for, rng_for
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
@@ -68,7 +69,7 @@ from mirror.workflow.slides import extract_slides
 
 Floats = NDArray[np.float64]
 METHODS: tuple[Method, ...] = ("contributions", "pattern", "integrated-gradients", "attention-gradient", "attention")
-SCANS = "mirror, scans"
+TOLD, OF_FACTOR = "told the truth", "pattern of the true factor"
 REMOVED = 0.2
 DRAWS, PAIRS = 10, 60
 WHOLE = 0.9
@@ -111,11 +112,18 @@ class Slide(NamedTuple):
 
     def behind(self, target: str) -> float:
         """The factor behind a target, as far as it shows in slides; positive where there is more of the target."""
-        if target == AGREEMENT:  # more of the shared factor, in either direction, agrees more
-            return float(np.hypot(self.factors["shared_subtype"], self.factors["shared_survival"]))
-        part = "survival" if target == "risk" else "subtype"
-        visible = float(self.factors[f"shared_{part}"] + self.factors[f"slide_{part}"])
-        return -visible if target == "class:A" else visible
+        return factor_behind(target, self.factors)
+
+
+def factor_behind(target: str, factors: Any) -> Any:
+    """Of a patient's factors by name, or of a table of many, the one behind a target as far as slides show it."""
+    if target == AGREEMENT:  # more of the shared factor, in either direction, agrees more
+        return np.hypot(factors["shared_subtype"], factors["shared_survival"])
+    if target == EMBEDDING:  # whatever shows in slides
+        return np.hypot(factor_behind("class:B", factors), factor_behind("risk", factors))
+    part = "survival" if target == "risk" else "subtype"
+    visible = factors[f"shared_{part}"] + factors[f"slide_{part}"]
+    return -visible if target == "class:A" else visible
 
 
 def trained(config: Config, *, fresh: bool) -> ExplainedRun:
@@ -214,22 +222,25 @@ def cascade(
     left: list[float] = []
     for number, (_, draw) in enumerate(layers(model)):
         draw(model, generator_for(0, "cascade", number))
-        if method == "pattern" and target is not None and not is_linear(model, target):
-            seen = replace(seen, views=views_of(run, model, seen.fitted_on))
+        if method == "pattern":
+            seen = replace(seen, **said_of(run, model, seen.fitted_on))
+        if isinstance(target, Embedding):
+            target = replace(target, centre=seen.views["X_slide"].double().mean(dim=0).numpy())
         again = [relevance(model, slide.subject, target, method, seen=seen).values for slide in slides]
         left.append(float(np.mean([_same(one, other) for one, other in zip(first, again, strict=True)])))
     return np.array(left)
 
 
 @torch.no_grad()
-def views_of(run: ExplainedRun, model: Model, patients: Iterable[str]) -> dict[str, torch.Tensor]:
-    """What a model says of the slides of patients, the mean over slides of each, without their expression."""
+def said_of(run: ExplainedRun, model: Model, patients: Sequence[str]) -> dict[str, Any]:
+    """`views` and `expression` of `Seen` as a model says them, the mean over slides of each patient."""
     store, owners = FeatureStore(run.cohort.paths), run.cohort.owners
     rows: list[torch.Tensor] = []
     for patient in patients:
         own = [store.bag(slide).read() for slide, owner in owners.items() if owner == patient]
         rows.append(torch.cat([model.embed_slide(torch.from_numpy(tiles)[None]) for tiles in own]).mean(dim=0))
-    return model.views(torch.stack(rows), torch.full((len(rows), model.expression_width), torch.nan))
+    expression = run._replace(trained=replace(run.trained, model=model)).expression_of(patients)
+    return {"views": model.views(torch.stack(rows), expression), "expression": expression}
 
 
 def _same(one: Floats, other: Floats) -> float:
@@ -258,20 +269,31 @@ def removed(model: Model, slides: list[Slide], target: Target, found: list[Float
 
 
 def rows_of(
-    name: str, run: ExplainedRun, folder: Path, count: int, representation: str, methods: Iterable[Method] = METHODS
+    name: str,
+    run: ExplainedRun,
+    folder: Path,
+    count: int,
+    representation: str,
+    methods: Iterable[Method] = METHODS,
 ) -> Iterator[dict[str, Any]]:
     """Every method and target of one preset, and the ceiling of each target."""
     model, slides, seen = run.trained.model, slides_of(run, folder, count), run.seen()
     train = slides_of(run, folder, 10**6, half="train")
-    targets = [*run.targets(["class:B", "risk"], representation), *run.targets([AGREEMENT], "slide")]
+    truth = pd.read_csv(folder / "truth.csv", index_col="case_id").loc[list(seen.fitted_on)]
+    targets = [*run.targets(["class:B", "risk"], representation), *run.targets([AGREEMENT, EMBEDDING], "slide")]
     for target in targets[:2]:  # the agreement has a direction of its own for every patient, which no ranking has
         nothing = {"random": [], "removed": float("nan"), "removed_at_random": float("nan")}
         every, whole = ceiling(train, slides, target.name)
-        about = {"preset": name, "method": "told the truth", "target": target.name}
+        about = {"preset": name, "method": TOLD, "target": target.name}
         yield {**about, "planted": every, "planted_whole": whole, **nothing}
+        factor = factor_behind(target.name, truth).to_numpy()
+        found = [as_tiles_say(slide.subject.tiles_TD, seen, factor) for slide in slides]
+        whole = planted(slides, target.name, found, whole=True)
+        about = {**about, "method": OF_FACTOR}
+        yield {**about, "planted": planted(slides, target.name, found), "planted_whole": whole, **nothing}
     for method in methods:
         for target in [None] if method == "attention" else targets:
-            alone = target is None or (target.name != AGREEMENT and representation == "slide")
+            alone = target is None or target.representation == "slide"
             some = [slide for slide in slides if alone or slide.subject.profile_G is not None]
             try:
                 found = [relevance(model, slide.subject, target, method, seen=seen).values for slide in some]
@@ -287,13 +309,24 @@ def rows_of(
             }  # fmt: skip
 
 
-def scanned(folder: Path, *, patients: int, contrast: float) -> ExplainedRun:
-    """The run of fold 0 of slides with pixels, which are simulated and extracted where they are not there yet."""
+def planted_config(folder: Path, name: str) -> Config:
+    """The configuration of a simulated cohort for one of `PRESETS`."""
+    content = yaml.safe_load((folder / "demo.yaml").read_text(encoding="utf-8"))
+    content = {key: content[key] for key in ("name", "cohort")} | PRESETS[name] | {"output": f"run-{name}"}
+    return resolve(content, where=folder / "demo.yaml")
+
+
+def simulated_scans(folder: Path, *, seed: int, patients: int, contrast: float) -> None:
+    """Slides with pixels, simulated and extracted where they are not there yet."""
     if not (folder / "demo.yaml").exists():
-        simulate_scans(folder, seed=0, sizes=SimulationSizes(patients=patients), contrast=contrast)
+        simulate_scans(folder, seed=seed, sizes=SimulationSizes(patients=patients), contrast=contrast)
     if not (folder / "extracted" / "slides.jsonl").exists():
         extract_slides(load_extraction(folder / "slides.yaml"))
-    config = load_config(folder / "demo.yaml")
+
+
+def scanned(folder: Path, name: str = "mirror") -> ExplainedRun:
+    """The run of fold 0 of slides with pixels, of the preset `name`; trained where it is not there yet."""
+    config = load_config(folder / "demo.yaml") if name == "mirror" else planted_config(folder, name)
     fresh = not run_folder(config.output, seed=config.seeds[0], fold=0).embeddings.exists()
     return trained(config, fresh=fresh)
 
@@ -305,20 +338,22 @@ def main() -> None:
     parser.add_argument("--tissues", type=float, default=0.5, help="how far apart kinds of tissue lie (demo: 2)")
     parser.add_argument("--slides", type=int, default=20, help="slides of test patients to explain")
     parser.add_argument("--representation", choices=("slide", "fused"), default="slide", help="what heads read")
-    parser.add_argument("--scans", type=Path, help="folder of slides with pixels")
+    parser.add_argument("--scans", type=Path, help="folder of slides with pixels, instead of features")
     parser.add_argument(
         "--contrast", type=float, default=1.0, help="how strongly factors show in their pixels (demo: 1)"
     )
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="these methods")
-    parser.add_argument("--only", nargs="+", default=[*PRESETS, SCANS], help="these presets")
+    parser.add_argument("--seed", type=int, default=0, help="of the simulation")
+    parser.add_argument("--only", nargs="+", default=list(PRESETS), help="these presets")
     given = parser.parse_args()
     torch.set_num_threads(1)
     lines: list[dict[str, Any]] = []
+    how = given.slides, given.representation, given.methods
     print("| preset | method | target | planted | whole | random, layer by layer | removed: top | removed: random |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
 
     def add(name: str, run: ExplainedRun, folder: Path) -> None:
-        for line in rows_of(name, run, folder, given.slides, given.representation, given.methods):
+        for line in rows_of(name, run, folder, *how):
             lines.append(line)
             left = " ".join(f"{one:.2f}" for one in line["random"])
             planted_in = f"{line['planted']:.3f} | {line['planted_whole']:.3f}"
@@ -328,21 +363,16 @@ def main() -> None:
                 flush=True,
             )
 
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        simulate_cohort(
-            folder,
-            seed=0,
-            sizes=SimulationSizes(patients=given.patients, tile_noise=given.noise, tissue_spread=given.tissues),
-        )
-        for name, sections in PRESETS.items():
-            if name not in given.only:
-                continue
-            content = yaml.safe_load((folder / "demo.yaml").read_text(encoding="utf-8"))
-            content = {key: content[key] for key in ("name", "cohort")} | sections | {"output": f"run-{name}"}
-            add(name, trained(resolve(content, where=folder / "demo.yaml"), fresh=True), folder)
-    if given.scans is not None and SCANS in given.only:
-        add(SCANS, scanned(given.scans, patients=given.patients, contrast=given.contrast), given.scans)
+    if given.scans is not None:
+        simulated_scans(given.scans, seed=given.seed, patients=given.patients, contrast=given.contrast)
+        for name in given.only:
+            add(f"{name}, scans", scanned(given.scans, name), given.scans)
+    else:
+        sizes = SimulationSizes(patients=given.patients, tile_noise=given.noise, tissue_spread=given.tissues)
+        with tempfile.TemporaryDirectory() as place:
+            simulate_cohort(Path(place), seed=given.seed, sizes=sizes)
+            for name in given.only:
+                add(name, trained(planted_config(Path(place), name), fresh=True), Path(place))
     print(json.dumps(lines, allow_nan=True))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,14 @@ def seen_of(rng: np.random.Generator, *, patients: int = 40, width: int = 6) -> 
     root = rng.normal(size=(width, width))
     within = root @ root.T / width + 0.1 * np.eye(width)
     means = rng.normal(size=(patients, width)) @ rng.normal(size=(width, width))
-    return Seen(means, {}, within, rng.uniform(0.5, 2.0, width), tuple(map(str, range(patients))))
+    names = tuple(map(str, range(patients)))
+    return Seen(means, {}, torch.zeros(0), within, rng.uniform(0.5, 2.0, width), names, rng.uniform(0.0, 1.0))
+
+
+def noise_of(seen: Seen) -> np.ndarray:
+    """The covariance of the noise of tiles, in the units of the features."""
+    scale = np.outer(seen.deviation, seen.deviation)
+    return seen.within * scale + seen.between * np.cov(seen.means.T, bias=True)
 
 
 def shift_of(seen: Seen, numbers: np.ndarray) -> np.ndarray:
@@ -39,7 +47,8 @@ def test_a_tile_that_departs_as_slides_do_says_part_of_the_number_more_the_less_
     numbers = seen.means @ rng.normal(size=6) + rng.normal(size=40)
     tile = seen.means.mean(axis=0) + much * shift_of(seen, numbers)
     said, surer = (
-        float(as_tiles_say(tile[None], replace(seen, within=seen.within * by), numbers)[0]) for by in (1.0, 1e-9)
+        float(as_tiles_say(tile[None], replace(seen, within=seen.within * by, between=seen.between * by), numbers)[0])
+        for by in (1.0, 1e-9)
     )
     assert 0 < said < much and surer == pytest.approx(much, rel=1e-3)
 
@@ -50,7 +59,7 @@ def test_it_is_the_best_linear_prediction_of_the_number_from_a_tile(seed: int) -
     seen = seen_of(rng)
     numbers = seen.means @ rng.normal(size=6)
     # Tiles with exactly the moments that are assumed: each number, shifted, and the noise along each axis, both ways.
-    root = np.linalg.cholesky(seen.within) * seen.deviation[:, None] * np.sqrt(6)
+    root = np.linalg.cholesky(noise_of(seen)) * np.sqrt(6)
     centre, shift, away = seen.means.mean(axis=0), shift_of(seen, numbers), numbers - numbers.mean()
     noise = np.concatenate([root.T, -root.T])
     tiles = (centre + away[:, None] * shift)[:, None] + noise
@@ -63,7 +72,7 @@ def test_it_is_the_best_linear_prediction_of_the_number_from_a_tile(seed: int) -
 def test_it_rises_with_what_a_tile_adds_to_a_linear_number(seed: int) -> None:
     rng = np.random.default_rng(seed)
     seen, weights = seen_of(rng), rng.normal(size=6)
-    root = np.linalg.cholesky(seen.within) * seen.deviation[:, None]
+    root = np.linalg.cholesky(noise_of(seen))
     tiles = seen.means.mean(axis=0) + root.T  # their second moment about the centre is the covariance itself
     said = as_tiles_say(tiles, seen, seen.means @ weights)
     assert said @ ((tiles - seen.means.mean(axis=0)) @ weights) >= -1e-8
@@ -72,6 +81,17 @@ def test_it_rises_with_what_a_tile_adds_to_a_linear_number(seed: int) -> None:
 def test_a_number_that_never_differs_is_said_by_no_tile() -> None:
     seen = seen_of(np.random.default_rng(0))
     assert not as_tiles_say(np.ones((3, 6)), seen, np.full(40, 2.0)).any()
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_patients_without_the_number_do_not_count(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    seen, numbers = seen_of(rng), rng.normal(size=40)
+    numbers[::4] = np.nan
+    known = ~np.isnan(numbers)
+    some = replace(seen, means=seen.means[known])
+    tiles = rng.normal(size=(5, 6))
+    np.testing.assert_allclose(as_tiles_say(tiles, seen, numbers), as_tiles_say(tiles, some, numbers[known]))
 
 
 def bags(folder: Path, *, slides: int, tiles: int, scale: float = 1.0) -> list[Bag]:

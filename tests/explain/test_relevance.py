@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from mirror.errors import ConfigError
+from mirror.explain.offered import default_method, require_offered
+from mirror.explain.pattern import Seen, as_tiles_say
 from mirror.explain.relevance import Subject, is_affine, relevance, target_value
-from mirror.explain.targets import Agreement, Head
+from mirror.explain.targets import Agreement, Embedding, Head
 from mirror.nn.canonical import CanonicalMirror, CanonicalSizes, build_canonical
 from mirror.nn.mirror import Mirror, MirrorSizes, build_mirror
 
@@ -132,6 +136,97 @@ def test_agreement_has_both_modalities_or_is_refused() -> None:
     assert -1 <= found.value <= 1
     with pytest.raises(ConfigError, match="needs expression, which this patient has not"):
         relevance(model, subject(profile=False), Agreement(), "integrated-gradients")
+
+
+def training(model: CanonicalMirror | Mirror, *, patients: int = 30, seed: int = 3) -> Seen:
+    """Patients with slides of a few tiles and expression as drawn; the last has no expression."""
+    rng = np.random.default_rng(seed)
+    slides = torch.from_numpy(rng.normal(size=(patients, 4, TILE_DIM)).astype(np.float32))
+    expression = model.embed_expression(torch.from_numpy(rng.normal(size=(patients, GENES)).astype(np.float32)))
+    expression = expression.detach().clone()
+    expression[-1] = torch.nan
+    with torch.no_grad():
+        views = model.views(model.embed_slide(slides), expression)
+    means = slides.mean(dim=1).double().numpy()
+    return Seen(means, views, expression, np.eye(TILE_DIM), np.ones(TILE_DIM), tuple(map(str, range(patients))))
+
+
+@pytest.mark.parametrize("model", [canonical(), canonical(correction=1.0), published()])
+def test_a_pattern_of_both_modalities_is_of_what_the_slide_says_whatever_the_expression(model) -> None:
+    seen, given, target = training(model), subject(), head(model, "fused")
+    found = relevance(model, given, target, "pattern", seen=seen).values
+    # The same slides, each beside the expression of somebody else, and the last one as before without any.
+    own = seen.expression
+    others = torch.cat([own[:-1].roll(1, dims=0), own[-1:]])
+    slides = torch.from_numpy(np.random.default_rng(3).normal(size=(30, 4, TILE_DIM)).astype(np.float32))
+    with torch.no_grad():
+        views = model.views(model.embed_slide(slides), others)
+    exchanged = replace(seen, views=views, expression=others)
+    scale = np.abs(found).max()
+    np.testing.assert_allclose(
+        relevance(model, given, target, "pattern", seen=exchanged).values, found, atol=1e-3 * scale
+    )
+    # By hand: everybody beside one expression; who has none of their own does not count.
+    with torch.no_grad():
+        beside = model.views(model.embed_slide(slides), own[:1].expand_as(own))
+    numbers = target.value(beside).numpy()
+    numbers[-1] = np.nan
+    expected = as_tiles_say(given.tiles_TD, seen, numbers)
+    np.testing.assert_allclose(expected - expected.mean(), found, atol=1e-3 * scale)
+    assert scale > 0
+
+
+@pytest.mark.parametrize("model", [canonical(), canonical(correction=1.0), published()])
+def test_a_pattern_of_the_agreement_is_of_how_slides_agree_with_this_patients_expression(model) -> None:
+    seen, given = training(model), subject()
+    found = relevance(model, given, Agreement(), "pattern", seen=seen).values
+    with torch.no_grad():
+        assert given.profile_G is not None
+        expression = model.embed_expression(torch.from_numpy(given.profile_G)[None])
+        views = model.views(model.embed_slide(torch.from_numpy(given.tiles_TD)[None]), expression)
+    e = views["X_align_expression"].double()[0]
+    numbers = seen.views["X_align_slide"].double() @ e / (e.norm() * views["X_align_slide"].double().norm())
+    expected = as_tiles_say(given.tiles_TD, seen, numbers.numpy())
+    np.testing.assert_allclose(found, expected - expected.mean(), atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("model", [canonical(), canonical(correction=1.0), published()])
+def test_a_pattern_of_the_embedding_is_of_how_slides_lie_along_this_slides_own_direction(model) -> None:
+    seen, given = training(model), subject(profile=False)
+    view = seen.views["X_slide"].double().numpy()
+    target = Embedding(view.mean(axis=0), seen.fitted_on)
+    found = relevance(model, given, target, "pattern", seen=seen)
+    with torch.no_grad():
+        slide = model.embed_slide(torch.from_numpy(given.tiles_TD)[None])
+        own = model.views(slide, slide.new_full((1, model.expression_width), torch.nan))["X_slide"].double()[0].numpy()
+    away = own - view.mean(axis=0)
+    assert found.value == pytest.approx(np.linalg.norm(away), rel=1e-5)
+    expected = as_tiles_say(given.tiles_TD, seen, view @ away)
+    expected = (expected - expected.mean()) / np.linalg.norm(away)
+    np.testing.assert_allclose(found.values, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_values_of_a_pattern_are_less_those_of_the_slides_mean_tile() -> None:
+    model, given = canonical(), subject()
+    seen, target = training(model), head(model, "slide")
+    found = relevance(model, given, target, "pattern", seen=seen).values
+    stained = given._replace(tiles_TD=given.tiles_TD + np.float32(3.0))  # all tiles alike: nothing of where
+    assert found.sum() == pytest.approx(0.0, abs=1e-9)
+    np.testing.assert_allclose(relevance(model, stained, target, "pattern", seen=seen).values, found, atol=1e-5)
+
+
+def test_what_has_passed_is_offered_and_the_rest_refused_with_its_figure() -> None:
+    tokens, pooled = published(), canonical(correction=1.0)
+    for model in (tokens, pooled, canonical(start="canonical")):
+        for representation in ("slide", "fused"):
+            assert default_method(model, head(model, representation)) == "pattern"
+            require_offered(model, head(model, representation), "pattern")
+    with pytest.raises(ConfigError, match=r"for class of both modalities of .* AUROC of 0\.\d\d, .* take pattern"):
+        require_offered(tokens, head(tokens, "fused"), "integrated-gradients")
+    with pytest.raises(ConfigError, match="no method passed"):
+        require_offered(tokens, Agreement(), default_method(tokens, Agreement()))
+    with pytest.raises(ConfigError, match="was not measured"):
+        require_offered(pooled, head(pooled, "slide"), "contributions")
 
 
 def test_a_method_that_cannot_speak_of_a_model_is_refused_with_one_that_can() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from mirror.errors import ConfigError
 from mirror.explain.relevance import Method, Model, is_linear
 from mirror.explain.targets import Target
@@ -21,38 +23,50 @@ PASSED = 0.9
 
 
 class Figure(NamedTuple):
-    """A method on a kind of model and target, and its measured AUROC for planted tiles. The first that passed is the
-    default."""
+    """A method on a kind of model and target, and its measured AUROC for planted tiles in features and in slides with
+    pixels: of a head on the slide alone, and `fused` on both modalities (nothing where heads have no part). The first
+    method that passed both is the default."""
 
     kind: Kind
     target: str
     method: Method
-    planted: float
+    planted: tuple[float, ...]
+    fused: tuple[float, ...] = ()
+
+    def of(self, representation: str) -> float:
+        """The lesser figure for what a head reads."""
+        return min(self.fused if representation == "fused" else self.planted, default=np.nan)
 
 
 MEASURED: tuple[Figure, ...] = (
-    Figure("closed form", "class", "pattern", 0.977),
-    Figure("closed form", "class", "contributions", 0.994),
-    Figure("closed form", "risk", "pattern", 0.958),
-    Figure("closed form", "risk", "contributions", 0.994),
-    Figure("closed form", "agreement", "pattern", 0.999),
-    Figure("closed form", "agreement", "integrated-gradients", 1.000),
-    Figure("closed form", "agreement", "attention-gradient", 0.586),
-    Figure("closed form", "attention", "attention", 0.485),
-    Figure("pooling network", "class", "integrated-gradients", 0.964),
-    Figure("pooling network", "class", "attention-gradient", 0.958),
-    Figure("pooling network", "risk", "integrated-gradients", 0.956),
-    Figure("pooling network", "risk", "attention-gradient", 0.942),
-    Figure("pooling network", "agreement", "integrated-gradients", 0.930),
-    Figure("pooling network", "agreement", "attention-gradient", 0.926),
-    Figure("pooling network", "attention", "attention", 0.910),
-    Figure("token attention", "class", "integrated-gradients", 0.591),
-    Figure("token attention", "class", "attention-gradient", 0.692),
-    Figure("token attention", "risk", "integrated-gradients", 0.655),
-    Figure("token attention", "risk", "attention-gradient", 0.773),
-    Figure("token attention", "agreement", "integrated-gradients", 0.669),
-    Figure("token attention", "agreement", "attention-gradient", 0.736),
-    Figure("token attention", "attention", "attention", 0.565),
+    Figure("closed form", "class", "pattern", (0.969,), (0.990,)),
+    Figure("closed form", "class", "contributions", (0.994,), (0.999,)),
+    Figure("closed form", "risk", "pattern", (0.970,), (0.955,)),
+    Figure("closed form", "risk", "contributions", (0.994,), (0.972,)),
+    Figure("closed form", "agreement", "pattern", (0.999,)),
+    Figure("closed form", "agreement", "integrated-gradients", (1.000,)),
+    Figure("closed form", "agreement", "attention-gradient", (0.586,)),
+    Figure("closed form", "attention", "attention", (0.485,)),
+    Figure("pooling network", "class", "pattern", (0.956,), (0.943,)),
+    Figure("pooling network", "class", "integrated-gradients", (0.964,), (0.951,)),
+    Figure("pooling network", "class", "attention-gradient", (0.958,), (0.945,)),
+    Figure("pooling network", "risk", "pattern", (0.977,), (0.990,)),
+    Figure("pooling network", "risk", "integrated-gradients", (0.956,), (0.968,)),
+    Figure("pooling network", "risk", "attention-gradient", (0.942,), (0.959,)),
+    Figure("pooling network", "agreement", "pattern", (0.982,)),
+    Figure("pooling network", "agreement", "integrated-gradients", (0.930,)),
+    Figure("pooling network", "agreement", "attention-gradient", (0.926,)),
+    Figure("pooling network", "attention", "attention", (0.910,)),
+    Figure("token attention", "class", "pattern", (0.960,), (0.955,)),
+    Figure("token attention", "class", "integrated-gradients", (0.602,), (0.766,)),
+    Figure("token attention", "class", "attention-gradient", (0.705,), (0.783,)),
+    Figure("token attention", "risk", "pattern", (0.952,), (0.942,)),
+    Figure("token attention", "risk", "integrated-gradients", (0.696,), (0.734,)),
+    Figure("token attention", "risk", "attention-gradient", (0.795,), (0.801,)),
+    Figure("token attention", "agreement", "pattern", (0.854,)),
+    Figure("token attention", "agreement", "integrated-gradients", (0.696,)),
+    Figure("token attention", "agreement", "attention-gradient", (0.731,)),
+    Figure("token attention", "attention", "attention", (0.586,)),
 )
 
 
@@ -65,37 +79,46 @@ def kind_of(model: Model) -> Kind:
 
 
 def default_method(model: Model, target: Target | None) -> Method:
-    """The method that explains a target (None: the slide's embedding) of a model when none is named: the first that
+    """The method that explains a target (None: no number in particular) of a model when none is named: the first that
     passed, else the first that was measured."""
-    kind, name = kind_of(model), _measured_as(target)
-    if target is not None and kind == "closed form" and not is_linear(model, target):
+    if target is not None and kind_of(model) == "closed form" and not is_linear(model):
         return "integrated-gradients"  # a trained network beside the closed form was not measured
-    measured = [one for one in MEASURED if (one.kind, one.target) == (kind, name)]
-    passed = [one for one in measured if one.planted >= PASSED]
-    return (passed or measured)[0].method
+    figures = _figures(model, target)
+    passed = [method for method, planted in figures.items() if planted >= PASSED]
+    return (passed or list(figures))[0]
 
 
 def require_offered(model: Model, target: Target | None, method: Method) -> None:
     """Raise `ConfigError` where a method has not passed on a model of this kind, with its figure, or was not measured
     on a network."""
-    kind, name = kind_of(model), _measured_as(target)
-    figures = {one.method: one.planted for one in MEASURED if (one.kind, one.target) == (kind, name)}
+    kind, figures = kind_of(model), _figures(model, target)
     better = [other for other, planted in figures.items() if planted >= PASSED]
     if method in better or (method not in figures and kind == "closed form"):
         return
     found = f"finds planted tiles with an AUROC of {figures[method]:.2f}" if method in figures else "was not measured"
     remedy = f"take {' or '.join(better)}" if better else "no method passed"
     raise ConfigError(
-        f"'{method}' is not offered for {_of(name)} of a model by {kind}: it {found}, {PASSED} is asked for "
+        f"'{method}' is not offered for {_of(target)} of a model by {kind}: it {found}, {PASSED} is asked for "
         f"(docs/explain.md); {remedy}"
     )
 
 
-def _of(measured: str) -> str:
-    return "the embedding" if measured == "attention" else measured
+def _figures(model: Model, target: Target | None) -> dict[Method, float]:
+    """The measured AUROC of each method, in the order of `MEASURED`."""
+    kind, name = kind_of(model), _measured_as(target)
+    representation = "slide" if target is None else target.representation
+    figures = {one.method: one.of(representation) for one in MEASURED if (one.kind, one.target) == (kind, name)}
+    return {method: planted for method, planted in figures.items() if not np.isnan(planted)}
+
+
+def _of(target: Target | None) -> str:
+    if target is None:
+        return "no number in particular"
+    read = " of both modalities" if target.representation == "fused" else ""
+    return f"{_measured_as(target)}{read}"
 
 
 def _measured_as(target: Target | None) -> str:
     if target is None:
         return "attention"
-    return target.name if target.name in ("risk", "agreement") else "class"
+    return target.name if target.name in ("risk", "agreement", "embedding") else "class"

@@ -3,8 +3,9 @@
 The weights of a linear head are no map of where its signal sits: they also cancel what disturbs it (Haufe et al., 2014,
 NeuroImage 87). Where more of the number is, its pattern says: by how much the mean tile of training patients shifts
 with the number. How tiles differ within a slide whatever the number is, tumour from stroma or one field from the next,
-is noise to that shift. So a tile's value is the best linear prediction of the number from the tile alone, of tiles that
-are the mean tile, shifted by the number, plus such noise; its weights are those of Fisher's discriminant.
+is noise to that shift, and so is part of how slides differ, stain first. So a tile's value is the best linear
+prediction of the number from the tile alone, of tiles that are the mean tile, shifted by the number, plus such noise;
+its weights are those of Fisher's discriminant.
 
 Under a number linear in the mean tile, values rise with what each tile adds to the number (`contributions`): their
 covariance, under that of the noise, is never negative.
@@ -30,19 +31,25 @@ from mirror.seeding import rng_for
 
 SLIDES, TILES = 128, 128
 """Most training slides, and most tiles of each, that the covariance of tiles is estimated on."""
+BETWEEN = 0.25
+"""How much of the covariance of mean tiles is noise too. It is common to all tiles of a slide, so it tells none from
+the next; but a shift estimated from few patients errs along it. Chosen on one simulated cohort (docs/log.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The training patients of a run: their mean tiles (N, D), what the model's `views` say of them (N, ...), and the
-    covariance (D, D) of tiles about their own slide's mean, in units of `deviation` (D,) and shrunk after Ledoit and
-    Wolf (2004)."""
+    """The training patients of a run: their mean tiles (N, D), what the model's `views` say of them (N, ...), their
+    expression as the model embeds it (N, E), a row of NaN where there is none, and the covariance (D, D) of tiles about
+    their own slide's mean, in units of `deviation` (D,) and shrunk after Ledoit and Wolf (2004). `between` is the share
+    of the covariance of mean tiles that counts as noise."""
 
     means: Floats
     views: Mapping[str, Tensor]
+    expression: Tensor
     within: Floats
     deviation: Floats
     fitted_on: tuple[str, ...]
+    between: float = BETWEEN
 
 
 def within_slides(bags: Iterable[Bag], *, seed: int) -> tuple[Floats, Floats]:
@@ -69,13 +76,19 @@ def within_slides(bags: Iterable[Bag], *, seed: int) -> tuple[Floats, Floats]:
 def as_tiles_say(tiles_TD: NDArray[np.floating], seen: Seen, numbers_N: Floats) -> Floats:
     """(T,) by how much each tile alone has the number expected above its mean over training patients.
 
-    `numbers_N`: the number of each training patient, as far as it comes from the slide. Zero where it never differs.
+    `numbers_N`: the number of each training patient, as far as it comes from the slide, up to one constant; NaN where
+    the patient has none, who then does not count. Zero where it never differs.
     """
-    means = seen.means / seen.deviation
-    centre, spread = means.mean(axis=0), numbers_N - numbers_N.mean()
+    known = ~np.isnan(numbers_N)
+    if not known.any():
+        raise DataError("no training patient has this number; take another method")
+    means, numbers = seen.means[known] / seen.deviation, numbers_N[known]
+    centre = means.mean(axis=0)
+    away, spread = means - centre, numbers - numbers.mean()
     variance = float(spread @ spread) / len(spread)
     if variance == 0:
         return np.zeros(len(tiles_TD))
-    together = (means - centre).T @ spread / len(spread)
-    weights = np.linalg.solve(seen.within + np.outer(together, together) / variance, together)
+    together = away.T @ spread / len(spread)
+    noise = seen.within + seen.between * (away.T @ away) / len(spread)
+    weights = np.linalg.solve(noise + np.outer(together, together) / variance, together)
     return (tiles_TD / seen.deviation - centre) @ weights

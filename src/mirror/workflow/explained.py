@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mirror.config import Config
 from mirror.data.cohort import Cohort
@@ -91,7 +92,19 @@ class ExplainedRun(NamedTuple):
         store = FeatureStore(self.cohort.paths, keep_open=1)
         within, deviation = within_slides((store.bag(slide) for slide in drawn.tolist()), seed=self.name.seed)
         views = {f"X_{name}": torch.from_numpy(view[rows]) for name, view in self.table.views.items()}
-        return Seen(raw[rows].astype(np.float64), views, within, deviation, tuple(patients))
+        expression = self.expression_of(patients)
+        return Seen(raw[rows].astype(np.float64), views, expression, within, deviation, tuple(patients))
+
+    @torch.no_grad()
+    def expression_of(self, patients: Sequence[str]) -> Tensor:
+        """What the model makes of each patient's expression (N, E), a row of NaN where there is none."""
+        model = self.trained.model
+        rows = torch.full((len(patients), model.expression_width), torch.nan)
+        known = [row for row, name in enumerate(patients) if name in self.profiles]
+        if known:
+            values = torch.from_numpy(np.stack([self.profiles[patients[row]] for row in known]))
+            rows[known] = model.embed_expression(values.to(next(model.parameters()))).float().cpu()
+        return rows
 
     def targets(self, names: Sequence[str], representation: str) -> list[Target]:
         """The targets `names` as `fit_targets` gives them."""

@@ -244,7 +244,7 @@ def test_effects_of_a_head_change_with_the_weights_of_the_model() -> None:
 
 
 def test_genes_are_named_where_planted_ones_were_found_and_nowhere_unmeasured() -> None:
-    assert why_not(canonical(), head(canonical())) is None
-    assert why_not(canonical(), head(canonical(), "fused")) is None
-    assert "0.35 are found" in (why_not(published(), head(published())) or "")
-    assert "was not measured" in (why_not(published(), head(published(), "fused")) or "")
+    for model in (canonical(), published()):
+        for view in ("expression", "fused"):
+            assert why_not(model, head(model, view)) is None
+    assert "was not measured" in (why_not(canonical(), head(canonical(), "shared")) or "")

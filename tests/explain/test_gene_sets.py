@@ -121,6 +121,8 @@ def test_beside_a_few_strong_genes_sets_that_hold_as_many_as_others_are_not_call
     assert np.mean([one.p_signed < 0.05 for one in found]) <= most
     assert np.mean([one.p_size < 0.05 for one in found]) <= most
     assert sum(one.q < 0.05 for one in found) <= 1
+    # Against chance alone, where 20 genes have 1.0 give or take a third, most of them would be.
+    assert np.mean([one.size > 2.0 for one in found]) > 0.5
     (own,) = enrich(effects, null, GENES, [SetInPanel("strong", tuple(strong.tolist()), ())])
     assert own.q < 1e-6
     (everything,) = enrich(effects, null, GENES, [SetInPanel("panel", tuple(range(len(GENES))), ())])

@@ -38,9 +38,9 @@ import numpy as np
 import pandas as pd
 import torch
 from retention_proof import ROWS, configuration
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
-from mirror.evaluation.metrics import c_index
+from mirror.evaluation.metrics import Floats, c_index
 from mirror.explain.enrichment import enrich
 from mirror.explain.gene_sets import SetInPanel
 from mirror.explain.gene_table import RunEffects, mean_null, summarise_effects
@@ -134,17 +134,17 @@ def randomised(found: Found) -> dict[str, float]:
     own = run.trained.model.state_dict()
     path = [name for name, tensor in own.items() if tensor.ndim > 1 and name.startswith(("expression_e", "gene_"))]
     path += [name for name, tensor in own.items() if tensor.ndim > 1 and name.startswith(("tail_", "expression_n"))]
-    sizes, shuffled = np.abs(given.effect), {}
+    sizes: Floats = np.abs(given.effect)
+    shuffled: dict[str, float] = {}
     for names in (*([name] for name in path), path):
         model = copy.deepcopy(run.trained.model)
         state = model.state_dict()
         for name in names:
             order = torch.from_numpy(rng_for(0, "shuffled", name).permutation(state[name].numel()))
             state[name].copy_(state[name].flatten()[order].view_as(state[name]))
-        again = np.abs(effect_of(model, target, profiles, mean))
-        shuffled[names[0] if len(names) == 1 else "all"] = (
-            float(spearmanr(sizes, again).statistic) if again.any() else 0.0
-        )
+        again: Floats = np.abs(effect_of(model, target, profiles, mean))
+        correlation = float(np.corrcoef(rankdata(sizes), rankdata(again))[0, 1]) if again.any() else 0.0
+        shuffled[names[0] if len(names) == 1 else "all"] = correlation
     return shuffled
 
 
@@ -203,12 +203,13 @@ def line(found: Sequence[Found], truth: pd.DataFrame, *, seed: int) -> dict[str,
     enriched = enrich(effect, null, genes, sets)
     of_planted, of_nothing = enriched[: len(there)], enriched[len(there) :]
     shuffled = pd.DataFrame([randomised(one) for one in found]).mean()
+    deleted = [deletion(one, len(wanted)) for one in found]
     return {
         "method": found[0].given.method,
         "carries": np.round(carried, 2).tolist(),
         "recall": recall(genes, wanted),
         "both": recall(genes, both),
-        **pd.DataFrame([deletion(one, len(wanted)) for one in found]).mean().to_dict(),
+        **{key: float(np.mean([part[key] for part in deleted])) for key in ("as_is", "leading", "random")},
         "error": max(one.given.error for one in found),
         "shuffled_all": float(shuffled["all"]),
         "shuffled_one": {key: round(float(value), 3) for key, value in shuffled.items() if key != "all"},

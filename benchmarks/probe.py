@@ -46,7 +46,7 @@ from mirror.nn.mirror import Mirror
 from mirror.seeding import generator_for
 from mirror.types import Fold
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.evaluate import patient_table
+from mirror.workflow.patient_table import patient_table
 from mirror.workflow.pretrain import first_model, training_pairs
 
 PUBLISHED_EPOCHS = 100

@@ -37,6 +37,7 @@ ROOMS = {
     "nn": "networks: tensors in, tensors out",
     "losses": "pure functions",
     "data": "features, tables, the join, folds, batches",
+    "config": "the configuration: a file a section, and how files of it are read",
     "presets": "complete settings by name",
 }
 """From the top down: a room imports from those below it."""

@@ -19,7 +19,7 @@ import pandas as pd
 
 from mirror.evaluation.scores import read_scores
 from mirror.sweep import load_sweep, resolve_sweep
-from mirror.workflow.evaluate import scores_file
+from mirror.workflow.evaluation_files import scores_file
 
 
 def by_fold(scores: pd.DataFrame, protocol: str, metric: str) -> pd.DataFrame:

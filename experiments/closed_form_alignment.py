@@ -45,7 +45,7 @@ from mirror.evaluation.representations import Block, PatientTable, fit_represent
 from mirror.evaluation.scores import RunOrigin, score_table, summarise
 from mirror.seeding import rng_for
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.evaluate import patient_table
+from mirror.workflow.patient_table import patient_table
 
 SHRINKAGE = 0.1
 NARROW, WIDE, MANY_PAIRS = 16, 32, 500

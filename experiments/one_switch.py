@@ -38,7 +38,7 @@ from mirror.training.runs import RunFolder
 from mirror.types import Fold
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
-from mirror.workflow.evaluate import patient_table
+from mirror.workflow.patient_table import patient_table
 from mirror.workflow.pretrain import pretrain_fold, wanted_runs
 
 PARTS = {"shared": "fused", "slide_private": "slide", "expression_private": "expression"}

@@ -36,7 +36,7 @@ from mirror.seeding import rng_for
 from mirror.types import Fold
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
-from mirror.workflow.evaluate import patient_table
+from mirror.workflow.patient_table import patient_table
 from mirror.workflow.pretrain import pretrain_fold
 
 VIEWS = ("slide", "expression", "fused")

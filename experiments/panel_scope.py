@@ -42,7 +42,7 @@ from mirror.evaluation.protocols import evaluate_fold
 from mirror.evaluation.representations import PatientTable
 from mirror.seeding import rng_for
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.evaluate import patient_table
+from mirror.workflow.patient_table import patient_table
 
 ALL_GENES, CHOSEN = ("raw_expression", "raw_fused"), ("panel_expression", "panel_fused")
 SCOPES = ("fold", "cohort")

@@ -40,7 +40,8 @@ from mirror.evaluation.supervised import SupervisedFold
 from mirror.seeding import rng_for
 from mirror.training.runs import run_folder
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.evaluate import chosen_genes, patient_table
+from mirror.workflow.evaluate import chosen_genes
+from mirror.workflow.patient_table import patient_table
 from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.supervised import train_fold
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -28,6 +29,13 @@ class ArtefactError(MirrorError):
 def first_line(error: BaseException) -> str:
     """What a library's error says, in one line: its further lines speak of the library's inside."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def nearest(word: str, known: tuple[str, ...]) -> str:
+    """The end of a message about an unknown `word`: the known one that was probably meant, or all of them."""
+    as_written = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), as_written, n=1, cutoff=0.5)
+    return f"; did you mean '{as_written[close[0]]}'?" if close else f"; known are: {', '.join(known)}"
 
 
 def raise_together(kind: type[MirrorError], heading: str, problems: Iterable[str], *, show: int = 20) -> None:

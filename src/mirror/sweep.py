@@ -15,8 +15,8 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from mirror.config import Config, Section, explain, merge, nearest, read_mapping, resolve
-from mirror.errors import ConfigError, raise_together
+from mirror.config import Config, Section, explain, merge, read_mapping, resolve
+from mirror.errors import ConfigError, nearest, raise_together
 
 BASELINES = "baselines"
 """Folder, beside a cohort's rows, of what needs no training."""

@@ -24,9 +24,8 @@ import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from mirror.cli import app as command_line
 from mirror.cli import tables
-from mirror.cli.app import app
+from mirror.cli.app import app, main
 from mirror.cli.as_json import print_json
 from mirror.config import load_config, preset_names
 from mirror.errors import DataError
@@ -122,10 +121,10 @@ def test_what_is_no_users_mistake_is_exit_code_70_and_asks_for_a_report(
     def broken(path: Path) -> None:
         raise ZeroDivisionError(path)
 
-    monkeypatch.setattr(command_line, "load_config", broken)
+    monkeypatch.setattr("mirror.cli.cohort.load_config", broken)
     monkeypatch.setattr(sys, "argv", ["mirror", "cohort", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
-        command_line.main()
+        main()
     assert ended.value.code == 70
     said = capsys.readouterr().err
     assert "ZeroDivisionError" in said

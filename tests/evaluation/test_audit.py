@@ -22,8 +22,9 @@ from mirror.evaluation.audit.columns import check_columns, order_p, rank_correla
 from mirror.evaluation.audit.finding import FAMILY_ALPHA, Audit, Check, Finding, settle
 from mirror.evaluation.audit.halves import Judged, check_halves, check_pooled
 from mirror.evaluation.audit.memories import Memory, Refit, check_memories
-from mirror.evaluation.audit.site_survival import expected_events, permuted_log_rank
-from mirror.evaluation.audit.sites import BARCODE, barcode_sites, cramers_v, permuted_p, site_auroc
+from mirror.evaluation.audit.site_label import cramers_v, permuted_p, site_auroc
+from mirror.evaluation.audit.site_survival import check_site_survival, expected_events, permuted_log_rank
+from mirror.evaluation.audit.sites import BARCODE, barcode_sites
 from mirror.types import Fold
 
 CLEAN = 200
@@ -298,6 +299,20 @@ def test_a_site_that_orders_survival_is_a_warning_with_its_size_in_a_cohort_with
     finding = only(audit(Clean(cohort, {"hospital": hospital_of(clean, 0.8, seed)})))
     assert (finding.check, finding.severity, finding.where) == ("site confounded with survival", "warning", "hospital")
     assert finding.unit == "c-index" and finding.size > 0.6 and finding.p is not None and finding.p <= FAMILY_ALPHA
+
+
+def test_where_no_fold_can_order_test_patients_the_size_is_the_ratio_of_hazards_and_the_words_say_so():
+    clean = clean_cohort(0)
+    patients = clean.cohort.patients
+    names = tuple(str(name) for name in patients.index)
+    alone = [Fold(number, names[:number] + names[number + 1 :], (name,)) for number, name in enumerate(names)]
+    sites = {"hospital": hospital_of(clean, 0.8, 0)}
+    ordered, unordered = (check_site_survival(sites, patients, folds) for folds in (clean.cohort.folds, alone))
+    told, short = unordered.findings[0], (unordered.looked, unordered.findings[0].sentence)
+    assert all("no fold has test patients to order" in words and "nan" not in words for words in short)
+    assert told.unit == "times the hazard" and f"{told.size:.2f} times the hazard of another" in told.sentence
+    assert told.size > 1 and told.p == ordered.findings[0].p
+    assert ordered.findings[0].unit == "c-index" and "no fold" not in ordered.looked
 
 
 def test_hospitals_that_follow_for_different_times_are_no_hospitals_that_differ():

@@ -12,7 +12,7 @@ import pytest
 from report_inputs import complete_inputs, make_inputs, scores_of
 
 from mirror.evaluation.bootstrap import Interval
-from mirror.evaluation.report.opening import Opening, opening
+from mirror.evaluation.report.opening import Opening, opening, targets
 from mirror.evaluation.report.page import compose, render_page
 from mirror.evaluation.report.verdicts import headlines, verdicts
 
@@ -53,12 +53,11 @@ def test_two_patients_are_told_apart_so_often_and_so_surely():
     )
     assert said.found == (
         "Of two patients the best learned representation names the right one 94 times in 100 for subtype (best simple "
-        "baseline: 93), 89 for subtype from 10 labelled patients a class (83) and 66 for survival (63), where guessing "
-        "gives 50."
+        "baseline: 93), 89 from 10 labelled patients a class (83) and 66 for survival (63), where guessing gives 50."
     )
     assert said.sure == (
-        "The lead in subtype and subtype from 10 labelled patients a class is larger than chance would explain, while "
-        "the difference in survival may be chance."
+        "The lead in subtype (from all labels and from 10 labelled patients a class) is larger than chance would "
+        "explain, while the difference in survival may be chance."
     )
 
 
@@ -97,7 +96,7 @@ def test_a_better_baseline_is_said_as_plainly_as_a_worse_one():
     said = outcomes()["worse"]
     assert "80 times in 100 for subtype (best simple baseline: 93)" in said.found
     assert said.sure.startswith(
-        "In subtype, subtype from 10 labelled patients a class and survival the baseline is better"
+        "In subtype (from all labels and from 10 labelled patients a class) and survival the baseline is better"
     )
     mixed = outcomes()["better, worse and open"].sure
     assert mixed.startswith("The lead in subtype is larger")
@@ -111,7 +110,7 @@ def test_a_better_baseline_is_said_as_plainly_as_a_worse_one():
         (
             "no intervals",
             "sure",
-            "class and survival the learned representation is better in every group of test patients",
+            "class) and survival the learned representation is better in every group of test patients",
         ),
         ("folds differ", "sure", "The difference in subtype is too uneven over groups of test patients to be"),
         (
@@ -178,3 +177,40 @@ def test_figures_and_names_stand_right_below_the_sentences():
 def test_an_interval_that_could_not_be_drawn_leaves_it_to_the_folds():
     said = told(both_tasks().query("task == 'survival'"), intervals={"cox": (np.nan, np.nan)})
     assert said.sure == "In survival the learned representation is better in every group of test patients."
+
+
+@pytest.mark.parametrize(
+    ("protocols", "read"),
+    [
+        (["linear"], "subtype"),
+        (["cox"], "survival"),
+        (["shot1"], "subtype from 1 labelled patient a class"),
+        (["shot10", "shot4"], "subtype from 4 and 10 labelled patients a class"),
+        (["linear", "cox"], "subtype and survival"),
+        (["linear", "shot10"], "subtype (from all labels and from 10 labelled patients a class)"),
+        (["shot10", "cox"], "subtype from 10 labelled patients a class and survival"),
+        (["linear", "cox", "shot10"], "subtype (from all labels and from 10 labelled patients a class) and survival"),
+        (
+            ["linear", "shot1", "shot4", "shot10", "cox"],
+            "subtype (from all labels and from 1, 4 and 10 labelled patients a class) and survival",
+        ),
+    ],
+)
+def test_a_list_of_targets_names_each_task_once_and_from_how_many_labels(protocols: list[str], read: str):
+    judged = {
+        protocol: scores_of(
+            {"fused": [0.8, 0.82], "raw_fused": [0.7, 0.7]},
+            task="survival" if protocol == "cox" else "subtyping",
+            protocol=protocol,
+        )
+        for protocol in protocols
+    }
+    assert targets([verdict for scores in judged.values() for verdict in verdicts(scores)]) == read
+
+
+def test_what_few_labels_give_is_said_of_the_task_before_it_and_else_with_its_name():
+    few = scores_of({"fused": [0.8, 0.82], "raw_fused": [0.7, 0.7]}, protocol="shot1")
+    alone = told(few).found
+    assert "81 times in 100 for subtype from 1 labelled patient a class (best simple baseline: 70)" in alone
+    with_survival = told(pd.concat([few, both_tasks().query("task == 'survival'")], ignore_index=True)).found
+    assert "for subtype from 1 labelled patient a class" in with_survival and "66 for survival (63)" in with_survival

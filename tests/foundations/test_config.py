@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import mirror.config
+from mirror.artefacts import fingerprint
 from mirror.config import (
     CanonicalModelConfig,
     Config,
+    Section,
     changes_from_preset,
     dump_config,
     load_config,
@@ -125,3 +130,29 @@ def test_what_is_set_otherwise_than_the_preset_is_known() -> None:
     found = changes_from_preset(resolve(changed(**sections), where=Path("x.yaml")))
     assert found == {"model.components": 8, "pretraining.weights.style": 0.3}
     assert changes_from_preset(resolve(MINIMAL, where=Path("x.yaml"))) == {}
+
+
+def test_a_section_of_any_file_is_a_name_of_the_package() -> None:
+    files = [
+        importlib.import_module(f"mirror.config.{file.name}") for file in pkgutil.iter_modules(mirror.config.__path__)
+    ]
+    defined = {
+        name: one
+        for file in files
+        for name, one in vars(file).items()
+        if isinstance(one, type) and issubclass(one, Section) and one.__module__ == file.__name__
+    }
+    assert len(defined) > 15
+    assert {name: getattr(mirror.config, name, None) for name in defined} == defined
+    assert set(defined) <= set(mirror.config.__all__)
+
+
+def test_a_cohort_keeps_the_fingerprint_that_it_was_made_under() -> None:
+    # Recorded. A new key moves it, and with it every cohort that was ever made, unless it is left out where not used.
+    cohort = {
+        **MINIMAL["cohort"],
+        "expression": {"path": "e.csv", "orientation": "patients_in_rows", "units": "counts"},
+        "clinical": {"path": "c.csv", "label": "type", "time": "t", "event": "e", "event_convention": "one_is_event"},
+    }
+    config = resolve(changed(cohort=cohort), where=Path("/x.yaml"))
+    assert fingerprint(config.cohort.model_dump(mode="json")) == "2a1e06f273f316b177b8b15e"

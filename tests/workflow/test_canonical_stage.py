@@ -23,7 +23,8 @@ from mirror.training.checkpoint import load_weights, save_weights
 from mirror.types import Fold
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
-from mirror.workflow.evaluate import account_file, evaluate_runs
+from mirror.workflow.evaluate import evaluate_runs
+from mirror.workflow.evaluation_files import account_file
 from mirror.workflow.pretrain import pretrain_fold, run_fingerprint, training_slides
 from mirror.workflow.report import write_report
 

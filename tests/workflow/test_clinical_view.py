@@ -9,7 +9,7 @@ from mirror.config import EvaluationConfig
 from mirror.evaluation.fitted import fit_on_fold
 from mirror.evaluation.representations import PatientTable, fit_representation
 from mirror.types import Fold
-from mirror.workflow.evaluate import clinical_view
+from mirror.workflow.patient_table import clinical_view
 
 COVARIATES = pd.DataFrame(
     {"age": [50.0, 60.0, np.nan, 80.0, 90.0, np.nan], "sex": ["F", "M", "F", None, "X", None]}, index=list("abcdef")

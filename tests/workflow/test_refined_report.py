@@ -18,7 +18,8 @@ from mirror.evaluation.embed import load_embeddings
 from mirror.training.runs import run_folder
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
-from mirror.workflow.evaluate import evaluate_runs, patient_table
+from mirror.workflow.evaluate import evaluate_runs
+from mirror.workflow.patient_table import patient_table
 from mirror.workflow.pretrain import pretrain_fold
 from mirror.workflow.refine import refine_cohort, refinement_folder
 from mirror.workflow.report import write_report

@@ -23,7 +23,8 @@ from mirror.evaluation.report.names import metric_label, protocol_label, task_la
 from mirror.evaluation.scores import read_intervals, read_scores, summarise
 from mirror.workflow.audit import audit_file
 from mirror.workflow.cohort import cohort_folder, prepare_cohort
-from mirror.workflow.evaluate import evaluate_runs, intervals_file, scores_file
+from mirror.workflow.evaluate import evaluate_runs
+from mirror.workflow.evaluation_files import intervals_file, scores_file
 from mirror.workflow.report import data_file, report_file, write_report
 
 

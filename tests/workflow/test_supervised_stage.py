@@ -15,7 +15,8 @@ from mirror.errors import ArtefactError
 from mirror.evaluation.scores import read_intervals
 from mirror.training.runs import run_folder
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.evaluate import account_file, evaluate_runs, intervals_file
+from mirror.workflow.evaluate import evaluate_runs
+from mirror.workflow.evaluation_files import account_file, intervals_file
 from mirror.workflow.report import write_report
 from mirror.workflow.supervised import supervised_file, supervised_folder, train_fold, train_supervised
 

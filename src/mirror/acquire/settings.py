@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import Field, model_validator
 
-from mirror.config import Positive, Section, checked, merge, nearest, read_mapping
-from mirror.errors import ConfigError
+from mirror.config import Positive, Section, checked, merge, read_mapping
+from mirror.errors import ConfigError, nearest
 
 Part = Literal["slides", "star", "clinical", "survival", "toil", "hipt", "genes"]
 PARTS: tuple[Part, ...] = get_args(Part)

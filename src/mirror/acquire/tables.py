@@ -18,8 +18,7 @@ from mirror.acquire.lock import Lock
 from mirror.acquire.settings import RecipeConfig, StudiesConfig
 from mirror.acquire.sources import intogen
 from mirror.artefacts import write_aside, write_text
-from mirror.config import nearest
-from mirror.errors import DataError
+from mirror.errors import DataError, nearest
 
 SLIDES, CLINICAL, SAMPLES = "slides.csv", "clinical.csv", "samples.csv"
 GENES = f"genes/{intogen.TABLE}"

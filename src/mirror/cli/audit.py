@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 
 from mirror.cli.as_json import AsJson, print_json
+from mirror.cli.options import FinishedRun
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from mirror.evaluation.audit.finding import Audit
 
 console = Console(stderr=True)
-
-
-FinishedRun = Annotated[Path, typer.Argument(metavar="RUN", help="A configuration, or its output folder.")]
 
 
 @plain_errors(console)

@@ -14,8 +14,7 @@ from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.tables import block_table
-from mirror.config import nearest
-from mirror.errors import ConfigError, MirrorError, raise_together
+from mirror.errors import ConfigError, MirrorError, nearest, raise_together
 from mirror.sweep import load_sweep, resolve_sweep
 from mirror.types import Progress
 

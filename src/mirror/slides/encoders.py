@@ -17,8 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from mirror.artefacts import hash_bytes, hash_file
-from mirror.config import nearest
-from mirror.errors import ConfigError, first_line
+from mirror.errors import ConfigError, first_line, nearest
 from mirror.seeding import stream_seed
 from mirror.slides.settings import WITHOUT_WEIGHTS, ExtractionConfig
 

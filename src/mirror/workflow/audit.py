@@ -19,7 +19,7 @@ from mirror.evaluation.audit.memories import check_memories
 from mirror.evaluation.scores import read_predictions
 from mirror.types import Fold, Progress, silent
 from mirror.workflow.cohort import cohort_folder
-from mirror.workflow.evaluate import account_file, predictions_file
+from mirror.workflow.evaluation_files import account_file, predictions_file
 from mirror.workflow.fitted_things import FittedThings, fitted_things
 
 

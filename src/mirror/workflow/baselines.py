@@ -17,7 +17,9 @@ from mirror.evaluation import metrics
 from mirror.evaluation.representations import free_baselines
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.evaluate import current_scores, patient_table, score_tables
+from mirror.workflow.evaluate import score_tables
+from mirror.workflow.evaluation_files import current_scores
+from mirror.workflow.patient_table import patient_table
 from mirror.workflow.pretrain import wanted_runs
 
 

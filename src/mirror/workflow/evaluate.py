@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import anndata
-import numpy as np
 import pandas as pd
 from joblib import cpu_count
-from numpy.typing import NDArray
 
-from mirror.artefacts import fingerprint, read_json, write_json
+from mirror.artefacts import fingerprint, write_json
 from mirror.config import Config
-from mirror.data.cohort import Cohort
 from mirror.data.panel import GenePanel
 from mirror.errors import ArtefactError, LeakError, raise_together
 from mirror.evaluation import metrics
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.intervals import interval_table
 from mirror.evaluation.protocols import FoldResult, evaluate_fold
-from mirror.evaluation.representations import CLINICAL, LEARNED, PatientTable
+from mirror.evaluation.representations import PatientTable
 from mirror.evaluation.scores import (
     RunOrigin,
-    read_intervals,
-    read_predictions,
-    read_provenance,
-    read_scores,
     score_table,
     stamped,
     write_intervals,
@@ -40,31 +32,12 @@ from mirror.evaluation.supervised import SupervisedFold
 from mirror.training.runs import RunFolder, run_folder
 from mirror.types import Fold, Progress, silent
 from mirror.workflow.cohort import prepare_cohort
+from mirror.workflow.evaluation_files import account_file, current_scores, intervals_file, predictions_file, scores_file
+from mirror.workflow.patient_table import patient_table
 from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.supervised import load_fold, supervised_file
 
 MANY_PATIENTS = 300
-NOTHING_BESIDE: Mapping[str, anndata.AnnData] = {}
-
-
-def scores_file(config: Config) -> Path:
-    """The table of scores of a configuration."""
-    return config.output / "scores.parquet"
-
-
-def predictions_file(config: Config) -> Path:
-    """The predictions behind the scores."""
-    return config.output / "predictions.parquet"
-
-
-def intervals_file(config: Config) -> Path:
-    """The intervals of the scores."""
-    return config.output / "intervals.parquet"
-
-
-def account_file(config: Config) -> Path:
-    """Who took part in each number, and what could not be computed and why."""
-    return config.output / "evaluation.json"
 
 
 def evaluate_runs(
@@ -222,81 +195,6 @@ def _beside(config: Config, own: anndata.AnnData, seed: int, fold: Fold) -> dict
     return found
 
 
-def patient_table(
-    cohort: Cohort,
-    embeddings: anndata.AnnData,
-    *,
-    genes: Sequence[str] | None = None,
-    beside: Mapping[str, anndata.AnnData] = NOTHING_BESIDE,
-) -> PatientTable:
-    """One row a patient: slide views are means over the patient's slides, expression is the patient's own.
-
-    Views that `embeddings` does not have are left out; with `genes`, the profile of those alone is a view too, and so
-    is what other runs `beside` made of the patients.
-    """
-    patients = cohort.patients
-    names = tuple(str(name) for name in patients.index)
-    of_runs = (*LEARNED, "align_slide", "align_expression")
-    views = _of_patients(cohort, embeddings, names, (*of_runs, "raw_slide"))
-    for run, other in beside.items():
-        views |= {f"{run}/{name}": view for name, view in _of_patients(cohort, other, names, of_runs).items()}
-    if cohort.expression is not None:
-        raw = np.full((len(names), len(cohort.expression.genes)), np.nan)
-        place = {name: row for row, name in enumerate(names)}
-        raw[[place[patient] for patient in cohort.expression.patients]] = cohort.expression.values
-        views["raw_expression"] = raw
-        if genes is not None:
-            views["panel_expression"] = raw[:, cohort.expression.columns(genes)]
-    if len(cohort.covariates.columns):
-        views[CLINICAL] = clinical_view(cohort.covariates.reindex(list(names)))
-    labels = patients["label"].astype(object)
-    classes = tuple(sorted(set(labels.dropna().astype(str))))
-    event = patients["event"].to_numpy(dtype=bool, na_value=False)  # unknown only where the time is
-    return PatientTable(
-        patients=names,
-        views=views,
-        labels=tuple(None if pd.isna(label) else str(label) for label in labels),
-        classes=classes,
-        time=patients["time"].to_numpy(dtype=np.float64),
-        event=event,
-    )
-
-
-def _of_patients(
-    cohort: Cohort, embeddings: anndata.AnnData, patients: Sequence[str], names: Sequence[str]
-) -> dict[str, NDArray[np.float64]]:
-    """The views `names` that are there, (N, D), means over the slides of each of `patients`, NaN of who has none."""
-    owner = pd.Series(embeddings.obs["patient"].to_numpy(), dtype=object).to_numpy()
-    views: dict[str, NDArray[np.float64]] = {}
-    for name in names:
-        view = f"X_{name}"
-        if view in embeddings.obsm and (name in ("slide", "raw_slide") or cohort.expression is not None):
-            rows = pd.DataFrame(np.asarray(embeddings.obsm[view], dtype=np.float64))
-            views[name] = rows.groupby(owner).mean().reindex(list(patients)).to_numpy()
-    return views
-
-
-def clinical_view(covariates: pd.DataFrame) -> NDArray[np.float64]:
-    """(N, D) of `covariates`, a row a patient: a number as it is, of a category 1 in the column of its value, else 0.
-
-    NaN where a cell is missing. Nothing is fitted here: a value that no training patient of a fold has is a column
-    without variance there, to which no coefficient can be given.
-    """
-    parts = [
-        covariates[[name]].to_numpy(np.float64)
-        if pd.api.types.is_numeric_dtype(covariates[name])
-        else _indicators(covariates[name])
-        for name in covariates
-    ]
-    return np.concatenate(parts, axis=1)
-
-
-def _indicators(categories: pd.Series) -> NDArray[np.float64]:
-    table = pd.get_dummies(categories, dtype=np.float64).to_numpy(np.float64)
-    table[categories.isna().to_numpy()] = np.nan
-    return table
-
-
 def _account(result: FoldResult, people: dict[str, list[str]]) -> dict[str, Any]:
     """Counts and notes; the patients that things were fitted on go to `people` under a hash, each list once."""
     counts: list[dict[str, Any]] = []
@@ -317,17 +215,3 @@ def _models(trained: SupervisedFold, seed: int, fold: Fold) -> dict[str, list[st
         supervised_file(folder, seed=seed, fold=fold.number, task=one.task, name=one.name) for one in trained.models
     ]
     return {"supervised": [file.as_posix() for file in files]} if files else {}
-
-
-def current_scores(config: Config, mark: str) -> pd.DataFrame | None:
-    """The scores that are there, if all four files are whole and of this fingerprint."""
-    files = (scores_file(config), predictions_file(config), intervals_file(config))
-    with suppress(ArtefactError):  # missing, damaged or of another version: they are made (again)
-        marks = [read_provenance(file).get("fingerprint") for file in files]
-        account = read_json(account_file(config))
-        # Without `patients` it is of a version in which what was fitted did not remember on whom.
-        if {mark} == {*marks, account.get("fingerprint")} and "patients" in account:
-            read_predictions(predictions_file(config))
-            read_intervals(intervals_file(config))
-            return read_scores(scores_file(config))
-    return None

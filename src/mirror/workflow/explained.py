@@ -24,7 +24,7 @@ from mirror.seeding import rng_for
 from mirror.tasks.trained import TrainedModel, load_trained
 from mirror.training.runs import RunFolder, run_folder
 from mirror.types import Fold
-from mirror.workflow.evaluate import patient_table
+from mirror.workflow.patient_table import patient_table
 from mirror.workflow.pretrain import wanted_runs
 
 

@@ -37,7 +37,7 @@ from mirror.training.checkpoint import load_weights, save_weights
 from mirror.training.runs import RunFolder, run_folder
 from mirror.types import WHOLE, Fold, Progress, silent
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.evaluate import intervals_file, predictions_file, scores_file
+from mirror.workflow.evaluation_files import intervals_file, predictions_file, scores_file
 from mirror.workflow.pretrain import pretrain_fold
 
 

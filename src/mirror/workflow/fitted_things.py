@@ -20,7 +20,7 @@ from mirror.tasks.canonical_start import standardise
 from mirror.training.checkpoint import load_weights
 from mirror.training.runs import RunFolder, run_folder
 from mirror.types import Fold
-from mirror.workflow.evaluate import account_file
+from mirror.workflow.evaluation_files import account_file
 
 CHOSEN_INSIDE = "choose genes inside each fold: `refinement.scope: fold`"
 

@@ -35,7 +35,7 @@ from mirror.training.runs import RunFolder, run_folder
 from mirror.units import remark_on
 from mirror.workflow.audit import audit, read_groups
 from mirror.workflow.cohort import cohort_folder
-from mirror.workflow.evaluate import account_file, intervals_file, predictions_file, scores_file
+from mirror.workflow.evaluation_files import account_file, intervals_file, predictions_file, scores_file
 from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.prototypes import learned_directions
 from mirror.workflow.refine import unread_choice

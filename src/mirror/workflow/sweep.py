@@ -31,7 +31,8 @@ from mirror.types import Progress
 from mirror.workflow.baselines import evaluate_baselines
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
-from mirror.workflow.evaluate import evaluate_runs, predictions_file, scores_file
+from mirror.workflow.evaluate import evaluate_runs
+from mirror.workflow.evaluation_files import predictions_file, scores_file
 from mirror.workflow.inputs import inputs_stamp
 from mirror.workflow.pretrain import pretrain_fold, wanted_runs
 

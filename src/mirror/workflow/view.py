@@ -18,7 +18,7 @@ from mirror.training.runs import run_folder
 from mirror.viewer.contents import Contents, ShownRun
 from mirror.workflow.audit import configuration_of, read_groups
 from mirror.workflow.cohort import cohort_folder
-from mirror.workflow.evaluate import predictions_file
+from mirror.workflow.evaluation_files import predictions_file
 from mirror.workflow.explain_slide import Wanted, explain_slides
 from mirror.workflow.explained import run_judging
 from mirror.workflow.pretrain import wanted_runs

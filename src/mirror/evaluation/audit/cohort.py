@@ -8,8 +8,9 @@ from mirror.data.cohort import Cohort
 from mirror.evaluation.audit.columns import check_columns
 from mirror.evaluation.audit.covariates import check_covariates
 from mirror.evaluation.audit.finding import Check
+from mirror.evaluation.audit.site_label import check_site_label
 from mirror.evaluation.audit.site_survival import check_site_survival
-from mirror.evaluation.audit.sites import BARCODE, barcode_sites, check_sites
+from mirror.evaluation.audit.sites import BARCODE, barcode_sites
 from mirror.evaluation.audit.twins import check_profiles, check_slides
 from mirror.types import Fold
 
@@ -25,7 +26,7 @@ def check_cohort(cohort: Cohort, folds: Sequence[Fold], groups: Groups, *, label
         check_profiles(cohort.expression, folds),
         check_covariates(cohort.covariates, cohort.patients),
         check_columns(cohort.expression, cohort.patients, groups, label=label),
-        check_sites(sites, cohort.patients["label"], folds),
+        check_site_label(sites, cohort.patients["label"], folds),
         check_site_survival(sites, cohort.patients, folds),
     ]
 

@@ -1,7 +1,6 @@
-"""Where the tissue comes from, and whether that alone tells how patients fare.
+"""Whether the site that tissue comes from alone tells how patients fare. Legend: N patients, S sites.
 
-Hospitals send patients of other stages and follow them for other times; a model that reads the hospital off the slide
-then orders survival without any biology. Legend: N patients, S sites.
+Hospitals send patients of other stages and follow them for other times.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from mirror.evaluation.audit.columns import FEWEST
 from mirror.evaluation.audit.finding import Check, Finding
-from mirror.evaluation.audit.sites import share_as_large
+from mirror.evaluation.audit.sites import check_each, mean_over_folds, share_as_large
 from mirror.evaluation.metrics import Floats, c_index
 from mirror.seeding import rng_for
 from mirror.types import Fold
@@ -28,38 +27,40 @@ def check_site_survival(sites: Mapping[str, Mapping[str, str]], patients: pd.Dat
     followed = patients[["time", "event"]].dropna().astype(np.float64)
     if followed["event"].sum() < FEWEST:
         return Check(NAME, f"fewer than {FEWEST} patients are known to have had the event")
-    findings: list[Finding] = []
-    looked: list[str] = []
-    for by, of in sites.items():
-        both = followed.assign(site=pd.Series(dict(of), dtype=object)).dropna()
-        both["site"] = both["site"].where(both["site"].map(both["site"].value_counts()) >= FEWEST, SMALL)
+
+    def look(by: str, both: pd.DataFrame) -> tuple[str, Finding] | None:
+        large = both["site"].map(both["site"].value_counts()) >= FEWEST
+        both = both.assign(site=both["site"].where(large, SMALL))
         count = both["site"].nunique()
         if count < 2 or both["event"].sum() < FEWEST:
-            continue
-        p, index = permuted_log_rank(both), site_c_index(both, folds)
-        looked.append(
-            f"{by} ({count} sites, those of fewer than {FEWEST} patients as one: c-index of test patients {index:.3f}, "
+            return None
+        p, index, apart = permuted_log_rank(both), site_c_index(both, folds), site_hazards(both)
+        ratio = float(apart.max() / apart.min())
+        ordered = "no fold has test patients to order" if np.isnan(index) else f"c-index of test patients {index:.3f}"
+        told = (
+            f"{by} alone tells groups apart of which one has {ratio:.2f} times the hazard of another (log-rank over "
+            f"{count} groups; no fold has test patients to order by it)"
+            if np.isnan(index)
+            else f"{by} alone, seen on training patients, orders the survival of test patients with a c-index of "
+            f"{index:.3f} (log-rank over {count} groups)"
+        )
+        return (
+            f"{by} ({count} sites, those of fewer than {FEWEST} patients as one: {ordered}, "
             f"p {p:.2g} before Holm's correction)"
+        ), Finding(
+            NAME,
+            "warning",
+            by,
+            ratio if np.isnan(index) else index,
+            "times the hazard" if np.isnan(index) else "c-index",
+            f"{told}; a model that reads the group off a slide has that much without anything else",
+            "read the c-indices beside this number, or, of sites, make folds that keep each one in one half "
+            "(`folds.path`)",
+            tuple(sorted(both["site"].unique())),
+            p=p,
         )
-        findings.append(
-            Finding(
-                NAME,
-                "warning",
-                by,
-                index,
-                "c-index",
-                f"{by} alone, seen on training patients, orders the survival of test patients with a c-index of "
-                f"{index:.3f} (log-rank over {count} groups); a model that reads the group off a slide has that much "
-                "without anything else",
-                "read the c-indices beside this number, or, of sites, make folds that keep each one in one half "
-                "(`folds.path`)",
-                tuple(sorted(both["site"].unique())),
-                p=p,
-            )
-        )
-    if not looked:
-        return Check(NAME, "no site is known: patients are not TCGA barcodes and `clinical.groups` names no column")
-    return Check(NAME, "; ".join(looked), tuple(findings), len(findings))
+
+    return check_each(NAME, sites, followed, look)
 
 
 def permuted_log_rank(both: pd.DataFrame) -> float:
@@ -92,18 +93,25 @@ def expected_events(time: Floats, event: Floats) -> Floats:
     return (happened / at_risk).cumsum()[own]
 
 
+def site_hazards(patients: pd.DataFrame) -> pd.Series:
+    """Hazard of each `site` among these patients (N rows of time, event, site), 1 that of all of them; (S,).
+
+    Its events over its expected ones, one more of each added, so that few patients say little.
+    """
+    awaited = expected_events(patients["time"].to_numpy(np.float64), patients["event"].to_numpy(np.float64))
+    sums = patients.assign(awaited=awaited).groupby("site")[["event", "awaited"]].sum() + 1
+    return sums["event"] / sums["awaited"]
+
+
 def site_c_index(both: pd.DataFrame, folds: Sequence[Fold]) -> float:
     """c-index of ordering test patients by the hazard of their `site` among training patients, mean over folds.
 
-    A site's hazard is its events over its expected ones, one more of each added, so that an unseen site says nothing.
-    NaN where no fold can say.
+    An unseen site has the hazard of all. NaN where no fold can say.
     """
-    found: list[float] = []
-    for fold in folds:
-        train, test = (both[both.index.isin(half)] for half in (fold.train, fold.test))
-        if len(train) and len(test):
-            awaited = expected_events(train["time"].to_numpy(np.float64), train["event"].to_numpy(np.float64))
-            by_site = train.assign(awaited=awaited).groupby("site")[["event", "awaited"]].sum() + 1
-            risk = test["site"].map(by_site["event"] / by_site["awaited"]).fillna(1.0).to_numpy(np.float64)
-            found.append(c_index(test["time"].to_numpy(np.float64), test["event"].to_numpy() > 0.5, risk))
-    return float(np.nanmean(found)) if found and not np.isnan(found).all() else float("nan")
+
+    def judge(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> float:
+        tested = both[test]
+        risk = tested["site"].map(site_hazards(both[train])).fillna(1.0).to_numpy(np.float64)
+        return c_index(tested["time"].to_numpy(np.float64), tested["event"].to_numpy() > 0.5, risk)
+
+    return mean_over_folds(both.index, folds, judge)

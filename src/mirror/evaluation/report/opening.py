@@ -27,6 +27,8 @@ OF_PATIENTS = ("balanced_accuracy", "accuracy")
 LISTED_CLASSES = 3
 """Classes that the question names; of more it says how many."""
 
+ALL_LABELS = "from all labels"
+
 Sureness = Literal[
     "ahead", "behind", "may be chance", "all folds ahead", "all folds behind", "folds differ", "one fold"
 ]
@@ -76,7 +78,7 @@ def opening(chosen: Sequence[Verdict], *, scores: pd.DataFrame, patients: pd.Dat
 
 def _few_shot(chosen: Sequence[Verdict], spoken_of: Mapping[str, Verdict]) -> list[Verdict]:
     """The verdict on few labels, at 10 a class or the nearest to it; none where that is spoken of already."""
-    counts = {int(one.protocol[4:]): one for one in chosen if re.fullmatch(r"shot\d+", one.protocol)}
+    counts = {int(one.protocol[4:]): one for one in chosen if _is_few_shot(one)}
     if not counts:
         return []
     verdict = counts[min(counts, key=lambda count: (abs(count - 10), count))]
@@ -107,11 +109,14 @@ def _found(shown: Sequence[Verdict]) -> str:
     pairs = [one for one in shown if one.metric in OF_PAIRS]
     said: list[str] = []
     if pairs:
-        first, *others = map(_figures, pairs)
-        parts = [
-            f"{first.learned} times in 100 for {_target(pairs[0])} ({rival}: {first.baseline})",
-            *(f"{of.learned} for {_target(one)} ({of.baseline})" for one, of in zip(pairs[1:], others, strict=True)),
-        ]
+        parts: list[str] = []
+        for before, one in zip([None, *pairs], pairs, strict=False):
+            of = _figures(one)
+            # The task is said once: few labels stand behind all of them.
+            again = before is not None and before.task == one.task
+            what = labels_of([one]) if again else f"for {targets([one])}"
+            times, whose = (" times in 100", f"{rival}: ") if before is None else ("", "")
+            parts.append(f"{of.learned}{times} {what} ({whose}{of.baseline})")
         said.append(
             f"of two patients the best learned representation names the right one {_listed(parts)}, "
             "where guessing gives 50"
@@ -120,10 +125,10 @@ def _found(shown: Sequence[Verdict]) -> str:
         if one.metric in OF_PATIENTS:
             of = _figures(one)
             right = f"{of.learned} of 100 patients ({rival}: {of.baseline})"
-            said.append(f"the best learned representation names {_target(one)} right in {right}")
+            said.append(f"the best learned representation names {targets([one])} right in {right}")
         elif one.metric not in OF_PAIRS:
             place = "better than" if one.mean > 0 else "worse than" if one.mean < 0 else "as good as"
-            said.append(f"the best learned representation predicts {_target(one)} {place} the {rival}")
+            said.append(f"the best learned representation predicts {targets([one])} {place} the {rival}")
     return sentence(", and ".join(said))
 
 
@@ -140,10 +145,10 @@ def _figures(verdict: Verdict) -> _Figures:
 
 
 def _sure(shown: Sequence[Verdict]) -> str:
-    groups: dict[Sureness, list[str]] = {}
+    groups: dict[Sureness, list[Verdict]] = {}
     for one in shown:
-        groups.setdefault(sureness(one), []).append(_target(one))
-    *clauses, last = (_clause(how, _listed(targets)) for how, targets in groups.items())
+        groups.setdefault(sureness(one), []).append(one)
+    *clauses, last = (_clause(how, targets(verdicts)) for how, verdicts in groups.items())
     return sentence(f"{', '.join(clauses)}, while {last}" if clauses else last)
 
 
@@ -174,12 +179,36 @@ def sureness(verdict: Verdict) -> Sureness:
     return "all folds ahead" if verdict.outcome == "ahead" else "all folds behind"
 
 
-def _target(verdict: Verdict) -> str:
-    task = task_label(verdict.task)
-    if not verdict.protocol.startswith("shot"):
+def targets(verdicts: Sequence[Verdict]) -> str:
+    """Each task once, and from how many labels where not from all of them alone.
+
+    `subtype`, `subtype from 10 labelled patients a class`, `subtype (from all labels and from 10 labelled patients a
+    class) and survival`.
+    """
+    tasks: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        tasks.setdefault(task_label(verdict.task), []).append(verdict)
+    return _listed([_of_task(task, asked) for task, asked in tasks.items()])
+
+
+def _of_task(task: str, asked: Sequence[Verdict]) -> str:
+    labels = labels_of(asked)
+    if labels == ALL_LABELS:
         return task
-    count = verdict.protocol.removeprefix("shot")
-    return f"{task} from {count} labelled patient{'s' * (count != '1')} a class"
+    return f"{task} ({labels})" if labels.startswith(ALL_LABELS) else f"{task} {labels}"
+
+
+def labels_of(verdicts: Sequence[Verdict]) -> str:
+    """From how many labels: from all, from some a class, or both."""
+    few = sorted(int(one.protocol.removeprefix("shot")) for one in verdicts if _is_few_shot(one))
+    said = [] if len(few) == len(verdicts) else [ALL_LABELS]
+    if few:
+        said.append(f"from {_listed([str(count) for count in few])} labelled patient{'s' * (few != [1])} a class")
+    return " and ".join(said)
+
+
+def _is_few_shot(verdict: Verdict) -> bool:
+    return re.fullmatch(r"shot\d+", verdict.protocol) is not None
 
 
 def _is_simple(name: str) -> bool:

@@ -84,10 +84,8 @@ def layers_of(
     Raises `ConfigError` where a named one cannot be explained, or nothing can.
     """
     run = fitted.run
-    representation = asked.representation or _default_representation(run, subject)
     names = [*distinct_targets(run.table), EMBEDDING, ATTENTION] if asked.targets is None else list(asked.targets)
-    numbers = tuple(name for name in names if name != ATTENTION)
-    targets: list[Target | None] = [*fitted.targets(numbers, representation), *([None] if ATTENTION in names else [])]
+    targets = _targets(fitted, tuple(names), subject, asked)
     layers: list[Layer] = []
     for target in targets:
         name = ATTENTION if target is None else target.name
@@ -120,8 +118,21 @@ def layers_of(
     return layers
 
 
-def _default_representation(run: ExplainedRun, subject: Subject) -> str:
-    return "fused" if subject.profile_G is not None and "fused" in run.table.views else "slide"
+def _targets(fitted: Fitted, names: tuple[str, ...], subject: Subject, asked: Asked) -> list[Target | None]:
+    """The targets `names` in their order. Where no representation is named: of both modalities where the patient has
+    them and a method has passed for it, else of the slide alone."""
+    numbers = tuple(name for name in names if name != ATTENTION)
+    both = subject.profile_G is not None and "fused" in fitted.run.table.views
+    found = fitted.targets(numbers, asked.representation or ("fused" if both else "slide"))
+    if asked.representation is None and both:
+        model = fitted.run.trained.model
+        alone = fitted.targets(numbers, "slide")
+        found = [
+            one if why_not(model, one, asked.method or default_method(model, one)) is None else other
+            for one, other in zip(found, alone, strict=True)
+        ]
+    named = dict(zip(numbers, found, strict=True))
+    return [None if name == ATTENTION else named[name] for name in names]
 
 
 def facts_of(layer: Layer) -> dict[str, Any]:

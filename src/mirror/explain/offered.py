@@ -88,7 +88,10 @@ def default_method(model: Model, target: Target | None) -> Method:
     """The method that explains a target (None: no number in particular) of a model when none is named: the first that
     passed, else the first that was measured."""
     figures = _figures(model, target)
-    return next((method for method, planted in figures.items() if planted >= PASSED), next(iter(figures)))
+    for method, planted in figures.items():
+        if planted >= PASSED:
+            return method
+    return next(iter(figures))
 
 
 def why_not(model: Model, target: Target | None, method: Method) -> str | None:
@@ -109,7 +112,11 @@ def _figures(model: Model, target: Target | None) -> dict[Method, float]:
     """The measured AUROC of each method, in the order of `MEASURED`."""
     kind, name = kind_of(model), _measured_as(target)
     representation = "slide" if target is None else target.representation
-    return {one.method: one.of(representation) for one in MEASURED if (one.kind, one.target) == (kind, name)}
+    found: dict[Method, float] = {}
+    for one in MEASURED:
+        if (one.kind, one.target) == (kind, name):
+            found[one.method] = one.of(representation)
+    return found
 
 
 def _of(target: Target | None) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.plain import MENDABLE, plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.errors import ArtefactError, ConfigError, nearest, raise_together
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mirror.acquire.settings import Part, RecipeConfig
 
 app = typer.Typer(help="TCGA and other public data by recipe: list, plan, fetch, verify, refine.", no_args_is_help=True)
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe (`mirror data list`), a file .yaml, or a project of the GDC.")
@@ -78,7 +78,7 @@ def list_recipes(
     parts = _table("part", "what it is")
     for part, about in ABOUT.items():
         parts.add_row(part, about)
-    Console().print(recipes, parts)
+    screen().print(recipes, parts)
 
 
 @app.command()
@@ -251,7 +251,7 @@ def _say_plan(config: RecipeConfig, lock: Lock, client: Client, output: Path, *,
         unknown = f"{row.unsized} of unknown size" if row.unsized else ""
         known = " and ".join(filter(None, (size(row.bytes) if row.bytes else "", unknown)))
         table.add_row(row.part, row.source, str(row.files), known, _time(row.seconds))
-    Console().print(table)
+    screen().print(table)
     most = config.transfer.bandwidth
     lines = [
         *(f"{source} has {release}" for source, release in found.releases.items()),
@@ -282,7 +282,7 @@ def _list_projects(settings: Path | None, *, as_json: bool) -> None:
     table = _table("project", "name", "cases", "files", right=("cases", "files"))
     for project in found:
         table.add_row(project.project, project.name, str(project.cases), str(project.files))
-    Console().print(table)
+    screen().print(table)
 
 
 def _recipe(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,12 +15,13 @@ from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.options import ConfigFile, SlideFiles
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.config import load_config
 
 if TYPE_CHECKING:
     from mirror.workflow.explain_slide import ExplainedSlide
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 SHOWN = 10
 """Slides on the terminal; each has its own files."""
 
@@ -73,7 +73,7 @@ def slide(
         print_json([one._asdict() for one in found])
     else:
         for one in found[:SHOWN]:
-            Console().print(slide_table(one))
+            screen().print(slide_table(one))
     notes = list(dict.fromkeys(note for one in found for note in one.notes))
     for note in notes[:SHOWN]:
         console.print(f"[bold]explain[/]   {escape(note)}", highlight=False, soft_wrap=True)

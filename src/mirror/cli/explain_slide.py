@@ -75,7 +75,11 @@ def slide(
         for one in found[:SHOWN]:
             screen().print(slide_table(one))
     notes = list(dict.fromkeys(note for one in found for note in one.notes))
-    for note in notes[:SHOWN]:
+    if len(notes) > SHOWN:
+        notes[SHOWN:] = [f"{len(notes) - SHOWN:,} more notes, each in the relevance.json of its slide"]
+    if not as_json and len(found) > SHOWN:
+        notes.append(f"tables of {len(found) - SHOWN:,} more slides, each in its relevance.json")
+    for note in notes:
         console.print(f"[bold]explain[/]   {escape(note)}", highlight=False, soft_wrap=True)
     trained = sum(one.role == "train" for one in found)
     if trained:
@@ -103,8 +107,8 @@ def slide_table(one: ExplainedSlide) -> Table:
         pad_edge=False,
     )
     table.add_column("layer", no_wrap=True)
-    table.add_column("method", no_wrap=True)
-    table.add_column("representation", no_wrap=True)
+    for name in ("method", "representation"):
+        table.add_column(name, overflow="fold")
     shown = {"value": "value", "at_mean_tile": "at mean tile", "sum": "tiles add"}
     if all(layer["value"] is None or layer["sum"] is None for layer in one.layers):
         shown.pop("sum")

@@ -21,8 +21,8 @@ ranking that is told where the tumour of training slides is and what factor it h
 slides it is measured on. Those of the `true factor` are the method `pattern` on the factor itself in the place of the
 head's number: what is missing from there to `pattern` is the head's, which errs, and not the explanation's.
 
-With `--scans` the same numbers of slides with pixels: the folder in which `mirror demo --slides` has run, or one that
-is simulated and extracted first (`--patients`, `--contrast`). The last line is one JSON object.
+With `--scans` instead of features the same numbers of slides with pixels: the folder in which `mirror demo --slides`
+has run, or one that is simulated and extracted first (`--patients`, `--contrast`). The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from mirror.errors import ConfigError
 from mirror.evaluation.metrics import auroc
 from mirror.explain.pattern import Seen, as_tiles_say
 from mirror.explain.relevance import Method, Model, Subject, relevance, target_value
-from mirror.explain.targets import AGREEMENT, Target
+from mirror.explain.targets import AGREEMENT, EMBEDDING, Embedding, Target
 from mirror.nn.canonical import CanonicalMirror
 from mirror.seeding import generator_for, rng_for
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
@@ -69,7 +69,6 @@ from mirror.workflow.slides import extract_slides
 
 Floats = NDArray[np.float64]
 METHODS: tuple[Method, ...] = ("contributions", "pattern", "integrated-gradients", "attention-gradient", "attention")
-SCANS = "mirror, scans"
 TOLD, OF_FACTOR = "told the truth", "pattern of the true factor"
 REMOVED = 0.2
 DRAWS, PAIRS = 10, 60
@@ -120,6 +119,8 @@ def factor_behind(target: str, factors: Any) -> Any:
     """Of a patient's factors by name, or of a table of many, the one behind a target as far as slides show it."""
     if target == AGREEMENT:  # more of the shared factor, in either direction, agrees more
         return np.hypot(factors["shared_subtype"], factors["shared_survival"])
+    if target == EMBEDDING:  # whatever shows in slides
+        return np.hypot(factor_behind("class:B", factors), factor_behind("risk", factors))
     part = "survival" if target == "risk" else "subtype"
     visible = factors[f"shared_{part}"] + factors[f"slide_{part}"]
     return -visible if target == "class:A" else visible
@@ -223,6 +224,8 @@ def cascade(
         draw(model, generator_for(0, "cascade", number))
         if method == "pattern":
             seen = replace(seen, **said_of(run, model, seen.fitted_on))
+        if isinstance(target, Embedding):
+            target = replace(target, centre=seen.views["X_slide"].double().mean(dim=0).numpy())
         again = [relevance(model, slide.subject, target, method, seen=seen).values for slide in slides]
         left.append(float(np.mean([_same(one, other) for one, other in zip(first, again, strict=True)])))
     return np.array(left)
@@ -277,7 +280,7 @@ def rows_of(
     model, slides, seen = run.trained.model, slides_of(run, folder, count), run.seen()
     train = slides_of(run, folder, 10**6, half="train")
     truth = pd.read_csv(folder / "truth.csv", index_col="case_id").loc[list(seen.fitted_on)]
-    targets = [*run.targets(["class:B", "risk"], representation), *run.targets([AGREEMENT], "slide")]
+    targets = [*run.targets(["class:B", "risk"], representation), *run.targets([AGREEMENT, EMBEDDING], "slide")]
     for target in targets[:2]:  # the agreement has a direction of its own for every patient, which no ranking has
         nothing = {"random": [], "removed": float("nan"), "removed_at_random": float("nan")}
         every, whole = ceiling(train, slides, target.name)
@@ -290,7 +293,7 @@ def rows_of(
         yield {**about, "planted": planted(slides, target.name, found), "planted_whole": whole, **nothing}
     for method in methods:
         for target in [None] if method == "attention" else targets:
-            alone = target is None or (target.name != AGREEMENT and representation == "slide")
+            alone = target is None or target.representation == "slide"
             some = [slide for slide in slides if alone or slide.subject.profile_G is not None]
             try:
                 found = [relevance(model, slide.subject, target, method, seen=seen).values for slide in some]
@@ -306,6 +309,13 @@ def rows_of(
             }  # fmt: skip
 
 
+def planted_config(folder: Path, name: str) -> Config:
+    """The configuration of a simulated cohort for one of `PRESETS`."""
+    content = yaml.safe_load((folder / "demo.yaml").read_text(encoding="utf-8"))
+    content = {key: content[key] for key in ("name", "cohort")} | PRESETS[name] | {"output": f"run-{name}"}
+    return resolve(content, where=folder / "demo.yaml")
+
+
 def simulated_scans(folder: Path, *, seed: int, patients: int, contrast: float) -> None:
     """Slides with pixels, simulated and extracted where they are not there yet."""
     if not (folder / "demo.yaml").exists():
@@ -314,9 +324,9 @@ def simulated_scans(folder: Path, *, seed: int, patients: int, contrast: float) 
         extract_slides(load_extraction(folder / "slides.yaml"))
 
 
-def scanned(folder: Path) -> ExplainedRun:
-    """The run of fold 0 of slides with pixels."""
-    config = load_config(folder / "demo.yaml")
+def scanned(folder: Path, name: str = "mirror") -> ExplainedRun:
+    """The run of fold 0 of slides with pixels, of the preset `name`; trained where it is not there yet."""
+    config = load_config(folder / "demo.yaml") if name == "mirror" else planted_config(folder, name)
     fresh = not run_folder(config.output, seed=config.seeds[0], fold=0).embeddings.exists()
     return trained(config, fresh=fresh)
 
@@ -328,13 +338,13 @@ def main() -> None:
     parser.add_argument("--tissues", type=float, default=0.5, help="how far apart kinds of tissue lie (demo: 2)")
     parser.add_argument("--slides", type=int, default=20, help="slides of test patients to explain")
     parser.add_argument("--representation", choices=("slide", "fused"), default="slide", help="what heads read")
-    parser.add_argument("--scans", type=Path, help="folder of slides with pixels")
+    parser.add_argument("--scans", type=Path, help="folder of slides with pixels, instead of features")
     parser.add_argument(
         "--contrast", type=float, default=1.0, help="how strongly factors show in their pixels (demo: 1)"
     )
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="these methods")
     parser.add_argument("--seed", type=int, default=0, help="of the simulation")
-    parser.add_argument("--only", nargs="+", default=[*PRESETS, SCANS], help="these presets")
+    parser.add_argument("--only", nargs="+", default=list(PRESETS), help="these presets")
     given = parser.parse_args()
     torch.set_num_threads(1)
     lines: list[dict[str, Any]] = []
@@ -353,22 +363,16 @@ def main() -> None:
                 flush=True,
             )
 
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        simulate_cohort(
-            folder,
-            seed=given.seed,
-            sizes=SimulationSizes(patients=given.patients, tile_noise=given.noise, tissue_spread=given.tissues),
-        )
-        for name, sections in PRESETS.items():
-            if name not in given.only:
-                continue
-            content = yaml.safe_load((folder / "demo.yaml").read_text(encoding="utf-8"))
-            content = {key: content[key] for key in ("name", "cohort")} | sections | {"output": f"run-{name}"}
-            add(name, trained(resolve(content, where=folder / "demo.yaml"), fresh=True), folder)
-    if given.scans is not None and SCANS in given.only:
+    if given.scans is not None:
         simulated_scans(given.scans, seed=given.seed, patients=given.patients, contrast=given.contrast)
-        add(SCANS, scanned(given.scans), given.scans)
+        for name in given.only:
+            add(f"{name}, scans", scanned(given.scans, name), given.scans)
+    else:
+        sizes = SimulationSizes(patients=given.patients, tile_noise=given.noise, tissue_spread=given.tissues)
+        with tempfile.TemporaryDirectory() as place:
+            simulate_cohort(Path(place), seed=given.seed, sizes=sizes)
+            for name in given.only:
+                add(name, trained(planted_config(Path(place), name), fresh=True), Path(place))
     print(json.dumps(lines, allow_nan=True))
 
 

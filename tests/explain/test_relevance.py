@@ -12,7 +12,7 @@ from mirror.errors import ConfigError
 from mirror.explain.offered import default_method, require_offered
 from mirror.explain.pattern import Seen, as_tiles_say
 from mirror.explain.relevance import Subject, is_affine, relevance, target_value
-from mirror.explain.targets import Agreement, Head
+from mirror.explain.targets import Agreement, Embedding, Head
 from mirror.nn.canonical import CanonicalMirror, CanonicalSizes, build_canonical
 from mirror.nn.mirror import Mirror, MirrorSizes, build_mirror
 
@@ -171,7 +171,8 @@ def test_a_pattern_of_both_modalities_is_of_what_the_slide_says_whatever_the_exp
         beside = model.views(model.embed_slide(slides), own[:1].expand_as(own))
     numbers = target.value(beside).numpy()
     numbers[-1] = np.nan
-    np.testing.assert_allclose(as_tiles_say(given.tiles_TD, seen, numbers), found, atol=1e-3 * scale)
+    expected = as_tiles_say(given.tiles_TD, seen, numbers)
+    np.testing.assert_allclose(expected - expected.mean(), found, atol=1e-3 * scale)
     assert scale > 0
 
 
@@ -186,7 +187,32 @@ def test_a_pattern_of_the_agreement_is_of_how_slides_agree_with_this_patients_ex
     e = views["X_align_expression"].double()[0]
     numbers = seen.views["X_align_slide"].double() @ e / (e.norm() * views["X_align_slide"].double().norm())
     expected = as_tiles_say(given.tiles_TD, seen, numbers.numpy())
-    np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected - expected.mean(), atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("model", [canonical(), canonical(correction=1.0), published()])
+def test_a_pattern_of_the_embedding_is_of_how_slides_lie_along_this_slides_own_direction(model) -> None:
+    seen, given = training(model), subject(profile=False)
+    view = seen.views["X_slide"].double().numpy()
+    target = Embedding(view.mean(axis=0), seen.fitted_on)
+    found = relevance(model, given, target, "pattern", seen=seen)
+    with torch.no_grad():
+        slide = model.embed_slide(torch.from_numpy(given.tiles_TD)[None])
+        own = model.views(slide, slide.new_full((1, model.expression_width), torch.nan))["X_slide"].double()[0].numpy()
+    away = own - view.mean(axis=0)
+    assert found.value == pytest.approx(np.linalg.norm(away), rel=1e-5)
+    expected = as_tiles_say(given.tiles_TD, seen, view @ away)
+    expected = (expected - expected.mean()) / np.linalg.norm(away)
+    np.testing.assert_allclose(found.values, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_values_of_a_pattern_are_less_those_of_the_slides_mean_tile() -> None:
+    model, given = canonical(), subject()
+    seen, target = training(model), head(model, "slide")
+    found = relevance(model, given, target, "pattern", seen=seen).values
+    stained = given._replace(tiles_TD=given.tiles_TD + np.float32(3.0))  # all tiles alike: nothing of where
+    assert found.sum() == pytest.approx(0.0, abs=1e-9)
+    np.testing.assert_allclose(relevance(model, stained, target, "pattern", seen=seen).values, found, atol=1e-5)
 
 
 def test_what_has_passed_is_offered_and_the_rest_refused_with_its_figure() -> None:

@@ -41,7 +41,9 @@ def slide(
     ] = None,
     targets: Annotated[
         list[str] | None,
-        typer.Option("--target", help="class:NAME, risk, agreement or attention; again for more (default: all)."),
+        typer.Option(
+            "--target", help="class:NAME, risk, agreement, embedding or attention; again for more (default: all)."
+        ),
     ] = None,
     method: Annotated[
         Literal["contributions", "pattern", "integrated-gradients", "attention-gradient", "attention"] | None,

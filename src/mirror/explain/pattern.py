@@ -80,6 +80,8 @@ def as_tiles_say(tiles_TD: NDArray[np.floating], seen: Seen, numbers_N: Floats) 
     the patient has none, who then does not count. Zero where it never differs.
     """
     known = ~np.isnan(numbers_N)
+    if not known.any():
+        raise DataError("no training patient has this number; take another method")
     means, numbers = seen.means[known] / seen.deviation, numbers_N[known]
     centre = means.mean(axis=0)
     away, spread = means - centre, numbers - numbers.mean()

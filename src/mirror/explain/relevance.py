@@ -5,8 +5,8 @@
 * `integrated-gradients` (Sundararajan et al., 2017; captum): the same sum for a network, along the straight way there.
 * `attention-gradient`: a tile's attention times the slope of the number along it, in the last layer that pools: to
   first order, what the number loses when that attention goes to the other tiles.
-* `pattern`: the number that is to be expected from the tile alone, by how the mean tile of training patients shifts
-  with the number (`pattern.py`).
+* `pattern`: the number that is to be expected from the tile alone, less the mean of that over the slide, by how the
+  mean tile of training patients shifts with the number (`pattern.py`).
 * `attention`: the tile's share in the pooled slide, of no number in particular: rollout through both layers of token
   attention, or the weights of gated attention.
 
@@ -15,7 +15,6 @@ Legend: B slides (one), T tiles, N tokens, D tile-feature width, G genes, E widt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 
 from mirror.errors import ConfigError
 from mirror.explain.pattern import Seen, as_tiles_say
-from mirror.explain.targets import Agreement, Head, Target
+from mirror.explain.targets import Head, Target
 from mirror.nn.canonical import CanonicalMirror
 from mirror.nn.layers import recompute_residuals
 from mirror.nn.mirror import Mirror
@@ -51,24 +50,23 @@ class Subject(NamedTuple):
 
 
 class Relevance(NamedTuple):
-    """`values` (T,), positive where a tile speaks for more of the target. `value` is the target's number for the slide,
-    `baseline` that of a slide of as many mean tiles, both NaN for `attention`; `values` of contributions and integrated
-    gradients sum to the difference."""
+    """`values` (T,), positive where a tile speaks for more of the target, of `pattern` for more than the slide's tiles
+    on average. `value` is the target's number for the slide, `baseline` that of a slide of as many mean tiles, both NaN
+    for `attention`; `values` of contributions and integrated gradients sum to the difference, those of pattern to 0."""
 
     values: NDArray[np.float64]
     value: float = np.nan
     baseline: float = np.nan
 
 
+def is_linear(model: Model) -> bool:
+    """True where all that a model says of slides is affine in the mean tile: networks have no part in it."""
+    return isinstance(model, CanonicalMirror) and model.sizes.correction == 0
+
+
 def is_affine(model: Model, target: Target) -> bool:
-    """True where the target is an affine function of the mean tile: heads on views in which networks have no part."""
-    return isinstance(model, CanonicalMirror) and model.sizes.correction == 0 and isinstance(target, Head)
-
-
-def is_linear(model: Model, target: Target) -> bool:
-    """True where the target is affine in the mean tile once the patient's expression is given, as the agreement too is
-    with its length held."""
-    return isinstance(model, CanonicalMirror) and model.sizes.correction == 0 and isinstance(target, Head | Agreement)
+    """True where the target is the same affine function of the mean tile for everybody."""
+    return is_linear(model) and isinstance(target, Head)
 
 
 def relevance(
@@ -100,6 +98,8 @@ def relevance(
         case "pattern":
             assert seen is not None
             values = as_tiles_say(subject.tiles_TD, seen, _numbers(described, seen))
+            # What all tiles of the slide share, its stain first, says nothing of where, and less than the number does.
+            values -= values.mean()
         case "integrated-gradients":
             values = _integrated_gradients(described, ends[0] - ends[1])
         case _:
@@ -124,33 +124,24 @@ def attention(model: Model, subject: Subject) -> NDArray[np.float64]:
 
 
 class _Described(nn.Module):
-    """Tiles (B, T, D) to the target's number (B,) of slides of this patient.
-
-    The agreement's length is held at the slide's own, `<s(x), e> / (|s| |e|)`: at the mean tile, where a slide says
-    nothing and its direction is undefined, a cosine proper jumps.
-    """
+    """Tiles (B, T, D) to the target's number (B,) of slides of this patient, who has it as `head` says."""
 
     def __init__(self, model: Model, subject: Subject, target: Target) -> None:
         super().__init__()
-        self.model, self.target = model, target
+        self.model = model
         self.tiles = _tensor(model, subject.tiles_TD)[None]
         self.mean_tile = _tensor(model, subject.baseline_D)[None, None]
         if subject.profile_G is None:
             self.expression = self.tiles.new_full((1, model.expression_width), torch.nan)
         else:
             self.expression = model.embed_expression(_tensor(model, subject.profile_G)[None]).detach()
-        self.length: Tensor | None = None
-        if isinstance(target, Agreement):
-            with torch.no_grad():
-                self.length = self.views(self.tiles)["X_align_slide"].double().norm()
+        with torch.no_grad():
+            self.slide = model.embed_slide(self.tiles)
+            self.head = target.held(model.views(self.slide, self.expression))
 
     def forward(self, tiles_BTD: Tensor) -> Tensor:
-        views = self.views(tiles_BTD)
-        value = self.target.value(views)
-        return value if self.length is None else value * views["X_align_slide"].double().norm(dim=1) / self.length
-
-    def views(self, tiles_BTD: Tensor) -> Mapping[str, Tensor]:
-        return self.model.views(self.model.embed_slide(tiles_BTD), self.expression.expand(len(tiles_BTD), -1))
+        slide = self.model.embed_slide(tiles_BTD)
+        return self.head.value(self.model.views(slide, self.expression.expand(len(tiles_BTD), -1)))
 
 
 def _contributions(described: _Described) -> NDArray[np.float64]:
@@ -166,18 +157,14 @@ def _numbers(described: _Described, seen: Seen) -> NDArray[np.float64]:
     target reads an expression that the patient lacks.
 
     A head is affine in its view and every view in both embeddings, so what the expression adds is the same beside any
-    slide. The agreement is that of each slide with the expression explained, its length held.
+    slide.
     """
-    model, target = described.model, described.target
-    if described.length is not None:
-        aligned_1K = described.views(described.tiles)["X_align_expression"].double().cpu()
-        along_K = aligned_1K[0] / (aligned_1K.norm() * described.length.cpu())
-        return (seen.views["X_align_slide"].double() @ along_K).numpy()
-    value_N = target.value(seen.views)
-    if target.representation != "slide":
+    head = described.head
+    value_N = head.value(seen.views)
+    if head.representation == "fused":
         expression_NE = seen.expression.to(described.tiles)
-        here_NU = model.embed_slide(described.tiles).expand(len(expression_NE), -1)
-        value_N = value_N - target.value(model.views(here_NU, expression_NE)).cpu()
+        here_NU = described.slide.expand(len(expression_NE), -1)
+        value_N = value_N - head.value(described.model.views(here_NU, expression_NE)).cpu()
     return value_N.numpy()
 
 

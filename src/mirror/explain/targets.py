@@ -31,6 +31,7 @@ CLASS = "class:"
 """Begins the target of a class; its name follows."""
 RISK = "risk"
 AGREEMENT = "agreement"
+EMBEDDING = "embedding"
 
 
 class Target(Protocol):
@@ -46,6 +47,10 @@ class Target(Protocol):
     def fitted_on(self) -> tuple[str, ...]: ...
     def value(self, views: Mapping[str, Tensor], /) -> Tensor:
         """(N,) float64 of what a model's `views` gave, (N, ...) each; gradients flow."""
+        ...
+
+    def held(self, views: Mapping[str, Tensor], /) -> Head:
+        """The target as one patient, whose `views` (1, ...) are given, has it: affine in a view."""
         ...
 
 
@@ -69,6 +74,10 @@ class Head:
         view = views[self.view].double()
         return view @ view.new_tensor(self.weights) + self.offset
 
+    def held(self, _: Mapping[str, Tensor], /) -> Head:
+        """Itself: it is the same for everybody."""
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -81,6 +90,35 @@ class Agreement:
 
     def value(self, views: Mapping[str, Tensor], /) -> Tensor:
         return F.cosine_similarity(views["X_align_slide"].double(), views["X_align_expression"].double(), dim=1)
+
+    def held(self, views: Mapping[str, Tensor], /) -> Head:
+        """With the expression and the slide's length held at the patient's own: at the mean tile, where a slide says
+        nothing and its direction is undefined, a cosine proper jumps."""
+        slide, expression = (views[f"X_align_{name}"].detach().double()[0] for name in ("slide", "expression"))
+        along = expression / (expression.norm() * slide.norm())
+        return Head(self.name, self.unit, "align_slide", along.cpu().numpy(), 0.0, self.fitted_on)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """How far a slide lies from `centre` (D,), the training patients' mean, in the slide representation."""
+
+    centre: Floats
+    fitted_on: tuple[str, ...]
+    name: str = EMBEDDING
+    unit: str = "distance from the training patients' mean"
+    representation: str = "slide"
+
+    def value(self, views: Mapping[str, Tensor], /) -> Tensor:
+        view = views["X_slide"].double()
+        return (view - view.new_tensor(self.centre)).norm(dim=1)
+
+    def held(self, views: Mapping[str, Tensor], /) -> Head:
+        """Along the direction in which the patient's own slide lies: what makes the slide what it is."""
+        view = views["X_slide"].detach().double()[0]
+        away = (view - view.new_tensor(self.centre)).cpu().numpy()
+        along = away / max(float(np.linalg.norm(away)), 1e-300)
+        return Head(self.name, self.unit, self.representation, along, -float(self.centre @ along), self.fitted_on)
 
 
 def target_names(table: PatientTable) -> tuple[str, ...]:
@@ -108,19 +146,22 @@ def fit_targets(
     *,
     seed: int,
 ) -> list[Target]:
-    """The targets `names`, those with a head fitted on `representation` (of `LEARNED`) of the fold's training patients.
+    """The targets `names`, `EMBEDDING` among them, those with a head fitted on `representation` (of `LEARNED`) of the
+    fold's training patients.
 
     Raises `ConfigError` for a target or representation that this cohort does not have, `DataError` where the fold has
     too few patients to fit a head on.
     """
-    known = target_names(table)
+    known = (*target_names(table), EMBEDDING)
     if representation not in LEARNED:
         raise ConfigError(f"'{representation}' is no view of a model; explain one of {', '.join(LEARNED)}")
     strange = [name for name in names if name not in known]
     if strange:
         raise ConfigError(f"there is no target {', '.join(strange)} in this cohort; there are {', '.join(known)}")
     found: dict[str, Target] = {AGREEMENT: Agreement()}
-    if set(names) - {AGREEMENT}:
+    if EMBEDDING in names:
+        found[EMBEDDING] = _embedding(table, fold)
+    if set(names) - {AGREEMENT, EMBEDDING}:
         with threadpool_limits(1):  # as in `evaluate_fold`: the same sums in the same order
             fitted = fit_on_fold(representation, table, fold, config, seed)
             if any(name.startswith(CLASS) for name in names):
@@ -128,6 +169,13 @@ def fit_targets(
             if RISK in names:
                 found[RISK] = _risk_head(fitted)
     return [found[name] for name in names]
+
+
+def _embedding(table: PatientTable, fold: Fold) -> Embedding:
+    patients = sorted(fold.train)
+    view = table.views["slide"][table.rows(patients)]
+    known = ~np.isnan(view).any(axis=1)
+    return Embedding(view[known].mean(axis=0), tuple(np.array(patients)[known].tolist()))
 
 
 def _class_heads(fitted: Fitted) -> list[Head]:

@@ -13,7 +13,7 @@ from mirror.explain import overlay
 from mirror.explain.offered import default_method, require_offered
 from mirror.explain.pattern import Seen
 from mirror.explain.relevance import Method, Relevance, Subject, relevance
-from mirror.explain.targets import AGREEMENT, Target, distinct_targets
+from mirror.explain.targets import AGREEMENT, EMBEDDING, Target, distinct_targets
 from mirror.workflow.explained import ExplainedRun
 
 ATTENTION = "attention"
@@ -64,7 +64,7 @@ class Layer(NamedTuple):
         """As pictures take it."""
         if self.target is None:
             return overlay.Shown(self.name, self.found.values, "share of the slide's attention", signed=False)
-        told = "expected from the tile alone" if self.method == "pattern" else "a tile's part"
+        told = "a tile's, less the slide's mean tile's" if self.method == "pattern" else "a tile's part"
         return overlay.Shown(self.name, self.found.values, f"{self.target.unit}, {told}", signed=True)
 
 
@@ -81,7 +81,7 @@ def layers_of(
     """
     run = fitted.run
     representation = asked.representation or _default_representation(run, subject)
-    names = [*distinct_targets(run.table), ATTENTION] if asked.targets is None else list(asked.targets)
+    names = [*distinct_targets(run.table), EMBEDDING, ATTENTION] if asked.targets is None else list(asked.targets)
     numbers = tuple(name for name in names if name != ATTENTION)
     targets: list[Target | None] = [*fitted.targets(numbers, representation), *([None] if ATTENTION in names else [])]
     layers: list[Layer] = []

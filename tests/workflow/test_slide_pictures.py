@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+import openslide
 import pytest
-from bounded_slide import write_bounded
 from PIL import Image
 
-openslide = pytest.importorskip("openslide", reason='needs the extra: pip install -e ".[slides]"')
-
+from bounded_slide import write_bounded
 from mirror.data.places import TilePlaces
 from mirror.explain import overlay
 from mirror.explain.relevance import Relevance

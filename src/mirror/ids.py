@@ -36,14 +36,20 @@ class TcgaBarcode:
     @classmethod
     def parse(cls, text: str) -> TcgaBarcode:
         """Take a barcode apart. Raises `DataError` when `text` is not one."""
-        # Matrices exported by R have dots for dashes.
-        match = _TCGA.match(text.strip().replace(".", "-"))
-        if match is None:
+        barcode = cls.of(text)
+        if barcode is None:
             raise DataError(
                 f"'{text}' is not a TCGA barcode (such as TCGA-A1-A0SB or TCGA-A1-A0SB-01A-11R-A144-07); "
                 "if these identifiers are the patients' own, set `identifiers: patient`"
             )
-        return cls(text, PatientId(match["patient"].upper()), match["type"])
+        return barcode
+
+    @classmethod
+    def of(cls, text: str) -> TcgaBarcode | None:
+        """The same where a name may as well be another; None of one that is no barcode."""
+        # Matrices exported by R have dots for dashes.
+        match = _TCGA.match(text.strip().replace(".", "-"))
+        return None if match is None else cls(text, PatientId(match["patient"].upper()), match["type"])
 
     @property
     def source_site(self) -> str:

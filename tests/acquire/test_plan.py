@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 from misbehaving import answers, cuts, refuses_head, says, trickles
 
-from mirror.acquire import plan as stage
 from mirror.acquire.client import Client, SourceError
 from mirror.acquire.lock import Lock
-from mirror.acquire.plan import Speed, make_lock, measure, part_sizes, plan, planned, with_expression, with_slide
+from mirror.acquire.plan import make_lock, plan, planned
+from mirror.acquire.plan_summary import Speed, measure, part_sizes, seconds, with_expression, with_slide
 from mirror.acquire.settings import RECORDED, RecipeConfig, load_recipe, recipe_names
 from mirror.acquire.sources import gdc
 from mirror.errors import ArtefactError, ConfigError
@@ -131,11 +131,11 @@ def test_the_measured_speed_is_the_servers(simulate):
     size = max(one.size for one in lock.files)
     # The server rests between pieces, whoever reads them late: all of it cannot come in less than its rests.
     assert speed.latency + size / speed.rate >= (size // 100 - 1) * 0.01 > 0
-    one = stage.seconds([replace(file, size=10_000)], {"gdc": Speed(1000.0, 0.5)}, workers=1, bandwidth=None)
+    one = seconds([replace(file, size=10_000)], {"gdc": Speed(1000.0, 0.5)}, workers=1, bandwidth=None)
     assert one == 10.5
     several = [replace(file, size=0)] * 8
-    assert stage.seconds(several, {"gdc": Speed(1000.0, 0.5)}, workers=4, bandwidth=None) == 1.0
-    held = stage.seconds([replace(file, size=10_000)], {"gdc": Speed(1e6, 0)}, workers=1, bandwidth=0.001)
+    assert seconds(several, {"gdc": Speed(1000.0, 0.5)}, workers=4, bandwidth=None) == 1.0
+    held = seconds([replace(file, size=10_000)], {"gdc": Speed(1e6, 0)}, workers=1, bandwidth=0.001)
     assert held == 10.0
 
 

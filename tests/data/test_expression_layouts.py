@@ -93,7 +93,7 @@ def test_a_table_read_sideways_shows_what_its_rows_are_called(tmp_path):
 
 @pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
 def test_only_the_rows_of_the_cohort_are_kept_of_a_table_with_patients_in_rows(ending, tmp_path, monkeypatch):
-    monkeypatch.setattr("mirror.data.tables._BLOCK_BYTES", 512)
+    monkeypatch.setattr("mirror.data.text_files._BLOCK_BYTES", 512)
     frame = pd.DataFrame(np.arange(600.0).reshape(200, 3), columns=list("ABC"))
     frame.insert(0, "case", [f"P{number}" for number in range(200)])
     path = tmp_path / f"m.{ending}"
@@ -107,7 +107,7 @@ def test_only_the_rows_of_the_cohort_are_kept_of_a_table_with_patients_in_rows(e
 
 
 def test_a_table_longer_than_a_block_is_put_together_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("mirror.data.tables._BLOCK_BYTES", 4096)
+    monkeypatch.setattr("mirror.data.text_files._BLOCK_BYTES", 4096)
     values = np.random.default_rng(0).normal(size=(3000, 4)).astype(np.float32)
     frame = pd.DataFrame(values, index=[f"G{n}" for n in range(3000)], columns=list("abcd")).rename_axis("id")
     frame.to_csv(tmp_path / "m.tsv", sep="\t")

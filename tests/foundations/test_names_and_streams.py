@@ -24,12 +24,14 @@ from mirror.seeding import generator_for, rng_for, stream_seed
 )
 def test_a_barcode_is_taken_apart(text: str, patient: str, sample_type: str | None, tumour: bool) -> None:
     barcode = TcgaBarcode.parse(text)
+    assert barcode == TcgaBarcode.of(text)
     assert (barcode.patient, barcode.sample_type, barcode.is_tumour) == (patient, sample_type, tumour)
 
 
 def test_what_is_no_barcode_is_refused_with_the_setting_that_helps() -> None:
     with pytest.raises(DataError, match="identifiers: patient"):
         TcgaBarcode.parse("Patient 17")
+    assert TcgaBarcode.of("Patient 17") is None
 
 
 names = st.lists(st.one_of(st.text(max_size=8), st.integers(0, 99)), min_size=1, max_size=4)

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from mirror.artefacts import read_json
 from mirror.cli.app import app
+from mirror.cli.explain_prototypes import SHOWN
 from mirror.config import Config, load_config
 from mirror.data.feature_store import FeatureStore
 from mirror.errors import ConfigError, DataError
@@ -222,8 +223,8 @@ def test_the_commands_print_tables_or_json(planted: Config, gene_sets: Path) -> 
     content = read_json(planted.output / "explain" / "seed0" / "fold1" / "prototypes.json")
     # One numbering: rows of the terminal by the numbers of the file.
     first = re.findall(r"^│\s*(\d+) │\s+(\d+) │\s+\d+ │", told.stdout, flags=re.MULTILINE)
-    assert first == [(str(one["number"]), str(len(one["patients"]))) for one in content["prototypes"]]
-    assert " more" in told.stdout
+    assert first == [(str(one["number"]), str(len(one["patients"]))) for one in content["prototypes"][:SHOWN]]
+    assert f"the {SHOWN} largest; {len(content['prototypes']) - SHOWN} more" in told.stdout
     surest = min(content["tests"], key=lambda test: test["p"])
     assert re.search(rf"seed0/fold1, +{surest['prototype']} │ +{surest['outcome']}", told.stdout)
     told = runner.invoke(app, ["explain", "prototypes", config, "--json"])

@@ -13,7 +13,8 @@ import pandas as pd
 from mirror.config import ClinicalConfig
 from mirror.data.endpoints import parse_event, parse_months
 from mirror.data.ledger import Excluded
-from mirror.data.tables import read_text_table, row_name
+from mirror.data.tables import read_text_table
+from mirror.data.text_files import row_name
 from mirror.errors import DataError, nearest, raise_together
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mirror.data.sketch import FEW_COLUMNS, MANY_NUMBERS, Sketch
-from mirror.errors import DataError
 from mirror.ids import TcgaBarcode
 
 ENOUGH = 0.2
@@ -110,10 +109,8 @@ def _begins_with(slide: str, names: Collection[str]) -> str | None:
 
 def tcga_patient(name: str) -> str | None:
     """The patient of a TCGA barcode, None where the name is none."""
-    try:
-        return TcgaBarcode.parse(name).patient
-    except DataError:
-        return None
+    barcode = TcgaBarcode.of(name)
+    return None if barcode is None else barcode.patient
 
 
 def expression_tables(tables: Iterable[Sketch], patients: Collection[str]) -> list[Matched]:

@@ -22,8 +22,10 @@ from mirror.data.gdc_star import read_star_counts
 from mirror.data.gene_columns import one_column_a_gene, without_tallies
 from mirror.data.hdf5 import hdf5_aside
 from mirror.data.ledger import Excluded
+from mirror.data.matrix import Matrix, read_matrix
 from mirror.data.patient_rows import NO_BARCODE, NO_PATIENT, one_row_a_patient
-from mirror.data.tables import Matrix, cell_text, present_columns, read_matrix
+from mirror.data.tables import present_columns
+from mirror.data.text_files import cell_text
 from mirror.data.unit_checks import check_units
 from mirror.errors import ArtefactError, DataError, MirrorError, first_line, raise_together
 from mirror.ids import TcgaBarcode
@@ -211,10 +213,8 @@ def _patient_of(sample: str, config: ExpressionConfig) -> str | None:
     """The patient of a sample; None when the name is no barcode though it should be."""
     if config.identifiers == "patient":
         return sample
-    try:
-        return TcgaBarcode.parse(sample).patient
-    except DataError:
-        return None
+    barcode = TcgaBarcode.of(sample)
+    return None if barcode is None else barcode.patient
 
 
 def _read_h5ad(

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from mirror.config import ExpressionConfig, SampleSheetConfig
 from mirror.data.identifiers import is_tally
 from mirror.data.ledger import Excluded
-from mirror.data.tables import Matrix, read_text_table
+from mirror.data.matrix import Matrix
+from mirror.data.tables import read_text_table
 from mirror.errors import DataError, raise_together
 
 _ENDINGS = (".tsv", ".tsv.gz")

@@ -13,7 +13,7 @@ from mirror.config import ExpressionConfig
 from mirror.data.conversion import from_linear, to_linear
 from mirror.data.identifiers import is_anonymous, is_nameless, is_tally, read_gene_map, without_version
 from mirror.data.ledger import Excluded
-from mirror.data.tables import Matrix
+from mirror.data.matrix import Matrix
 from mirror.errors import ConfigError, DataError
 from mirror.units import parse_units
 

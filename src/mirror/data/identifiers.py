@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from mirror.config import GeneMapConfig
-from mirror.data.tables import read_text_table, row_name
+from mirror.data.tables import read_text_table
+from mirror.data.text_files import row_name
 from mirror.errors import DataError, raise_together
 
 # The pseudo-autosomal copies on Y are genes of their own: `ENSG00000182378.15_PAR_Y` keeps its ending, and

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from mirror.config import ExpressionConfig
 from mirror.data.ledger import Excluded
-from mirror.data.tables import Matrix, row_name
+from mirror.data.matrix import Matrix
+from mirror.data.text_files import row_name
 from mirror.errors import DataError, raise_together
 from mirror.ids import TcgaBarcode
 

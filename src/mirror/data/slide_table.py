@@ -12,7 +12,8 @@ from mirror.config import FeaturesConfig, SlidesConfig
 from mirror.data.feature_store import Bag, BagSummary, find_bags, inspect_bag
 from mirror.data.hdf5 import TileScale
 from mirror.data.ledger import Excluded
-from mirror.data.tables import read_text_table, row_name
+from mirror.data.tables import read_text_table
+from mirror.data.text_files import row_name
 from mirror.errors import DataError, raise_together
 from mirror.ids import SlideId
 from mirror.types import Progress, silent

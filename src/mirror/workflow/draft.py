@@ -19,9 +19,9 @@ from mirror.config import Config, FeaturesConfig, load_config
 from mirror.data.cohort_tables import Matched, Ownership
 from mirror.data.expression import CBIOPORTAL
 from mirror.data.importers.found import Asked
+from mirror.data.matrix import read_matrix
 from mirror.data.sketch import Sketch
 from mirror.data.survey import FeatureGroup
-from mirror.data.tables import read_matrix
 from mirror.data.unit_checks import Guess, check_units, guess_units
 from mirror.errors import ConfigError, DataError
 from mirror.types import Progress, silent

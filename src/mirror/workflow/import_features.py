@@ -16,7 +16,8 @@ from mirror.data.feature_store import Bag
 from mirror.data.importers.convert import Converted, Origin, convert, converted_before, facts_if_ours, stamp_of
 from mirror.data.importers.found import Asked, FoundBag, NoBag
 from mirror.data.importers.recognise import Sighting, attempt, look_through
-from mirror.data.tables import read_text_table, row_name
+from mirror.data.tables import read_text_table
+from mirror.data.text_files import row_name
 from mirror.errors import DataError, raise_together
 from mirror.types import Progress, silent
 

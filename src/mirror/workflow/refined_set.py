@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from mirror.acquire.lock import Lock
-from mirror.acquire.plan import with_expression, with_slide
+from mirror.acquire.plan_summary import with_expression, with_slide
 from mirror.acquire.settings import RecipeConfig
 from mirror.acquire.sources import intogen
 from mirror.acquire.sources.xena import MATRIX, PROBE_MAP

@@ -15,7 +15,6 @@ from urllib.parse import quote
 from mirror.acquire.client import Client, SourceError
 from mirror.acquire.remote import RemoteFile, safe_name
 from mirror.acquire.settings import HiptConfig, HostsConfig
-from mirror.errors import DataError
 from mirror.ids import TcgaBarcode
 
 _POINTER = re.compile(r"^version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n?$")
@@ -62,11 +61,9 @@ class Hipt:
         for entry in tree["tree"]:
             name = safe_name(str(entry.get("path", "")))
             if name.endswith(".pt"):
-                try:
-                    patient = TcgaBarcode.parse(name.split(".", 1)[0]).patient
-                except DataError:
-                    continue  # no slide of TCGA, and so of nobody who can be asked for
-                slides.append(_Slide(name, patient))
+                barcode = TcgaBarcode.of(name.split(".", 1)[0])
+                if barcode is not None:  # else no slide of TCGA, and so of nobody who can be asked for
+                    slides.append(_Slide(name, barcode.patient))
         return sorted(slides)
 
     def _file(self, slide: _Slide, release: str) -> RemoteFile:

@@ -7,13 +7,11 @@ knows something of them (Howard et al., Nature Communications 2021).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mirror.errors import DataError
 from mirror.evaluation.audit.finding import Check, Finding
 from mirror.evaluation.metrics import Floats
 from mirror.ids import TcgaBarcode
@@ -29,11 +27,8 @@ _ENOUGH, _FIRST, _AT_ONCE = 20, 500, 5_000
 
 def barcode_sites(patients: Sequence[str]) -> dict[str, str]:
     """Patient -> tissue source site, of those whose name is a TCGA barcode."""
-    found: dict[str, str] = {}
-    for name in patients:
-        with suppress(DataError):  # not a barcode: then it names no site
-            found[name] = TcgaBarcode.parse(name).source_site
-    return found
+    barcodes = {name: TcgaBarcode.of(name) for name in patients}
+    return {name: barcode.source_site for name, barcode in barcodes.items() if barcode is not None}
 
 
 def check_each(

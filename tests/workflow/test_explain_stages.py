@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from mirror.artefacts import read_json
 from mirror.cli.app import app
+from mirror.cli.explain_prototypes import SHOWN
 from mirror.config import Config, load_config
 from mirror.data.feature_store import FeatureStore
 from mirror.errors import ConfigError, DataError
@@ -198,6 +200,9 @@ def test_prototypes_are_opened(planted: Config) -> None:
     content = read_json(planted.output / "explain" / "seed0" / "fold0" / "prototypes.json")
     assert len(content["prototypes"]) == found.runs[0].coverage.in_use
     assert {test["among"] for test in content["tests"]} == {"all", "test"}
+    # Twenty genes were planted for each factor: a prototype has more that differ than a table would name.
+    assert max(len(one["genes"]) for one in content["prototypes"]) > 12
+    assert all(gene["q"] < 0.05 for one in content["prototypes"] for gene in one["genes"])
 
 
 def test_the_commands_print_tables_or_json(planted: Config, gene_sets: Path) -> None:
@@ -211,6 +216,13 @@ def test_the_commands_print_tables_or_json(planted: Config, gene_sets: Path) -> 
     assert content["targets"][0]["sets"][0]["name"] == "shared_subtype" and len(content["genes"]) == SIZES.genes
     told = runner.invoke(app, ["explain", "prototypes", config, "--run", "seed0/fold1"])
     assert told.exit_code == 0 and "seed0/fold1" in told.stdout and "Rand" in told.stdout
+    content = read_json(planted.output / "explain" / "seed0" / "fold1" / "prototypes.json")
+    # One numbering: rows of the terminal by the numbers of the file.
+    first = re.findall(r"^│\s*(\d+) │\s+(\d+) │\s+\d+ │", told.stdout, flags=re.MULTILINE)
+    assert first == [(str(one["number"]), str(len(one["patients"]))) for one in content["prototypes"][:SHOWN]]
+    assert f"the {SHOWN} largest; {len(content['prototypes']) - SHOWN} more" in told.stdout
+    surest = min(content["tests"], key=lambda test: test["p"])
+    assert re.search(rf"seed0/fold1, +{surest['prototype']} │ +{surest['outcome']}", told.stdout)
     told = runner.invoke(app, ["explain", "prototypes", config, "--run", "seed0/fold0", "--json"])
     assert json.loads(told.stdout)["parts"]["seed0/fold0"]
     told = runner.invoke(app, ["explain", "expression", config, "--target", "class:C"])

@@ -31,6 +31,7 @@ from mirror.evaluation.report.names import metric_label, protocol_label, represe
 from mirror.evaluation.report.opening import Opening, opening
 from mirror.evaluation.report.patients import flow, people
 from mirror.evaluation.report.pictures import Dots, Survivors, signed
+from mirror.evaluation.report.prototypes import GENES, GENES_IN_A_ROW
 from mirror.evaluation.report.score_tables import score_tables
 from mirror.evaluation.report.subtype import SitePictures, SubtypePictures, site_pictures, subtype_pictures
 from mirror.evaluation.report.training import terms
@@ -120,6 +121,8 @@ def render_page(content: Content) -> str:
         people=content.people,
         recall=_recall(inputs),
         curves=prototype_curves(inputs),
+        genes_named=GENES,
+        genes_in_a_row=GENES_IN_A_ROW,
         label_of=representation_label,
     )
 

@@ -22,7 +22,7 @@ test: install  ## fast tests, style and import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: install  ## the tests that take minutes
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "slow and not cluster" --timeout 3600

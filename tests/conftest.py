@@ -9,6 +9,11 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole jobs first: of files that are dealt out to several processes the longest must not come last."""
+    items.sort(key=lambda item: item.path.parent.name != "workflow")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data and recorded numbers beside the checkout; skips where it is absent."""

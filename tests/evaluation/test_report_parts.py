@@ -15,6 +15,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from mirror.data.expression import ExpressionTable
 from mirror.evaluation.metrics import c_index
+from mirror.evaluation.prototypes import GeneShift, gene_shifts
 from mirror.evaluation.report import roc
 from mirror.evaluation.report.by_site import FEWEST, subtype_by_site, survival_by_site
 from mirror.evaluation.report.confusion import confusion
@@ -172,6 +173,33 @@ def test_every_patient_belongs_to_the_prototype_that_both_modalities_are_closest
     x = expression.values.astype(float)[:, 2]
     p = ttest_ind(x[shifted], x[~shifted], equal_var=False).pvalue
     assert p <= mine.genes[0].q <= 18 * p * (1 + 1e-9)
+
+
+def test_every_gene_that_differs_is_named() -> None:
+    rng = np.random.default_rng(0)
+    names = tuple(f"P{row:02d}" for row in range(40))
+    values = rng.normal(size=(40, 60))
+    values[:15, :30] += np.linspace(6, 3, 30)
+    expression = ExpressionTable(names, tuple(f"G{at}" for at in range(60)), values.astype(np.float32), "u", "s")
+    found = gene_shifts(expression, {4: set(names[:15]), 7: set(names[15:])})
+    for genes, sign in ((found[4], 1), (found[7], -1)):
+        assert {f"G{at}" for at in range(30)} <= {one.gene for one in genes} and len(genes) < 36
+        assert [one.size for one in genes] == sorted((one.size for one in genes), reverse=True)
+        assert all(one.shift * sign > 0 for one in genes[:30]) and all(one.q < 0.05 for one in genes)
+
+
+def test_the_page_names_a_prototypes_first_genes_and_counts_the_others(inputs: ReportInputs) -> None:
+    assert inputs.prototypes is not None
+    many = tuple(GeneShift(f"MARKER{number}", 2.0 - 0.1 * number, 0.01) for number in range(13))
+    first = inputs.prototypes.shown[0]._replace(genes=many)
+    changed = replace(inputs, prototypes=inputs.prototypes._replace(shown=(first,)))
+    content = compose(changed)
+    page = render_page(content)
+    assert "MARKER7" in page and "MARKER8" not in page
+    assert "MARKER3 and 9 more" in page and "And 5 more; report.json names them all." in page
+    (told,) = report_data(content)["prototypes"]["shown"]
+    assert [gene["gene"] for gene in told["genes"]] == [gene.gene for gene in many]
+    assert f"Prototype {told['number']}</h4>" in page and first.title == str(told["number"])
 
 
 def test_risk_has_five_equal_steps_in_every_fold(inputs: ReportInputs):

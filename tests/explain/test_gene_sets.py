@@ -65,7 +65,7 @@ def test_genes_that_the_panel_lacks_are_named_and_other_identifiers_refused() ->
 
 
 def null_effects(rng: np.random.Generator, draws: int) -> np.ndarray:
-    """Effects of heads without anything to find, (G, draws): the first 20 genes move as one, others a little."""
+    """Effects of genes on what nothing goes along with, (G, draws): the first 20 move as one, others a little."""
     common = rng.normal(size=(1, draws))
     effects = rng.normal(size=(len(GENES), draws)) + 0.3 * rng.normal(size=(1, draws))
     effects[list(MODULE)] += 3.0 * common
@@ -105,6 +105,42 @@ def test_a_planted_set_is_found_and_two_hundred_random_ones_are_not() -> None:
     assert sum(one.q < 0.05 for one in others) <= 1
     assert np.mean([one.p_signed < 0.05 for one in others]) <= 0.1
     assert np.mean([one.p_size < 0.05 for one in others]) <= 0.1
+
+
+def test_beside_a_few_strong_genes_sets_that_hold_as_many_as_others_are_not_called() -> None:
+    """As in a cohort where the output goes along with a seventh of the panel: a set drawn from all of it is no finding,
+    though every one of its strong genes is far from what chance gives."""
+    rng = np.random.default_rng(7)
+    null = 0.1 * rng.normal(size=(len(GENES), 500))
+    effects = 0.1 * rng.normal(size=len(GENES))
+    strong = rng.permutation(len(GENES))[: len(GENES) // 7]
+    effects[strong] += rng.choice([-0.5, 0.5], len(strong))
+    drawn = [tuple(rng.choice(len(GENES), 20, replace=False).tolist()) for _ in range(200)]
+    found = enrich(effects, null, GENES, [SetInPanel(str(n), one, ()) for n, one in enumerate(drawn)])
+    most = binom.ppf(0.9999, len(found), 0.05) / len(found)
+    assert np.mean([one.p_signed < 0.05 for one in found]) <= most
+    assert np.mean([one.p_size < 0.05 for one in found]) <= most
+    assert sum(one.q < 0.05 for one in found) <= 1
+    # Against chance alone, where 20 genes have 1.0 give or take a third, most of them would be.
+    assert np.mean([one.size > 2.0 for one in found]) > 0.5
+    (own,) = enrich(effects, null, GENES, [SetInPanel("strong", tuple(strong.tolist()), ())])
+    assert own.q < 1e-6
+    (everything,) = enrich(effects, null, GENES, [SetInPanel("panel", tuple(range(len(GENES))), ())])
+    assert everything.p_size == everything.p_signed == 1.0  # there is nothing that it stands out from
+
+
+def test_against_the_panel_it_is_the_rank_sum_test() -> None:
+    rng = np.random.default_rng(3)
+    effects, null = 50 + 9 * rng.normal(size=len(GENES)), rng.normal(size=(len(GENES), 300))
+    effects[:30] += 3  # against chance everything here is sure
+    (found,) = enrich(effects, null, GENES, [SetInPanel("first", tuple(range(30)), ())])
+    observed = effects / null.std(axis=1)
+    for p, way in ((found.p_signed, "two-sided"), (found.p_size, "greater")):
+        given = {"method": "asymptotic", "use_continuity": False}
+        assert p == pytest.approx(mannwhitneyu(observed[:30], observed[30:], alternative=way, **given).pvalue)
+    # The set is above the panel, and below what there is by chance: two ways that do not go together.
+    (against,) = enrich(effects - 100, null, GENES, [SetInPanel("first", tuple(range(30)), ())])
+    assert against.signed < 0 and against.p_signed == 1.0
 
 
 def test_sets_with_too_few_genes_are_kept_untested_and_correction_leaves_them_out() -> None:

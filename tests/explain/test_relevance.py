@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from mirror.errors import ConfigError
-from mirror.explain.offered import default_method, require_offered
+from mirror.explain.offered import MEASURED, PASSED, default_method, why_not
 from mirror.explain.pattern import Seen, as_tiles_say
 from mirror.explain.relevance import Subject, is_affine, relevance, target_value
 from mirror.explain.targets import Agreement, Embedding, Head
@@ -215,18 +216,19 @@ def test_values_of_a_pattern_are_less_those_of_the_slides_mean_tile() -> None:
     np.testing.assert_allclose(relevance(model, stained, target, "pattern", seen=seen).values, found, atol=1e-5)
 
 
-def test_what_has_passed_is_offered_and_the_rest_refused_with_its_figure() -> None:
-    tokens, pooled = published(), canonical(correction=1.0)
-    for model in (tokens, pooled, canonical(start="canonical")):
-        for representation in ("slide", "fused"):
-            assert default_method(model, head(model, representation)) == "pattern"
-            require_offered(model, head(model, representation), "pattern")
-    with pytest.raises(ConfigError, match=r"for class of both modalities of .* AUROC of 0\.\d\d, .* take pattern"):
-        require_offered(tokens, head(tokens, "fused"), "integrated-gradients")
-    with pytest.raises(ConfigError, match="no method passed"):
-        require_offered(tokens, Agreement(), default_method(tokens, Agreement()))
-    with pytest.raises(ConfigError, match="was not measured"):
-        require_offered(pooled, head(pooled, "slide"), "contributions")
+def test_what_has_passed_both_exams_is_offered_and_the_rest_has_a_reason_with_its_figure() -> None:
+    closed, pooled, tokens = canonical(start="canonical"), canonical(correction=1.0), published()
+    for representation in ("slide", "fused"):
+        target = head(closed, representation)
+        assert default_method(closed, target) == "pattern" and why_not(closed, target, "pattern") is None
+    for model, target in ((closed, None), (tokens, None), (tokens, Agreement())):
+        reason = why_not(model, target, default_method(model, target))
+        assert reason is not None and "no method passed" in reason
+    reason = why_not(tokens, head(tokens, "fused"), "integrated-gradients")
+    assert reason is not None and re.search(r"class of both modalities of .* AUROC of 0\.\d+, .* take pattern", reason)
+    assert "was not measured" in str(why_not(pooled, head(pooled, "slide"), "contributions"))
+    easy_alone = [one for one in MEASURED if one.planted[0] >= PASSED > one.planted[1]]
+    assert easy_alone and all(one.of("slide") < PASSED for one in easy_alone)
 
 
 def test_a_method_that_cannot_speak_of_a_model_is_refused_with_one_that_can() -> None:

@@ -33,7 +33,7 @@ def finish(simulated: Path, output: Path, **changes: object) -> Path:
     for seed, fold in wanted_runs(config, cohort, fold=None, seed=None):
         run = pretrain_fold(config, cohort, fold, seed)
         embed_run(run, cohort, fold=fold, path=run.embeddings)
-    evaluate_runs(config)
+    evaluate_runs(config, representations=["slide", "expression", "fused", "raw_slide", "pca4_fused"])
     return path
 
 

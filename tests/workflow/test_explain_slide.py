@@ -13,6 +13,7 @@ import torch
 from small_job import CANONICAL, write_config
 from typer.testing import CliRunner
 
+from bounded_slide import write_bounded
 from mirror.artefacts import read_json
 from mirror.cli.app import app
 from mirror.config import load_config
@@ -20,7 +21,6 @@ from mirror.data.cohort import Cohort
 from mirror.data.feature_store import Bag
 from mirror.errors import ConfigError
 from mirror.evaluation.embed import load_embeddings
-from mirror.simulate.scans import write_scan
 from mirror.training.runs import run_folder
 from mirror.types import Fold
 from mirror.workflow.cohort import cohort_folder
@@ -64,18 +64,20 @@ def test_a_slide_is_explained_by_the_model_that_has_not_seen_its_patient(trained
     assert Path(said["folder"]) == folder
     about = read_json(folder / "relevance.json")
     names = [layer["name"] for layer in about["layers"]]
-    assert names == ["class:B", "risk", "agreement"]
+    assert names == ["class:B", "risk", "agreement", "embedding"]
     table = pd.read_parquet(folder / "relevance.parquet")
     assert list(table.columns) == ["tile", "x", "y", *names]
     bag = Bag(cohort(trained).paths[slide])
     assert (table[["x", "y"]].to_numpy() == bag.coords()).all()
+    np.testing.assert_allclose(table[names].sum(), 0, atol=1e-4)  # what all tiles share is not shown
     for layer in about["layers"][:2]:
         assert layer["method"] == "pattern" and layer["representation"] == "fused" and layer["fitted_on"] > 5
-        assert layer["sum"] is None
+        assert layer["sum"] is None and layer["unproven"] is None
     jsonschema.validate(json.loads((folder / "relevance.geojson").read_text()), SCHEMA)
     assert (folder / "overlay-risk.png").read_bytes()[:4] == PNG
     assert not (folder / "tiles-risk.png").exists()
     assert any("the slide file is not known" in note for note in about["notes"])
+    assert about["geojson_origin"] is None and any("may), QuPath shows" in note for note in about["notes"])
     assert any("'attention' is not offered" in note and "0.48" in note for note in about["notes"])
 
 
@@ -92,12 +94,14 @@ def test_the_number_that_is_explained_is_that_of_the_embedding(trained: Path) ->
 
 def test_contributions_add_up_to_the_number(trained: Path, tmp_path: Path) -> None:
     slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
-    asked = Asked(["class:B", "risk"], "contributions")
+    asked = Asked(["class:B", "risk"], "contributions", unproven=True)
     (found,) = explain_slides(load_config(trained), Wanted(names=[slide], asked=asked, output=tmp_path))
     table = pd.read_parquet(found.folder / "relevance.parquet")
     for layer in found.layers:
         assert table[layer["name"]].sum() == pytest.approx(layer["value"] - layer["at_mean_tile"], abs=1e-4)
         assert layer["sum"] == pytest.approx(table[layer["name"]].sum(), abs=1e-4)
+        assert "'contributions' is not offered" in layer["unproven"] and "take pattern" in layer["unproven"]
+    assert any(note.startswith("UNPROVEN: 'contributions'") for note in found.notes)
 
 
 def test_who_was_trained_on_is_said_aloud(trained: Path) -> None:
@@ -132,18 +136,35 @@ def test_the_slide_file_is_drawn_where_it_is_found(trained: Path, tmp_path: Path
     fold = cohort(trained).folds[0]
     slide = slide_of(trained, fold=fold, role="test")
     (tmp_path / "scans").mkdir()
-    image = np.full((5632, 5632, 3), (230, 140, 220), dtype=np.uint8)
-    write_scan(tmp_path / "scans" / f"{slide}.tif", image, mpp=0.25)
+    image = np.full((1024, 2048, 3), (230, 140, 220), dtype=np.uint8)
+    write_bounded(tmp_path / "scans" / f"{slide}.scn", image, canvas=(5632, 5632), at=(512, 1536), mpp=0.25)
     wanted = Wanted(names=[slide], asked=Asked(["risk"]), slides=tmp_path / "scans", output=tmp_path / "out")
     (found,) = explain_slides(load_config(trained), wanted)
-    assert "tiles-risk.png" in found.files and not found.notes
+    assert "tiles-risk.png" in found.files and not any("slide file" in note for note in found.notes)
     assert (found.folder / "tiles-risk.png").read_bytes()[:4] == PNG
+    # The table counts from the corner of the canvas, QuPath from where there are pixels.
+    assert read_json(found.folder / "relevance.json")["geojson_origin"] == [512, 1536]
+    corners = pd.read_parquet(found.folder / "relevance.parquet")[["x", "y"]].to_numpy()
+    features = json.loads((found.folder / "relevance.geojson").read_text())["features"]
+    told = np.array([one["geometry"]["coordinates"][0][0] for one in features])
+    np.testing.assert_array_equal(told, corners - (512, 1536))
+
+
+def test_one_of_several_slides_says_that_heads_are_judged_on_their_mean(trained: Path, tmp_path: Path) -> None:
+    owners = cohort(trained).owners
+    slides = {patient: [name for name, owner in owners.items() if owner == patient] for patient in owners.values()}
+    names = [next(own[0] for own in slides.values() if (len(own) > 1) == several) for several in (True, False)]
+    told = explain_slides(load_config(trained), Wanted(names=names, asked=Asked(["risk"]), output=tmp_path))
+    for one in told:
+        noted = any("on the mean over a patient's slides" in note for note in one.notes)
+        assert noted == (len(slides[one.patient]) > 1)
+    assert {len(slides[one.patient]) > 1 for one in told} == {True, False}
 
 
 def test_what_is_not_offered_or_not_there_is_refused_with_what_is(trained: Path) -> None:
     config = load_config(trained)
     slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
-    with pytest.raises(ConfigError, match=r"'attention' is not offered .* AUROC of 0\.48"):
+    with pytest.raises(ConfigError, match=r"'attention' is not offered .* AUROC of 0\.48.*--unproven"):
         explain_slides(config, Wanted(names=[slide], asked=Asked(["attention"])))
     with pytest.raises(ConfigError, match="no such slide in this cohort"):
         explain_slides(config, Wanted(names=["SLIDE-X"]))

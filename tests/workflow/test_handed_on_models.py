@@ -47,7 +47,8 @@ def call(*words: str | Path, code: int = 0) -> str:
 def job(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The configuration of a finished job of the default preset."""
     config = write_config(simulated, tmp_path_factory.mktemp("finished") / "out", form=CANONICAL)
-    call("run", config)
+    for stage in ("cohort", "pretrain", "embed", "evaluate"):
+        call(stage, config)
     return config
 
 

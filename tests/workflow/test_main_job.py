@@ -16,10 +16,12 @@ import yaml
 from small_job import same_weights, write_config
 
 from mirror.cli.app import main
+from mirror.config import load_config
 from mirror.evaluation import metrics
 from mirror.evaluation.metrics import CLASSIFICATION_METRICS, SURVIVAL_METRICS
 from mirror.evaluation.scores import COLUMNS, read_scores
 from mirror.training.runs import RunFolder
+from mirror.workflow.evaluate import evaluate_runs
 
 
 def mirror(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
@@ -97,19 +99,19 @@ def test_a_second_call_does_nothing_again(finished: Path, monkeypatch: pytest.Mo
 
 
 def test_scores_of_other_metrics_are_made_again(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(finished, tmp_path / "copy")
-    table = tmp_path / "copy" / "scores.parquet"
-    config = tmp_path / "copy" / "job.yaml"
-    config.write_text(config.read_text().replace(str(finished), str(tmp_path / "copy")))
+    config = load_config(write_config(simulated, tmp_path / "copy"))
+    table, asked = tmp_path / "copy" / "scores.parquet", ("slide", "raw_slide")
+    scores = evaluate_runs(config, representations=asked)
     before = table.stat().st_mtime_ns
-    assert mirror(monkeypatch, "evaluate", config) == 0
+    evaluate_runs(config, representations=asked)
     assert table.stat().st_mtime_ns == before
     monkeypatch.setattr(metrics, "VERSION", metrics.VERSION + 1)
-    assert mirror(monkeypatch, "evaluate", config) == 0
+    evaluate_runs(config, representations=asked)
     assert table.stat().st_mtime_ns > before
-    pd.testing.assert_frame_equal(read_scores(table), read_scores(finished / "scores.parquet"))
+    pd.testing.assert_frame_equal(read_scores(table), scores)
 
 
 def test_the_stages_one_by_one_give_the_same_scores(
@@ -260,7 +262,8 @@ def test_a_file_that_was_lost_or_damaged_is_made_again_the_same(
     damages = [b""] if name.startswith("runs/") and not name.endswith("h5ad") else [b"", whole[: len(whole) // 2]]
     for damage in damages:
         (output / name).write_bytes(damage) if damage else (output / name).unlink()
-        assert mirror(monkeypatch, "run", config) == 0
+        for stage in ("cohort", "pretrain", "embed", "evaluate"):  # as `run` does, without a page each time
+            assert mirror(monkeypatch, stage, config) == 0
         if name.endswith(".safetensors"):
             assert same_weights(output / name, finished / name)
         elif name.endswith(".json"):  # the others promise no order of bytes
@@ -280,24 +283,30 @@ def test_a_damaged_model_is_named_and_its_remedy_works(
     assert mirror(monkeypatch, "embed", config) == 1
     assert "delete it and run `mirror pretrain` again" in " ".join(capsys.readouterr().err.split())
     weights.unlink()
-    assert mirror(monkeypatch, "run", config) == 0
+    assert mirror(monkeypatch, "pretrain", config) == 0
+    assert mirror(monkeypatch, "embed", config) == 0
     assert same_weights(weights, finished / "runs/seed0/fold0/model.safetensors")
 
 
 def test_a_disk_that_fills_ends_a_run_with_a_message(simulated: Path, tmp_path: Path) -> None:
     config = write_config(simulated, tmp_path / "out")
     script = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000));"
-        "sys.argv[0] = 'mirror'; from mirror.cli.app import main; main()"
+        "import pathlib, resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
+        "from mirror.cli.app import main\n"
+        "for stage in 'run', 'pretrain':\n"
+        "    sys.argv = ['mirror', stage, sys.argv[-1]]\n"
+        "    try: main()\n"
+        "    except SystemExit as ended: print('code', ended.code, file=sys.stderr)\n"
+        "    print(list(pathlib.Path(sys.argv[-1]).parent.rglob('.*aside*')))"
     )
-    for stage in ("run", "pretrain"):
-        command = [sys.executable, "-c", script, stage, str(config)]
-        ended = subprocess.run(command, capture_output=True, text=True)
-        assert ended.returncode == 1, ended.stderr
-        assert "free space" in " ".join(ended.stderr.split())
-        assert "Traceback" not in ended.stderr
-        assert list((tmp_path / "out").rglob(".*aside*")) == []
+    ended = subprocess.run([sys.executable, "-c", script, str(config)], capture_output=True, text=True)
+    assert ended.stdout.split() == ["[]"] * 2
+    assert "Traceback" not in ended.stderr
+    *said, rest = " ".join(ended.stderr.split()).split("code 1")
+    assert len(said) == 2 and not rest, ended.stderr
+    for text in said:
+        assert "free space" in text
 
 
 def test_an_output_that_is_a_file_is_refused(

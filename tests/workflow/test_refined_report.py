@@ -150,7 +150,7 @@ def test_an_artefact_of_the_cohort_stands_on_top_of_the_page(simulated, tmp_path
     for fold in cohort.folds:
         run = pretrain_fold(config, cohort, fold, 0)
         embed_run(run, cohort, fold=fold, path=run.embeddings)
-    evaluate_runs(config)
+    evaluate_runs(config, representations=["fused", "raw_fused"])
     page = write_report(config).read_text(encoding="utf-8").replace("&#39;", "'")
     assert "Expression tells the groups in column 'subtype' apart by artefact: in 12 of 30 genes" in top(page)
     assert "Expression-based subtyping is not to be trusted here" in top(page)

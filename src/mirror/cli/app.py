@@ -6,7 +6,6 @@ import os
 import traceback
 
 import typer
-from rich.console import Console
 
 import mirror
 from mirror.cli import configuration, data, explain, expression
@@ -25,6 +24,7 @@ from mirror.cli.plain import BUG, plain_errors
 from mirror.cli.pretrain import pretrain
 from mirror.cli.report import report
 from mirror.cli.run import run
+from mirror.cli.screen import screen
 from mirror.cli.slides import slides
 from mirror.cli.supervised import supervised
 from mirror.cli.sweep import sweep
@@ -47,7 +47,7 @@ for command in (run, cohort, pretrain, embed, supervised, evaluate, report, comp
     app.command()(command)
 app.command("import")(import_features)
 app.command("import-weights")(import_weights)
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 def main() -> None:

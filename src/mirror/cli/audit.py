@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.options import FinishedRun
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 
 if TYPE_CHECKING:
     from mirror.config import Config
     from mirror.evaluation.audit.finding import Audit
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)
@@ -34,10 +34,10 @@ def audit(
     if as_json:
         print_json(read_json(audit_file(config)))
     else:
-        Console().print(audit_table(found))
+        screen().print(audit_table(found))
     for number, finding in enumerate(() if as_json else found.findings, start=1):
-        Console().print(f"{number}. {finding.sentence}.", markup=False, highlight=False, soft_wrap=True)
-        Console().print(f"   What to do: {finding.remedy}.", markup=False, highlight=False, soft_wrap=True)
+        screen().print(f"{number}. {finding.sentence}.", markup=False, highlight=False, soft_wrap=True)
+        screen().print(f"   What to do: {finding.remedy}.", markup=False, highlight=False, soft_wrap=True)
     console.print(f"[bold]audit[/]     written to {escape(str(audit_file(config)))}", highlight=False, soft_wrap=True)
     if found.leaks:
         raise SystemExit(1)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from mirror.cli.options import ConfigFile
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.config import load_config
 
 if TYPE_CHECKING:
     from mirror.config import Config
     from mirror.data.cohort import Cohort
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.cli.tables import comparison_tables
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)
@@ -44,7 +44,7 @@ def compare(
         print_json(found.rows)
     else:
         for table in comparison_tables(found):
-            Console().print(table)
+            screen().print(table)
     if found.same:
         shown = "; ".join(found.same[:3]) + (" ..." if len(found.same) > 3 else "")
         console.print(f"[bold]compare[/]   the same on both sides, so not compared: {shown}", highlight=False)

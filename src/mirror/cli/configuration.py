@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.options import ConfigFile
 from mirror.cli.plain import plain_errors
+from mirror.cli.screen import screen
 
 app = typer.Typer(help="Configurations: fill one in, check one, the schema for editors.", no_args_is_help=True)
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @app.command()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from mirror.cli.data_recipe import (
     Bandwidth,
     Disk,
@@ -23,12 +21,13 @@ from mirror.cli.data_recipe import (
 )
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.errors import ArtefactError, raise_together
 
 if TYPE_CHECKING:
     from mirror.acquire.settings import RecipeConfig
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)

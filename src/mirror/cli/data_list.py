@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.data_recipe import Settings, plain_table, require_extra
 from mirror.cli.plain import plain_errors
+from mirror.cli.screen import screen
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)
@@ -48,7 +48,7 @@ def list_recipes(
     parts = plain_table("part", "what it is")
     for part, about in ABOUT.items():
         parts.add_row(part, about)
-    Console().print(recipes, parts)
+    screen().print(recipes, parts)
 
 
 def _list_projects(settings: Path | None, *, as_json: bool) -> None:
@@ -65,4 +65,4 @@ def _list_projects(settings: Path | None, *, as_json: bool) -> None:
     table = plain_table("project", "name", "cases", "files", right=("cases", "files"))
     for project in found:
         table.add_row(project.project, project.name, str(project.cases), str(project.files))
-    Console().print(table)
+    screen().print(table)

@@ -6,8 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.data_recipe import (
     Bandwidth,
@@ -26,13 +24,14 @@ from mirror.cli.data_recipe import (
 )
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 
 if TYPE_CHECKING:
     from mirror.acquire.client import Client
     from mirror.acquire.lock import Lock
     from mirror.acquire.settings import RecipeConfig
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)
@@ -72,7 +71,7 @@ def _say_plan(config: RecipeConfig, lock: Lock, client: Client, output: Path, *,
         unknown = f"{row.unsized} of unknown size" if row.unsized else ""
         known = " and ".join(filter(None, (size(row.bytes) if row.bytes else "", unknown)))
         table.add_row(row.part, row.source, str(row.files), known, _time(row.seconds))
-    Console().print(table)
+    screen().print(table)
     most = config.transfer.bandwidth
     lines = [
         *(f"{source} has {release}" for source, release in found.releases.items()),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from mirror.cli.data_fetch import fetch_files
 from mirror.cli.data_recipe import (
@@ -23,8 +22,9 @@ from mirror.cli.data_recipe import (
 )
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
-from rich.console import Console
 
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.data_recipe import Settings, client_of, require_extra
 from mirror.cli.plain import MENDABLE, plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.errors import ArtefactError, raise_together
 
 if TYPE_CHECKING:
     from mirror.acquire.settings import RecipeConfig
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)

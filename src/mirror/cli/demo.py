@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from mirror.cli.as_json import AsJson
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.run import run
+from mirror.cli.screen import screen
 from mirror.cli.slides import extract, require_extra
 from mirror.errors import ConfigError
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.plain import plain_errors
+from mirror.cli.screen import screen
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 _STYLE = {"good": "green", "note": "yellow", "problem": "bold red"}
 
@@ -46,10 +46,8 @@ def doctor(
             if all_encoders or one not in away:
                 state = f"[{_STYLE[one.state]}]{one.state}[/]"
                 table.add_row(escape(one.topic), state, escape(one.found), escape(one.remedy))
-        Console().print(table)
+        screen().print(table)
         if away and not all_encoders:
-            Console().print(
-                f"{len(away)} more encoders, with their licences: mirror doctor --encoders", highlight=False
-            )
+            screen().print(f"{len(away)} more encoders, with their licences: mirror doctor --encoders", highlight=False)
     if wrong:
         raise SystemExit(1)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from mirror.cli.cohort import alone, prepared
 from mirror.cli.embed_new import NewPatients, embed_with_model, embed_with_run
 from mirror.cli.options import OneFold, OneSeed
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.config import load_config
 from mirror.errors import ConfigError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mirror.config import Config
     from mirror.workflow.embed import EmbeddingReport
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.console import Console
-
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.config import load_config
 from mirror.errors import ConfigError
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from mirror.config import Config
     from mirror.workflow.embed import EmbeddingReport
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 def embed_with_run(config: Config, run_path: Path, output: Path) -> EmbeddingReport:

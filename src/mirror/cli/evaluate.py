@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.options import Beside, ConfigFile, WithSupervised, with_options
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.cli.tables import score_tables
 
 if TYPE_CHECKING:
     from mirror.config import Config
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)
@@ -42,4 +41,4 @@ def judge_runs(config: Config, *, as_json: bool = False) -> None:
         print_json(summarise(scores))
         return
     for table in score_tables(summarise(scores), title=f"{config.name}, preset {config.preset}"):
-        Console().print(table)
+        screen().print(table)

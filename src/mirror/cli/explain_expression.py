@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,12 +14,13 @@ from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.options import ConfigFile, OneRun
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.config import load_config
 
 if TYPE_CHECKING:
     from mirror.workflow.explain_expression import ExplainedTarget
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 SHOWN = 15
 """Rows of a table on the terminal; expression.parquet and expression.json have all."""
 
@@ -65,9 +65,9 @@ def expression(
             }
         )
     for one in () if as_json else found.targets:
-        Console().print(gene_table(one))
+        screen().print(gene_table(one))
         if one.sets:
-            Console().print(set_table(one))
+            screen().print(set_table(one))
     for one in found.targets:
         console.print(
             f"[bold]explain[/]   {escape(one.name)}: {one.method}, {one.patients} test patients of {len(found.runs)} "
@@ -83,7 +83,7 @@ def expression(
 def gene_table(one: ExplainedTarget) -> Table:
     """The leading genes of a target."""
     table = Table(title=f"{escape(one.name)}: {one.unit}", title_justify="left", padding=(0, 1), pad_edge=False)
-    table.add_column("gene", no_wrap=True)
+    table.add_column("gene", overflow="fold")  # the only one that may wrap: numbers are never cut
     for name in ("effect", "95 % interval", "mean size", "folds"):
         table.add_column(name, justify="right", no_wrap=True)
     shown = one.genes.head(SHOWN)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -12,13 +12,17 @@ from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.options import ConfigFile, OneRun, SlideFiles
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.config import load_config
 
 if TYPE_CHECKING:
-    from mirror.workflow.explain_prototypes import ExplainedPrototypes
+    from mirror.evaluation.prototypes import GeneShift
+    from mirror.workflow.explain_prototypes import ExplainedPrototypes, RunPrototypes
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 SHOWN, SURE = 15, 0.05
+GENES = 4
+"""Genes of a prototype in a table; prototypes.json has all that differ."""
 
 
 @plain_errors(console)
@@ -39,8 +43,9 @@ def prototypes(
     if as_json:
         print_json(study_json(found))
     else:
-        for table in (run_table(found), test_table(found), *([part_table(found)] if found.parts else [])):
-            Console().print(table)
+        one = [prototype_table(found.runs[0])] if len(found.runs) == 1 else []
+        for table in (run_table(found), *one, test_table(found), *([part_table(found)] if found.parts else [])):
+            screen().print(table)
     sure = sum(test.p_holm < SURE for test in found.tests)
     console.print(
         f"[bold]explain[/]   {len(found.tests)} tests, {sure} of them below {SURE} after Holm over all; "
@@ -78,6 +83,34 @@ def run_table(found: ExplainedPrototypes) -> Table:
     return table
 
 
+def prototype_table(one: RunPrototypes) -> Table:
+    """The prototypes in use of a run, the largest first: how large, how stable, which genes differ most."""
+    left = len(one.prototypes) - SHOWN
+    more = f", the {SHOWN} largest; {left} more in prototypes.json" if left > 0 else ""
+    table = _table(f"prototypes in use of {one.run}{more}")
+    for name in ("prototype", "patients", "tested"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("match, seeds", "match, folds"):
+        table.add_column(name, justify="right")
+    table.add_column("genes that differ", overflow="fold")
+    for opened in one.prototypes[:SHOWN]:
+        table.add_row(
+            opened.found.title,
+            str(len(opened.found.patients)),
+            str(opened.found.tested),
+            _or_dash(opened.match_seeds),
+            _or_dash(opened.match_folds),
+            escape(genes_told(opened.found.genes)),
+        )
+    return table
+
+
+def genes_told(genes: Sequence[GeneShift]) -> str:
+    """The first few with the direction of their shift, and how many more there are."""
+    few = ", ".join(f"{gene.gene} {gene.shift:+.1f}" for gene in genes[:GENES])
+    return few + (f" and {len(genes) - GENES:,} more" if len(genes) > GENES else "")
+
+
 def test_table(found: ExplainedPrototypes) -> Table:
     """The outcomes that are most surely enriched."""
     table = _table("outcomes in prototypes, by p (odds ratio; of survival, events over those expected)")
@@ -88,7 +121,7 @@ def test_table(found: ExplainedPrototypes) -> Table:
     for test in sorted(found.tests, key=lambda test: test.p)[:SHOWN]:
         holm = f"{test.p_holm:.2g}"
         table.add_row(
-            f"{test.run}, {test.prototype + 1}",
+            f"{test.run}, {test.prototype}",
             escape(test.outcome),
             test.among,
             str(test.inside),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,12 +15,13 @@ from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.options import ConfigFile, SlideFiles
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.config import load_config
 
 if TYPE_CHECKING:
     from mirror.workflow.explain_slide import ExplainedSlide
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 SHOWN = 10
 """Slides on the terminal; each has its own files."""
 
@@ -53,6 +53,9 @@ def slide(
         Literal["slide", "fused"] | None,
         typer.Option("--representation", help="Whose head (default: fused where the patient has expression)."),
     ] = None,
+    unproven: Annotated[
+        bool, typer.Option("--unproven", help="Methods that did not find planted tiles as well; each says so.")
+    ] = False,
     files: SlideFiles = None,
     features: Annotated[
         Path | None, typer.Option("--features", help="Folder of feature files of slides that are not the cohort's.")
@@ -65,7 +68,7 @@ def slide(
     from mirror.workflow.explained import parse_run
     from mirror.workflow.slide_layers import Asked
 
-    asked = Asked(targets, method, representation)
+    asked = Asked(targets, method, representation, unproven)
     wanted = Wanted(slides, asked, None if run is None else parse_run(run), files, features, output)
     config = load_config(config_file)
     begun = time.monotonic()
@@ -75,9 +78,13 @@ def slide(
         print_json([one._asdict() for one in found])
     else:
         for one in found[:SHOWN]:
-            Console().print(slide_table(one))
+            screen().print(slide_table(one))
     notes = list(dict.fromkeys(note for one in found for note in one.notes))
-    for note in notes[:SHOWN]:
+    if len(notes) > SHOWN:
+        notes[SHOWN:] = [f"{len(notes) - SHOWN:,} more notes, each in the relevance.json of its slide"]
+    if not as_json and len(found) > SHOWN:
+        notes.append(f"tables of {len(found) - SHOWN:,} more slides, each in its relevance.json")
+    for note in notes:
         console.print(f"[bold]explain[/]   {escape(note)}", highlight=False, soft_wrap=True)
     trained = sum(one.role == "train" for one in found)
     if trained:
@@ -105,8 +112,8 @@ def slide_table(one: ExplainedSlide) -> Table:
         pad_edge=False,
     )
     table.add_column("layer", no_wrap=True)
-    table.add_column("method", no_wrap=True)
-    table.add_column("representation", no_wrap=True)
+    for name in ("method", "representation"):
+        table.add_column(name, overflow="fold")
     shown = {"value": "value", "at_mean_tile": "at mean tile", "sum": "tiles add"}
     if all(layer["value"] is None or layer["sum"] is None for layer in one.layers):
         shown.pop("sum")

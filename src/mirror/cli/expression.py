@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.options import ConfigFile
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.config import Config, RefinementConfig, load_config
 
 app = typer.Typer(help="Gene expression: look into a table, refine it to a panel of genes.", no_args_is_help=True)
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @app.command()

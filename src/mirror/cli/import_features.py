@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import typer
-from rich.console import Console
 
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.errors import DataError
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)
@@ -47,9 +47,9 @@ def import_features(
     if as_json:
         print_json({"files": account.files, "refusal": account.refusal, "set_aside": account.set_aside})
     else:
-        Console().print(import_table(account.files))
+        screen().print(import_table(account.files))
         for remark in import_remarks(account.files):
-            Console().print(remark, markup=False, highlight=False, soft_wrap=True)
+            screen().print(remark, markup=False, highlight=False, soft_wrap=True)
     counts = ", ".join(f"{account.count(state)} {state}" for state in get_args(State) if account.count(state))
     console.print(
         f"[bold]import[/]    {counts or 'no files'}; every file in {output / 'import.jsonl'}",

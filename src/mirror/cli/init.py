@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
-from rich.console import Console
 
 from mirror.cli.ask import NONE, Questions
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mirror.data.survey import FeatureGroup, Survey
     from mirror.workflow.draft import Draft, Label, Survival
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 _UNITS = (
     "log2(TPM + 1)",

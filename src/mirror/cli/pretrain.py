@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from mirror.cli.cohort import prepared
 from mirror.cli.options import ConfigFile, OneFold, OneSeed, Overwrite
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.config import load_config
 from mirror.types import silent
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from mirror.training.distributed import Ranks
     from mirror.types import Fold
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)

@@ -24,12 +24,12 @@ def progress_bar(console: Console, title: str) -> Generator[Report]:
     longer.
     """
     bar = Progress(
-        TextColumn("[bold]{task.description}[/]"),
+        TextColumn("{task.description}", style="bold", markup=False),  # names are text, not markup nor emoji
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-        TextColumn("[dim]{task.fields[note]}[/]"),
+        TextColumn("{task.fields[left]}", markup=False),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
         console=console,
         transient=True,
     )

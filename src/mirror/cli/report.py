@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.audit import audited
 from mirror.cli.options import FinishedRun
 from mirror.cli.plain import plain_errors
+from mirror.cli.screen import screen
 
 if TYPE_CHECKING:
     from mirror.config import Config
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from mirror.cli.as_json import AsJson
 from mirror.cli.cohort import join_cohort
 from mirror.cli.embed import embed_runs
@@ -12,9 +10,10 @@ from mirror.cli.options import Beside, ConfigFile, Overwrite, WithSupervised, wi
 from mirror.cli.plain import plain_errors
 from mirror.cli.pretrain import pretrain_runs
 from mirror.cli.report import write_page
+from mirror.cli.screen import screen
 from mirror.cli.supervised import train_models
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)

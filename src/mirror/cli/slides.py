@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
-from rich.console import Console
 
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.errors import ConfigError
 
 if TYPE_CHECKING:
     from mirror.slides.settings import ExtractionConfig
     from mirror.workflow.slides import SlidesReport
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 SHOWN_FAILURES = 20
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from mirror.cli.options import ConfigFile, with_options
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 
 if TYPE_CHECKING:
     from mirror.config import Config
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
+from mirror.cli.screen import screen
 from mirror.cli.tables import block_table
 from mirror.errors import ConfigError, MirrorError, nearest, raise_together
 from mirror.sweep import load_sweep, resolve_sweep
 from mirror.types import Progress
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)
@@ -65,9 +65,8 @@ def sweep(
     if as_json:
         print_json({"scores": table.lines, "retrieval": table.retrieval, "unfinished": table.unfinished})
     else:
-        screen = Console()
         for block in table.blocks:
-            screen.print(block_table(block))
+            screen().print(block_table(block))
     if table.unfinished:
         console.print(f"          not finished: {', '.join(table.unfinished)}", highlight=False)
     console.print(f"[bold]sweep[/]     {page} and {numbers.name}", highlight=False, soft_wrap=True)

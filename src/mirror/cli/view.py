@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from mirror.cli.options import SlideFiles
 from mirror.cli.plain import plain_errors
+from mirror.cli.screen import screen
 from mirror.errors import ConfigError
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 PORT = 8907
 
 

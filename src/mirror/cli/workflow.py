@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from mirror.cli.plain import plain_errors
+from mirror.cli.screen import screen
 from mirror.config import load_config, read_mapping
 from mirror.errors import ConfigError, MirrorError
 
-console = Console(stderr=True)
+console = screen(stderr=True)
 
 
 @plain_errors(console)

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from mirror.data.gram_pruning import Indices, Pruning, gram_of, importances_of, twins_of
@@ -115,6 +114,8 @@ def eliminate(
     codes = _encode(labels, samples=len(matrix), folds=folds)
     others = np.arange(codes.max() + 1) if codes.max() > 1 else np.array([1])
     signs_NC = np.where(codes[:, None] == others, 1.0, -1.0)
+
+    from sklearn.model_selection import StratifiedKFold  # seconds of start-up that only a refinement pays
 
     columns_GN = np.ascontiguousarray(matrix.T)
     everyone = np.arange(len(codes))

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, hypergeom
 
 from mirror.data.expression import ExpressionTable
 
@@ -61,6 +60,8 @@ def group_floors(table: ExpressionTable, groups: Sequence[str | None]) -> tuple[
         judged = (_judge(genes[column], names, spikes, int(column)) for column in several)
         candidates += [floor for floor in judged if floor is not None]
     candidates = _without_a_shared_scale(candidates, table, dict(zip(names, rows, strict=True)))
+    from scipy.stats import false_discovery_control  # a second of start-up that only cohorts with groups pay
+
     # Genes without two floors have p = 1: they count among those that were looked at.
     p = [floor.p for floor in candidates] + [1.0] * (len(table.genes) - len(candidates))
     rate = false_discovery_control(p)[: len(candidates)]
@@ -169,6 +170,8 @@ class _Spikes(NamedTuple):
 
 def _spikes(parts: Sequence[NDArray[np.float32]]) -> _Spikes:
     """Of groups' values (n, B), NaN where missing."""
+    from scipy.stats import hypergeom
+
     present = np.array([(~np.isnan(part)).sum(axis=0) for part in parts])
     value = np.array([np.fmin.reduce(part, axis=0) for part in parts])
     tied = np.array([(part == low).sum(axis=0) for part, low in zip(parts, value, strict=True)])

@@ -19,7 +19,7 @@ from mirror.data.expression import ExpressionTable
 from mirror.evaluation.metrics import Floats
 from mirror.evaluation.retrieval import ALIGNED
 
-GENES, FALSE_DISCOVERIES = 8, 0.05
+FALSE_DISCOVERIES = 0.05
 FEWEST = 5
 """Patients a prototype needs for its genes and its survival to be spoken of."""
 
@@ -89,7 +89,8 @@ def unit_rows(x: Floats) -> Floats:
 def gene_shifts(
     expression: ExpressionTable | None, members: Mapping[int, set[str]]
 ) -> dict[int, tuple[GeneShift, ...]]:
-    """Welch's test of every gene of every prototype against everybody else, corrected over all of them together."""
+    """The genes of each prototype that differ from everybody else's, the most shifted first: all whose false discovery
+    rate by Welch's test, corrected over every gene of every prototype together, is below `FALSE_DISCOVERIES`."""
     if expression is None:
         return {}
     inside = {number: np.array([name in names for name in expression.patients]) for number, names in members.items()}
@@ -105,7 +106,7 @@ def gene_shifts(
     found: dict[int, tuple[GeneShift, ...]] = {}
     for rate, (number, rows) in zip(q, large.items(), strict=True):
         shift = (values[rows].mean(axis=0) - values[~rows].mean(axis=0)) / deviation
-        order = [at for at in np.argsort(-np.abs(shift), kind="stable") if rate[at] < FALSE_DISCOVERIES][:GENES]
+        order = [at for at in np.argsort(-np.abs(shift), kind="stable") if rate[at] < FALSE_DISCOVERIES]
         found[number] = tuple(
             GeneShift(expression.genes[usable[at]], float(shift[at]), float(rate[at])) for at in order
         )

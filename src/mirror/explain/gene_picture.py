@@ -19,7 +19,8 @@ def gene_picture(genes: pd.DataFrame, *, target: str, unit: str, folds: int) -> 
     """A PNG of the first `SHOWN` rows of `genes` (columns of `gene_table`): a stick to the mean effect, its interval
     behind it; of one fold there is no interval."""
     shown = genes.head(SHOWN)
-    per = f"mean contribution, {unit}" if target == "agreement" else f"{unit} per standard deviation of the gene"
+    of_head = "standard deviations of the output that go along with one of the gene"
+    per = f"mean contribution, {unit}" if target == "agreement" else of_head
     with new_figure(470, 84 + 17 * len(shown)) as figure:
         axes = place_axes(figure, left=104, right=20, top=40, bottom=40)
         numbers = shown[["effect", "low", "high"]].to_numpy(dtype=np.float64).tolist()
@@ -41,7 +42,7 @@ def gene_picture(genes: pd.DataFrame, *, target: str, unit: str, folds: int) -> 
         axes.text(
             -0.2,
             1.0 + 8 / (17 * len(shown)),
-            f"right (dots) raises it, left (squares) lowers it; {said}",
+            f"right (dots) with more of it, left (squares) with less; {said}",
             transform=axes.transAxes,
             fontsize=8.5,
             color=FAINT,

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mirror.errors import ConfigError
 from mirror.evaluation.metrics import Floats
+from mirror.explain.gene_effect import gene_effects
 from mirror.explain.relevance import Model, is_affine
 from mirror.explain.targets import Agreement, Target
 
@@ -51,15 +52,17 @@ class Reference:
     deviation: Floats
     fitted_on: tuple[str, ...]
 
+    def standardise(self, values: Floats) -> Floats:
+        """Profiles (N, G) in standard deviations from the mean; zero for a gene that never varied."""
+        return (values - self.mean) / np.where(self.deviation > 0, self.deviation, np.inf)
+
 
 @dataclass(frozen=True, slots=True)
 class GeneContributions:
     """One target of one run: `contributions` (N, G), of each patient the target's `value` and that `at_mean`, (N,).
 
-    `effect` (G,): of a head on the expression, by how much its output rises with one standard deviation of the gene,
-    the least-squares slope of the contributions; of a head on both modalities, by how many standard deviations the gene
-    goes along with one of what the expression adds to its output (`along`); of the agreement, the mean contribution.
-    `size` (G,) is the mean absolute contribution.
+    `effect` (G,): of a head, by how much what the expression adds to its output goes along with the gene
+    (`gene_effects`); of the agreement, the mean contribution. `size` (G,) is the mean absolute contribution.
     `error` is the largest difference, over patients, between the sum of the contributions and value less value at the
     mean, in standard deviations of the values.
     """
@@ -102,13 +105,7 @@ def contributions(
     given = _exact(output, x_NG, mean_G) if chosen == "exact" else _integrated(output, x_NG, mean_G)
     value, at_mean = output.values(x_NG), output.values(mean_G.expand_as(x_NG))
     error = np.abs(given.sum(axis=1) - (value - at_mean)).max(initial=0.0)
-    away = profiles.values - mean.mean
-    if isinstance(target, Agreement):
-        effect = given.mean(axis=0)
-    elif target.representation == FUSED:
-        effect = along(away / np.where(mean.deviation > 0, mean.deviation, np.inf), given.sum(axis=1)[:, None])[:, 0]
-    else:
-        effect = _slopes(given, away) * mean.deviation
+    effect = given.mean(axis=0) if isinstance(target, Agreement) else head_effects(output, profiles, mean)
     return GeneContributions(
         target.name,
         target.unit,
@@ -121,6 +118,20 @@ def contributions(
         np.abs(given).mean(axis=0),
         float(error / max(value.std(), 1e-12)),
     )
+
+
+def head_effects(output: Output, profiles: Profiles, mean: Reference) -> Floats:
+    """(G,) of a head: `gene_effects` on what the expression of each patient adds to its output."""
+    return gene_effects(mean.standardise(profiles.values), added(output, profiles, mean)[:, None])[:, 0]
+
+
+def added(output: Output, profiles: Profiles, mean: Reference) -> Floats:
+    """(N,) the output of patients less what it is with the training patients' mean profile and the same slide.
+
+    Every view that heads read is a sum of what the slide and what the expression say: it is the same with any slide.
+    """
+    x_NG, mean_G = torch.from_numpy(profiles.values), torch.from_numpy(mean.mean)
+    return output.values(x_NG) - output.values(mean_G.expand_as(x_NG))
 
 
 class Output:
@@ -184,21 +195,3 @@ def _integrated(output: Output, x_NG: Tensor, mean_G: Tensor) -> Floats:
         internal_batch_size=max(1024, len(x_NG)),
     )
     return found.detach().numpy()
-
-
-def along(genes_NG: Floats, added_NB: Floats) -> Floats:
-    """(G, B): covariance of genes with numbers, in units of the latter's standard deviation; the pattern of a head.
-
-    A penalised head on both modalities spreads its weight over hundreds of directions, most of which cancel noise; what
-    it adds up to goes along with the genes that it has its signal from (Haufe et al., 2014).
-    """
-    away = added_NB - added_NB.mean(axis=0)
-    deviation = away.std(axis=0)
-    centred = genes_NG - genes_NG.mean(axis=0)
-    return centred.T @ (away / np.where(deviation > 0, deviation, np.inf)) / len(away)
-
-
-def _slopes(given: Floats, away: Floats) -> Floats:
-    """(G,): least-squares slope, through the origin, of contributions (N, G) on distances from the mean (N, G)."""
-    squares = (away**2).sum(axis=0)
-    return np.divide((given * away).sum(axis=0), squares, out=np.zeros(len(squares)), where=squares > 0)

@@ -2,7 +2,9 @@
 
 The properties are those that QuPath itself writes and reads since 0.4: `objectType`, `name`, `color`, `classification`,
 `measurements` (its `PathObjectTypeAdapters`, and docs/advanced/exporting_annotations of its documentation): positions
-in pixels of the full resolution from its top left corner. Legend: T tiles.
+in pixels of the full resolution from its top left corner. That is the corner of what QuPath shows: of a slide whose
+pixels fill only a part of the canvas (openslide.bounds-x, -y: MIRAX, Leica), it crops to that part unless the slide was
+added with --no-crop (qupath/qupath#820, #1278; its `OpenslideImageServer`). Legend: T tiles.
 """
 
 from __future__ import annotations
@@ -29,18 +31,22 @@ def tile_objects(
     shown: str,
     colours: NDArray[np.uint8],
     signed: bool,
+    compared: str = "",
+    origin: tuple[int, int] = (0, 0),
 ) -> dict[str, Any]:
     """A FeatureCollection, an object a tile in the order of the feature file.
 
     `layers` name -> values (T,), each a measurement. `shown` names the one that `colours` (T, 3) RGB are of, and by
-    whose sign, where it is `signed`, a tile is classified.
+    whose sign, where it is `signed`, a tile is classified; `compared` says with what its zero is. `origin` (x, y): the
+    level-0 px that QuPath counts from.
     """
+    beside = f", compared with {compared}" if compared else ""
     classes = [
-        {"name": f"for {shown}", "color": [178, 24, 43]},
-        {"name": f"against {shown}", "color": [33, 102, 172]},
+        {"name": f"for {shown}{beside}", "color": [178, 24, 43]},
+        {"name": f"against {shown}{beside}", "color": [33, 102, 172]},
     ]
     features: list[dict[str, Any]] = []
-    for row, (x, y) in enumerate(places.coords.tolist()):
+    for row, (x, y) in enumerate((places.coords - np.array(origin)).tolist()):
         right, bottom = x + places.side, y + places.side
         properties: dict[str, Any] = {
             "objectType": "tile",

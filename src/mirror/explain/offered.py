@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-import numpy as np
-
-from mirror.errors import ConfigError
 from mirror.explain.relevance import Method, Model, is_linear
 from mirror.explain.targets import Target
 from mirror.nn.canonical import CanonicalMirror
@@ -35,38 +32,47 @@ class Figure(NamedTuple):
 
     def of(self, representation: str) -> float:
         """The lesser figure for what a head reads."""
-        return min(self.fused if representation == "fused" else self.planted, default=np.nan)
+        return min(self.fused if representation == "fused" else self.planted)
 
 
 MEASURED: tuple[Figure, ...] = (
-    Figure("closed form", "class", "pattern", (0.969,), (0.990,)),
-    Figure("closed form", "class", "contributions", (0.994,), (0.999,)),
-    Figure("closed form", "risk", "pattern", (0.970,), (0.955,)),
-    Figure("closed form", "risk", "contributions", (0.994,), (0.972,)),
-    Figure("closed form", "agreement", "pattern", (0.999,)),
-    Figure("closed form", "agreement", "integrated-gradients", (1.000,)),
-    Figure("closed form", "agreement", "attention-gradient", (0.586,)),
-    Figure("closed form", "attention", "attention", (0.485,)),
-    Figure("pooling network", "class", "pattern", (0.956,), (0.943,)),
-    Figure("pooling network", "class", "integrated-gradients", (0.964,), (0.951,)),
-    Figure("pooling network", "class", "attention-gradient", (0.958,), (0.945,)),
-    Figure("pooling network", "risk", "pattern", (0.977,), (0.990,)),
-    Figure("pooling network", "risk", "integrated-gradients", (0.956,), (0.968,)),
-    Figure("pooling network", "risk", "attention-gradient", (0.942,), (0.959,)),
-    Figure("pooling network", "agreement", "pattern", (0.982,)),
-    Figure("pooling network", "agreement", "integrated-gradients", (0.930,)),
-    Figure("pooling network", "agreement", "attention-gradient", (0.926,)),
-    Figure("pooling network", "attention", "attention", (0.910,)),
-    Figure("token attention", "class", "pattern", (0.960,), (0.955,)),
-    Figure("token attention", "class", "integrated-gradients", (0.602,), (0.766,)),
-    Figure("token attention", "class", "attention-gradient", (0.705,), (0.783,)),
-    Figure("token attention", "risk", "pattern", (0.952,), (0.942,)),
-    Figure("token attention", "risk", "integrated-gradients", (0.696,), (0.734,)),
-    Figure("token attention", "risk", "attention-gradient", (0.795,), (0.801,)),
-    Figure("token attention", "agreement", "pattern", (0.854,)),
-    Figure("token attention", "agreement", "integrated-gradients", (0.696,)),
-    Figure("token attention", "agreement", "attention-gradient", (0.731,)),
-    Figure("token attention", "attention", "attention", (0.586,)),
+    Figure("closed form", "class", "pattern", (0.969, 0.909), (0.990, 0.918)),
+    Figure("closed form", "class", "contributions", (0.994, 0.677), (0.999, 0.683)),
+    Figure("closed form", "risk", "pattern", (0.970, 0.930), (0.955, 0.927)),
+    Figure("closed form", "risk", "contributions", (0.994, 0.767), (0.972, 0.755)),
+    Figure("closed form", "agreement", "pattern", (0.999, 0.908)),
+    Figure("closed form", "agreement", "integrated-gradients", (1.000, 0.756)),
+    Figure("closed form", "agreement", "attention-gradient", (0.586, 0.714)),
+    Figure("closed form", "embedding", "pattern", (0.995, 0.907)),
+    Figure("closed form", "embedding", "integrated-gradients", (1.000, 0.708)),
+    Figure("closed form", "embedding", "attention-gradient", (0.500, 0.500)),
+    Figure("closed form", "attention", "attention", (0.485, 0.882)),
+    Figure("pooling network", "class", "pattern", (0.956, 0.940), (0.943, 0.868)),
+    Figure("pooling network", "class", "integrated-gradients", (0.964, 0.831), (0.951, 0.781)),
+    Figure("pooling network", "class", "attention-gradient", (0.958, 0.782), (0.945, 0.728)),
+    Figure("pooling network", "risk", "pattern", (0.977, 0.896), (0.990, 0.859)),
+    Figure("pooling network", "risk", "integrated-gradients", (0.956, 0.784), (0.968, 0.668)),
+    Figure("pooling network", "risk", "attention-gradient", (0.942, 0.735), (0.959, 0.634)),
+    Figure("pooling network", "agreement", "pattern", (0.982, 0.788)),
+    Figure("pooling network", "agreement", "integrated-gradients", (0.930, 0.806)),
+    Figure("pooling network", "agreement", "attention-gradient", (0.926, 0.758)),
+    Figure("pooling network", "embedding", "pattern", (0.994, 0.892)),
+    Figure("pooling network", "embedding", "integrated-gradients", (0.996, 0.697)),
+    Figure("pooling network", "embedding", "attention-gradient", (0.993, 0.620)),
+    Figure("pooling network", "attention", "attention", (0.910, 0.966)),
+    Figure("token attention", "class", "pattern", (0.960, 0.922), (0.955, 0.925)),
+    Figure("token attention", "class", "integrated-gradients", (0.602, 0.738), (0.766, 0.786)),
+    Figure("token attention", "class", "attention-gradient", (0.705, 0.473), (0.783, 0.489)),
+    Figure("token attention", "risk", "pattern", (0.952, 0.897), (0.942, 0.733)),
+    Figure("token attention", "risk", "integrated-gradients", (0.696, 0.710), (0.734, 0.627)),
+    Figure("token attention", "risk", "attention-gradient", (0.795, 0.460), (0.801, 0.482)),
+    Figure("token attention", "agreement", "pattern", (0.854, 0.822)),
+    Figure("token attention", "agreement", "integrated-gradients", (0.696, 0.760)),
+    Figure("token attention", "agreement", "attention-gradient", (0.731, 0.480)),
+    Figure("token attention", "embedding", "pattern", (0.902, 0.918)),
+    Figure("token attention", "embedding", "integrated-gradients", (0.453, 0.863)),
+    Figure("token attention", "embedding", "attention-gradient", (0.474, 0.425)),
+    Figure("token attention", "attention", "attention", (0.586, 0.935)),
 )
 
 
@@ -74,32 +80,31 @@ def kind_of(model: Model) -> Kind:
     """What a slide's views are made by: the closed form (preset `mirror`), a network that pools tiles
     (`alignment-only`), or token attention (`published`)."""
     if isinstance(model, CanonicalMirror):
-        return "pooling network" if model.sizes.start == "none" else "closed form"
+        return "closed form" if is_linear(model) else "pooling network"
     return "token attention"
 
 
 def default_method(model: Model, target: Target | None) -> Method:
     """The method that explains a target (None: no number in particular) of a model when none is named: the first that
     passed, else the first that was measured."""
-    if target is not None and kind_of(model) == "closed form" and not is_linear(model):
-        return "integrated-gradients"  # a trained network beside the closed form was not measured
     figures = _figures(model, target)
-    passed = [method for method, planted in figures.items() if planted >= PASSED]
-    return (passed or list(figures))[0]
+    for method, planted in figures.items():
+        if planted >= PASSED:
+            return method
+    return next(iter(figures))
 
 
-def require_offered(model: Model, target: Target | None, method: Method) -> None:
-    """Raise `ConfigError` where a method has not passed on a model of this kind, with its figure, or was not measured
-    on a network."""
-    kind, figures = kind_of(model), _figures(model, target)
+def why_not(model: Model, target: Target | None, method: Method) -> str | None:
+    """The reason, with its figure, why a method is not offered for a model of this kind; None where it is."""
+    figures = _figures(model, target)
     better = [other for other, planted in figures.items() if planted >= PASSED]
-    if method in better or (method not in figures and kind == "closed form"):
-        return
-    found = f"finds planted tiles with an AUROC of {figures[method]:.2f}" if method in figures else "was not measured"
+    if method in better:
+        return None
+    found = f"finds planted tiles with an AUROC of {figures[method]:.3f}" if method in figures else "was not measured"
     remedy = f"take {' or '.join(better)}" if better else "no method passed"
-    raise ConfigError(
-        f"'{method}' is not offered for {_of(target)} of a model by {kind}: it {found}, {PASSED} is asked for "
-        f"(docs/explain.md); {remedy}"
+    return (
+        f"'{method}' is not offered for {_of(target)} of a model by {kind_of(model)}: it {found}, {PASSED} is asked "
+        f"for (docs/explain.md); {remedy}"
     )
 
 
@@ -107,8 +112,11 @@ def _figures(model: Model, target: Target | None) -> dict[Method, float]:
     """The measured AUROC of each method, in the order of `MEASURED`."""
     kind, name = kind_of(model), _measured_as(target)
     representation = "slide" if target is None else target.representation
-    figures = {one.method: one.of(representation) for one in MEASURED if (one.kind, one.target) == (kind, name)}
-    return {method: planted for method, planted in figures.items() if not np.isnan(planted)}
+    found: dict[Method, float] = {}
+    for one in MEASURED:
+        if (one.kind, one.target) == (kind, name):
+            found[one.method] = one.of(representation)
+    return found
 
 
 def _of(target: Target | None) -> str:

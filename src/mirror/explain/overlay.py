@@ -26,12 +26,13 @@ from mirror.data.places import TilePlaces
 from mirror.evaluation.report.drawing import FAINT, INK, new_figure
 
 SIDE = 560
-"""Longest side of a slide in a picture, points."""
+"""Longest side of a slide in a picture, points, and the least width of a picture, which has to hold its title."""
 HEAT = 0.75
 """How far the heat covers the grey slide below it."""
 COLUMNS = 6
 EXAMPLE_PX = 136
 _FRAME = 4
+_UNSIGNED = ("with most", "with least")
 PICTURE_PX = EXAMPLE_PX - 2 * _FRAME
 _DPI = 110
 
@@ -74,16 +75,23 @@ def colours_of(shown: Shown) -> NDArray[np.uint8]:
     return (colours(norm(shown.values.astype(float)))[:, :3] * 255).round().astype(np.uint8)
 
 
-def draw_overlay(canvas: Canvas, places: TilePlaces, shown: Shown, *, title: str, note: str = "") -> bytes:
-    """PNG: the slide as it is, and in grey with the heat over it; scale bar and colour scale below."""
+def draw_overlay(
+    canvas: Canvas, places: TilePlaces, shown: Shown, *, title: str, note: str = "", compared: str = ""
+) -> bytes:
+    """PNG: the slide as it is, and in grey with the heat over it; scale bar and colour scale below.
+
+    `compared` says with what the zero of a signed layer is.
+    """
     by = SIDE / max(canvas.size)
     width, height = (max(2, round(length * by)) for length in canvas.size)
     panels = 2 if canvas.image is not None else 1
     high = 72.0 + height + 86
-    with new_figure(panels * (width + 14) + 14, high) as figure:
+    with new_figure(max(SIDE, panels * (width + 14)) + 14, high) as figure:
         figure.set_facecolor("white")
         _write(figure, 14, 24, title, size=13, weight="bold")
         _write(figure, 14, 44, note)
+        if shown.signed:
+            _write(figure, 14, 61, f"red speaks for it, blue against it{_beside(compared)}")
         axes = [_panel(figure, 14 + panel * (width + 14), 86, width, height) for panel in range(panels)]
         for one in axes:
             one.set_xlim(0, canvas.size[0])
@@ -101,10 +109,18 @@ def draw_overlay(canvas: Canvas, places: TilePlaces, shown: Shown, *, title: str
 
 
 def draw_examples(
-    top: Sequence[Example], bottom: Sequence[Example], shown: Shown, *, title: str, side_um: float | None
+    top: Sequence[Example],
+    bottom: Sequence[Example],
+    shown: Shown,
+    *,
+    title: str,
+    side_um: float | None,
+    compared: str = "",
 ) -> bytes:
-    """PNG contact sheet: the tiles with most and those with least of a layer, framed in their colours."""
-    words = ("speaking most for it", "speaking most against it") if shown.signed else ("with most", "with least")
+    """PNG contact sheet: the tiles with most and those with least of a layer, framed in their colours; `compared` as
+    `draw_overlay` has it."""
+    sides = ("for", "against")
+    words = [f"that speak most {side} it{_beside(compared)}" for side in sides] if shown.signed else _UNSIGNED
     sections = [(f"{len(part) or 'no'} tiles {word}", part) for part, word in zip((top, bottom), words, strict=True)]
     return draw_sheet(sections, shown, title=title, side_um=side_um)
 
@@ -140,6 +156,10 @@ def draw_sheet(
             edge += math.ceil(len(part) / COLUMNS) * (side + gap)
         figure.axes[0].imshow(sheet, interpolation="nearest", aspect="auto", extent=(0, width, height, 0))
         return _png(figure)
+
+
+def _beside(compared: str) -> str:
+    return f", compared with {compared}" if compared else ""
 
 
 def _short(value: float, *, signed: bool) -> str:

@@ -18,11 +18,13 @@ MOST_PX = 900
 
 
 class Looks(NamedTuple):
-    """The whole slide, RGB (H, W, 3); its size in level-0 px (width, height); um a level-0 px; and of the tiles asked
-    for, by their corner, RGB (px, px, 3)."""
+    """The whole slide, RGB (H, W, 3); its size in level-0 px (width, height); where in it the part begins that has
+    pixels at all (x, y), from which QuPath counts; um a level-0 px; and of the tiles asked for, by their corner, RGB
+    (px, px, 3)."""
 
     image: NDArray[np.uint8]
     size: tuple[int, int]
+    origin: tuple[int, int]
     mpp: float | None
     tiles: dict[tuple[int, int], NDArray[np.uint8]]
 
@@ -49,7 +51,8 @@ def look_at(
         found = {
             corner: _square(read_region(scan, *corner, (length, length), level), px) for corner in dict.fromkeys(tiles)
         }
-    return Looks(np.asarray(image, dtype=np.uint8), (int(width), int(height)), known, found)
+        left, up, *_ = scan.properties.bounds or (0, 0)
+    return Looks(np.asarray(image, dtype=np.uint8), (int(width), int(height)), (int(left), int(up)), known, found)
 
 
 def _told(scan: Any, entry: SlideEntry) -> float | None:

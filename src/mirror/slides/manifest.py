@@ -18,6 +18,9 @@ from mirror.ids import SlideId
 ENDINGS = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu", ".czi")
 """What counts as a slide in a folder; a manifest may name any file."""
 
+BOUNDED = (".mrxs", ".scn", ".bif", ".tif", ".tiff", ".czi")
+"""Those of which OpenSlide may know bounds: a part with pixels, in a larger canvas that its level-0 px count in."""
+
 LONGEST_NAME = 180
 """Bytes of a slide's name; file systems take 255, some of which a file written aside needs."""
 
@@ -72,6 +75,12 @@ def entries_of(source: Path) -> Mapping[SlideId, SlideEntry]:
         return {SlideId(line["slide"]): _entry(line, source.parent) for line in lines}
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise DataError(f"{source} is damaged ({first_line(error)}); run `mirror slides` again") from error
+
+
+def may_have_bounds(name: str | Path) -> bool:
+    """False where a slide's file, or its name, has an ending of slides whose pixels fill the canvas."""
+    ending = Path(name).suffix.lower()
+    return ending in BOUNDED or ending not in ENDINGS
 
 
 def write_manifest(path: Path, entries: Iterable[SlideEntry]) -> None:

@@ -26,7 +26,7 @@ from mirror.explain.gene_picture import gene_picture
 from mirror.explain.gene_sets import GeneSet, in_panel, read_gene_sets
 from mirror.explain.gene_table import INTERVAL, RunEffects, mean_null, summarise_effects
 from mirror.explain.genes import FUSED, GeneContributions, Profiles, Reference, contributions, reference
-from mirror.explain.null_heads import DRAWS, null_effects
+from mirror.explain.null_effects import DRAWS, null_effects
 from mirror.explain.offered_genes import require_offered, why_not
 from mirror.explain.targets import AGREEMENT, Target, distinct_targets
 from mirror.types import Progress, silent
@@ -156,9 +156,9 @@ def _explain(one: ExplainedRun, target: Target, *, null: bool) -> _Found:
         given = replace(given, value=value, at_mean=value - (given.value - given.at_mean))
     share = len(profiles.patients) / len(mean.fitted_on)
     effects = RunEffects(one.name.seed, one.name.fold, panel.genes, given.effect, given.size, share)
-    # The same answers are dealt in every run of the study.
+    # Every seed of a fold is dealt alike.
     seed = one.config.seeds[0]
-    drawn = null_effects(model, target, profiles, mean, one.table, one.fold, seed=seed) if null else None
+    drawn = null_effects(model, target, profiles, mean, fold=one.name.fold, seed=seed) if null else None
     return _Found(effects, given, None if drawn is None else drawn.astype(np.float32))
 
 

@@ -131,6 +131,11 @@ def _explain(
     subject = Subject(bag.read(), profile, run.mean_tile)
     notes: list[str] = []
     layers = layers_of(fitted, item.slide, subject, wanted.asked, notes)
+    if list(run.cohort.owners.values()).count(item.patient) > 1:
+        notes.append(
+            "this patient has other slides too: a number here is of this slide alone, and heads are fitted and judged "
+            "on the mean over a patient's slides"
+        )
     places = tile_places(bag)
     if places is None:
         notes.append("the features have no coordinates of tiles in level-0 px: a table, and no pictures nor GeoJSON")
@@ -143,11 +148,12 @@ def _explain(
     _clear(folder)
     with write_aside(folder / "relevance.parquet") as aside:
         table.to_parquet(aside, index=False)
-    files = ["relevance.parquet"]
+    files, origin = ["relevance.parquet"], None
     if places is not None:
         seen = "has not seen this patient" if run.role(item.patient) != "train" else "was TRAINED on this patient"
         model = f"model {run.name}, which {seen}"
-        files += draw_layers(folder, item.slide, layers, places, entry, model=model, notes=notes)
+        drawn = draw_layers(folder, item.slide, layers, places, entry, model=model, notes=notes)
+        files, origin = [*files, *drawn.files], drawn.origin
     facts = tuple(facts_of(layer) for layer in layers)
     role = run.role(item.patient)
     about = {
@@ -161,6 +167,7 @@ def _explain(
         "tile_level0_px": None if places is None else places.side,
         "tile_level0_px_from": None if places is None else places.side_from,
         "mpp": None if places is None else places.mpp,
+        "geojson_origin": origin,
         "layers": facts,
         "files": files,
         "notes": notes,

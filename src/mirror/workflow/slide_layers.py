@@ -10,7 +10,7 @@ import numpy as np
 
 from mirror.errors import ConfigError
 from mirror.explain import overlay
-from mirror.explain.offered import default_method, require_offered
+from mirror.explain.offered import default_method, why_not
 from mirror.explain.pattern import Seen
 from mirror.explain.relevance import Method, Relevance, Subject, relevance
 from mirror.explain.targets import AGREEMENT, EMBEDDING, Target, distinct_targets
@@ -42,30 +42,34 @@ class Fitted:
 
 class Asked(NamedTuple):
     """What to explain of each slide, None where all or the default is meant: targets (`attention` among them), method,
-    representation."""
+    representation; with `unproven` by methods that did not find planted tiles too."""
 
     targets: Sequence[str] | None = None
     method: Method | None = None
     representation: str | None = None
+    unproven: bool = False
 
 
 class Layer(NamedTuple):
-    """One column of relevance.parquet: what of, by which method, what came out, and between which numbers the training
-    patients lie."""
+    """One column of relevance.parquet: what of, by which method, what came out, between which numbers the training
+    patients lie, and why the method is not offered where it is not."""
 
     name: str
     target: Target | None
     method: Method
     found: Relevance
     usual: tuple[float, float] | None
+    unproven: str | None = None
 
     @property
     def shown(self) -> overlay.Shown:
         """As pictures take it."""
+        warned = "" if self.unproven is None else ", UNPROVEN"
         if self.target is None:
-            return overlay.Shown(self.name, self.found.values, "share of the slide's attention", signed=False)
+            told = f"share of the slide's attention{warned}"
+            return overlay.Shown(self.name, self.found.values, told, signed=False)
         told = "a tile's, less the slide's mean tile's" if self.method == "pattern" else "a tile's part"
-        return overlay.Shown(self.name, self.found.values, f"{self.target.unit}, {told}", signed=True)
+        return overlay.Shown(self.name, self.found.values, f"{self.target.unit}, {told}{warned}", signed=True)
 
 
 def layers_of(
@@ -80,10 +84,8 @@ def layers_of(
     Raises `ConfigError` where a named one cannot be explained, or nothing can.
     """
     run = fitted.run
-    representation = asked.representation or _default_representation(run, subject)
     names = [*distinct_targets(run.table), EMBEDDING, ATTENTION] if asked.targets is None else list(asked.targets)
-    numbers = tuple(name for name in names if name != ATTENTION)
-    targets: list[Target | None] = [*fitted.targets(numbers, representation), *([None] if ATTENTION in names else [])]
+    targets = _targets(fitted, tuple(names), subject, asked)
     layers: list[Layer] = []
     for target in targets:
         name = ATTENTION if target is None else target.name
@@ -92,7 +94,9 @@ def layers_of(
             continue
         try:
             method = asked.method or default_method(run.trained.model, target)
-            require_offered(run.trained.model, target, method)
+            reason = why_not(run.trained.model, target, method)
+            if reason is not None and not asked.unproven:
+                raise ConfigError(f"{reason}; --unproven shows it all the same")
         except ConfigError as error:
             if asked.targets is not None:
                 raise
@@ -101,7 +105,9 @@ def layers_of(
         seen = fitted.seen if method == "pattern" else None
         found = relevance(run.trained.model, subject, target, method, seen=seen)
         usual = None if target is None else run.usual(target)
-        layers.append(Layer(name, target, method, found, usual))
+        layers.append(Layer(name, target, method, found, usual, reason))
+        if reason is not None:
+            notes.append(f"UNPROVEN: {reason}")
         if target is not None and usual is not None and not usual[0] <= found.value <= usual[1]:
             notes.append(
                 f"{target.name} of {slide} is {found.value:+.2f}, training patients have {usual[0]:+.2f} to "
@@ -112,8 +118,21 @@ def layers_of(
     return layers
 
 
-def _default_representation(run: ExplainedRun, subject: Subject) -> str:
-    return "fused" if subject.profile_G is not None and "fused" in run.table.views else "slide"
+def _targets(fitted: Fitted, names: tuple[str, ...], subject: Subject, asked: Asked) -> list[Target | None]:
+    """The targets `names` in their order. Where no representation is named: of both modalities where the patient has
+    them and a method has passed for it, else of the slide alone."""
+    numbers = tuple(name for name in names if name != ATTENTION)
+    both = subject.profile_G is not None and "fused" in fitted.run.table.views
+    found = fitted.targets(numbers, asked.representation or ("fused" if both else "slide"))
+    if asked.representation is None and both:
+        model = fitted.run.trained.model
+        alone = fitted.targets(numbers, "slide")
+        found = [
+            one if why_not(model, one, asked.method or default_method(model, one)) is None else other
+            for one, other in zip(found, alone, strict=True)
+        ]
+    named = dict(zip(numbers, found, strict=True))
+    return [None if name == ATTENTION else named[name] for name in names]
 
 
 def facts_of(layer: Layer) -> dict[str, Any]:
@@ -133,6 +152,7 @@ def facts_of(layer: Layer) -> dict[str, Any]:
         "fitted_on": 0 if target is None else len(target.fitted_on),
         "value": number(layer.found.value),
         "at_mean_tile": number(layer.found.baseline),
+        "unproven": layer.unproven,
         "sum": None if layer.method == "pattern" else float(layer.found.values.sum()),
         "training_patients": layer.usual,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +13,7 @@ from mirror.artefacts import write_aside, write_text
 from mirror.data.places import TilePlaces
 from mirror.errors import DataError
 from mirror.explain import geojson, overlay
+from mirror.explain.relevance import Method
 from mirror.workflow.slide_layers import Layer
 
 if TYPE_CHECKING:
@@ -21,6 +22,24 @@ if TYPE_CHECKING:
 
 EXAMPLES = 12
 """Tiles on the contact sheet, of most and of least relevance each."""
+
+REST_OF_SLIDE, MEAN_TILE = "the rest of this slide", "training patients' mean tile"
+COMPARED: Mapping[Method, str] = {
+    "pattern": REST_OF_SLIDE,
+    "attention-gradient": REST_OF_SLIDE,
+    "contributions": MEAN_TILE,
+    "integrated-gradients": MEAN_TILE,
+    "attention": "",
+}
+"""What a tile of value zero is like, by method."""
+
+
+class Drawn(NamedTuple):
+    """Names of the files, and the level-0 px (x, y) that GeoJSON counts from, None where it had to be guessed as (0, 0)
+    because no slide file could be asked."""
+
+    files: list[str]
+    origin: tuple[int, int] | None
 
 
 def draw_layers(
@@ -32,12 +51,15 @@ def draw_layers(
     *,
     model: str,
     notes: list[str],
-) -> list[str]:
-    """Write GeoJSON, overlays and contact sheets to `folder`; their names.
+) -> Drawn:
+    """Write GeoJSON, overlays and contact sheets to `folder`.
 
     `model` says by what the layers were made; what cannot be drawn goes to `notes`.
     """
     shown = [layer.shown for layer in layers]
+    chosen = [_examples(one) for one in shown]
+    looks = _looks(slide, entry, places, [row for pair in chosen for part in pair for row in part], notes)
+    origin = None if looks is None else looks.origin
     collection = geojson.tile_objects(
         slide,
         places,
@@ -45,11 +67,11 @@ def draw_layers(
         shown=shown[0].name,
         colours=overlay.colours_of(shown[0]),
         signed=shown[0].signed,
+        compared=COMPARED[layers[0].method],
+        origin=origin or (0, 0),
     )
     files = ["relevance.geojson"]
     write_text(folder / files[0], geojson.as_text(collection))
-    chosen = [_examples(one) for one in shown]
-    looks = _looks(entry, places, [row for pair in chosen for part in pair for row in part], notes)
     if looks is None:
         canvas = overlay.empty_canvas(places)
     else:
@@ -58,13 +80,15 @@ def draw_layers(
         title = f"{slide}: {layer.name}"
         note = f"{layer.method}; {model}{_value(layer)}"
         files.append(f"overlay-{name}.png")
-        _write(folder / files[-1], overlay.draw_overlay(canvas, places, one, title=title, note=note))
+        compared = COMPARED[layer.method]
+        _write(folder / files[-1], overlay.draw_overlay(canvas, places, one, title=title, note=note, compared=compared))
         if looks is not None:
             top, bottom = (_pictured(part, looks, places, one) for part in rows)
             side = None if canvas.mpp is None else places.side * canvas.mpp
             files.append(f"tiles-{name}.png")
-            _write(folder / files[-1], overlay.draw_examples(top, bottom, one, title=title, side_um=side))
-    return files
+            sheet = overlay.draw_examples(top, bottom, one, title=title, side_um=side, compared=compared)
+            _write(folder / files[-1], sheet)
+    return Drawn(files, origin)
 
 
 def _value(layer: Layer) -> str:
@@ -90,13 +114,23 @@ def _examples(shown: overlay.Shown) -> _Rows:
     return _Rows([row for row in top if shown.values[row] > 0], [row for row in bottom if shown.values[row] < 0])
 
 
-def _looks(entry: SlideEntry | None, places: TilePlaces, rows: Iterable[int], notes: list[str]) -> Looks | None:
-    """What the slide file shows, or None with a note."""
+def _looks(
+    slide: str, entry: SlideEntry | None, places: TilePlaces, rows: Iterable[int], notes: list[str]
+) -> Looks | None:
+    """What the slide file shows, or None with notes."""
+    from mirror.slides.manifest import may_have_bounds
+
+    shifted = (
+        "GeoJSON counts from the corner of the whole canvas, as no slide file could be asked: if this slide has bounds "
+        "(.mrxs, .scn and .bif may), QuPath shows the tiles shifted by them; give the file with --slides"
+    )
     if entry is None:
         notes.append(
             "the slide file is not known (--slides FOLDER, or slides.jsonl beside the features): the heat is drawn on "
             "an empty map, and there are no pictures of tiles"
         )
+        if may_have_bounds(slide):
+            notes.append(shifted)
         return None
     from mirror.slides.looks import look_at
 
@@ -105,6 +139,8 @@ def _looks(entry: SlideEntry | None, places: TilePlaces, rows: Iterable[int], no
         return look_at(entry, mpp=places.mpp, tiles=corners, side=places.side, px=overlay.PICTURE_PX)
     except DataError as error:
         notes.append(f"{error}: the heat is drawn on an empty map, and there are no pictures of tiles")
+        if may_have_bounds(entry.path):
+            notes.append(shifted)
         return None
 
 

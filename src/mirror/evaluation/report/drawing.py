@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import matplotlib as mpl
@@ -71,6 +72,7 @@ def new_figure(width: float, height: float) -> Generator[Figure]:
         yield Figure(figsize=(width / 72, height / 72), facecolor="none", edgecolor="none")
 
 
+@lru_cache(maxsize=1024)  # every picture of a page has the same labels, and outlining one takes milliseconds
 def text_width(words: str, *, size: float, weight: str = "normal") -> float:
     """Points that a line of text takes across; screens' fonts are no wider."""
     if not words.strip():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -30,6 +31,7 @@ from mirror.evaluation.report.names import metric_label, protocol_label, represe
 from mirror.evaluation.report.opening import Opening, opening
 from mirror.evaluation.report.patients import flow, people
 from mirror.evaluation.report.pictures import Dots, Survivors, signed
+from mirror.evaluation.report.prototypes import GENES, GENES_IN_A_ROW
 from mirror.evaluation.report.score_tables import score_tables
 from mirror.evaluation.report.subtype import SitePictures, SubtypePictures, site_pictures, subtype_pictures
 from mirror.evaluation.report.training import terms
@@ -94,8 +96,8 @@ def render_report(inputs: ReportInputs) -> str:
     return render_page(compose(inputs))
 
 
-def render_page(content: Content) -> str:
-    """The page of what `compose` gave."""
+@cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mirror.evaluation.report", "templates"),
         autoescape=True,
@@ -103,8 +105,13 @@ def render_page(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template("page.html.j2")
+
+
+def render_page(content: Content) -> str:
+    """The page of what `compose` gave."""
     inputs = content.inputs
-    return environment.get_template("page.html.j2").render(
+    return _template().render(
         content=content,
         inputs=inputs,
         opening=content.opening,
@@ -114,6 +121,8 @@ def render_page(content: Content) -> str:
         people=content.people,
         recall=_recall(inputs),
         curves=prototype_curves(inputs),
+        genes_named=GENES,
+        genes_in_a_row=GENES_IN_A_ROW,
         label_of=representation_label,
     )
 

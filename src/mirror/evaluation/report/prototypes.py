@@ -15,14 +15,16 @@ from mirror.evaluation.report.risk_split import median_survival
 
 SHOWN = 8
 """Prototypes that are opened, the largest first; the others are counted."""
+GENES, GENES_IN_A_ROW = 8, 4
+"""Genes of a prototype that are named where it is opened, and in a row of a table; the others are counted."""
 
 
 class Prototype(NamedTuple):
     """One prototype: its `number` in the model, its patients by name, and what they have in common.
 
     `labels` name -> patients; `events` of `followed` patients with follow-up; `months` the median survival, None where
-    the curve does not reach it; `genes` those that differ most, of a false discovery rate below 5 % over all genes of
-    all prototypes shown.
+    the curve does not reach it; `genes` all that differ, the most shifted first, of a false discovery rate below 5 %
+    over all genes of all prototypes shown.
     """
 
     number: int
@@ -36,8 +38,8 @@ class Prototype(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Its number as people count, from 1."""
-        return str(self.number + 1)
+        """What it is called: its number in the model, from 0 as runs, folds and every file have it."""
+        return str(self.number)
 
 
 class Prototypes(NamedTuple):

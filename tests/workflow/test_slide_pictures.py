@@ -1,0 +1,208 @@
+"""The pictures of an explained slide, read back pixel by pixel, and QuPath's GeoJSON on a slide with bounds."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import openslide
+import pytest
+from PIL import Image
+
+from bounded_slide import write_bounded
+from mirror.data.places import TilePlaces
+from mirror.explain import overlay
+from mirror.explain.relevance import Relevance
+from mirror.explain.targets import Agreement
+from mirror.ids import SlideId
+from mirror.slides.manifest import SlideEntry, may_have_bounds
+from mirror.workflow.slide_layers import Layer
+from mirror.workflow.slide_pictures import Drawn, draw_layers
+
+CANVAS, AT, SIDE = (1536, 1024), (512, 256), 128
+PLACES = TilePlaces(
+    np.array([[512, 256], [1152, 256], [640, 512], [896, 384], [1024, 640], [512, 640], [768, 256]]), SIDE, "file", 0.5
+)
+"""Seven tiles, of which no two change places when x and y do, or when the slide is mirrored."""
+COLOURS = np.array(
+    [[40, 200, 60], [230, 120, 20], [20, 210, 220], [240, 220, 30], [200, 40, 210], [110, 140, 250], [150, 200, 120]]
+)
+"""Of the upper half of each tile; the lower half is a third as bright."""
+VALUES = np.array([2.0, -2.0, 0.5, 0.0, -1.0, 1.0, -2.0])
+GLASS = (200, 200, 230)
+METHOD = "pattern"
+
+
+class Drawing(NamedTuple):
+    folder: Path
+    slide: Path
+    drawn: Drawn
+    notes: list[str]
+
+
+@pytest.fixture(scope="module")
+def drawing(tmp_path_factory: pytest.TempPathFactory) -> Drawing:
+    """Pictures of a Leica slide whose tiles have known colours and numbers."""
+    folder = tmp_path_factory.mktemp("pictures")
+    image = np.full((512, 768, 3), GLASS, dtype=np.uint8)
+    for (x, y), colour in zip(PLACES.coords - AT, COLOURS, strict=True):
+        image[y : y + SIDE // 2, x : x + SIDE] = colour
+        image[y + SIDE // 2 : y + SIDE, x : x + SIDE] = colour // 3
+    path = folder / "S1.scn"
+    write_bounded(path, image, canvas=CANVAS, at=AT)
+    notes: list[str] = []
+    layer = Layer("agreement", Agreement(), METHOD, Relevance(VALUES, 0.3, 0.1), None)
+    drawn = draw_layers(folder, "S1", [layer], PLACES, SlideEntry(SlideId("S1"), path, None), model="m", notes=notes)
+    return Drawing(folder, path, drawn, notes)
+
+
+def pixels(path: Path | bytes) -> np.ndarray:
+    """RGB (H, W, 3) of a PNG."""
+    with Image.open(io.BytesIO(path) if isinstance(path, bytes) else path) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    """Begin and end of every stretch of true, the ends not in it."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
+    return [(int(begin), int(end)) for begin, end in edges.reshape(-1, 2)]
+
+
+def heated(value: float) -> np.ndarray:
+    """ColorBrewer's red for what speaks for, blue for what speaks against, +-2 its ends."""
+    return 255 * np.array(mpl.colormaps["RdBu"](0.5 - value / 4)[:3])
+
+
+class Panels:
+    """The two panels of an overlay, found by what is not white in the middle rows of the picture."""
+
+    def __init__(self, page: np.ndarray) -> None:
+        self.page = page
+        inked = (page < 250).any(axis=2)
+        # Both reach over the same rows; the largest stretch of rows with much ink is they.
+        self.up, self.down = max(runs(inked.mean(axis=1) > 0.8), key=lambda run: run[1] - run[0])
+        wide = [run for run in runs(inked[self.up : self.down].mean(axis=0) > 0.8) if run[1] - run[0] > 100]
+        assert len(wide) == 2
+        self.sides = wide
+
+    def at(self, panel: int, x: float, y: float) -> np.ndarray:
+        """RGB at a level-0 px."""
+        left, right = self.sides[panel]
+        row = self.up + y / CANVAS[1] * (self.down - self.up)
+        column = left + x / CANVAS[0] * (right - left)
+        return self.page[int(row), int(column)]
+
+
+def test_the_heat_lies_on_its_tiles_red_for_and_blue_against_with_the_tissue_under_it(drawing: Drawing) -> None:
+    panels = Panels(pixels(drawing.folder / "overlay-agreement.png"))
+    for (x, y), colour, value in zip(PLACES.coords, COLOURS, VALUES, strict=True):
+        for part, tissue in ((0.25, colour), (0.75, colour // 3)):
+            spot = (x + SIDE / 2, y + part * SIDE)
+            np.testing.assert_allclose(panels.at(0, *spot), tissue, atol=4)
+            wanted = overlay.HEAT * heated(value) + (1 - overlay.HEAT) * tissue.mean()
+            np.testing.assert_allclose(panels.at(1, *spot), wanted, atol=4)
+    # Where no tile is, the grey slide alone; none of these places has a tile.
+    for spot in ((560, 450), (1200, 700), (300, 560), (900, 700)):
+        bare = np.array(GLASS) if AT[0] <= spot[0] < AT[0] + 768 and AT[1] <= spot[1] < AT[1] + 512 else np.zeros(3)
+        np.testing.assert_allclose(panels.at(0, *spot), bare, atol=4)
+        np.testing.assert_allclose(panels.at(1, *spot), np.full(3, bare.mean()), atol=4)
+
+
+@pytest.mark.parametrize(("size", "mpp"), [((1000, 3000), 0.25), ((40_000, 30_000), 0.5)])
+def test_the_scale_bar_is_as_long_as_it_says(size: tuple[int, int], mpp: float) -> None:
+    shape = np.round(np.array(size[::-1]) / max(size) * 300).astype(int)
+    image = np.full((*shape, 3), (250, 170, 60), dtype=np.uint8)
+    canvas = overlay.Canvas(image, size, mpp)
+    places = TilePlaces(np.array([[0, 0], [size[0] // 2, 0]]), size[0] / 10, "file", mpp)
+    shown = overlay.Shown("risk", np.array([1.0, -1.0]), "u", signed=True)
+    page = pixels(overlay.draw_overlay(canvas, places, shown, title="t"))
+    slide = (abs(page - np.array([250, 170, 60])) < 4).all(axis=2)
+    columns = np.flatnonzero(slide.any(axis=0))
+    left, right = columns.min(), columns.max() + 1
+    rows = np.flatnonzero(slide.any(axis=1))
+    inside = page[rows.min() + 3 : rows.max() - 2, left + 3 : right - 3]
+    bars = [run for row in (inside < 25).all(axis=2) for run in runs(row)]
+    begin, end = max(bars, key=lambda run: run[1] - run[0])  # letters are narrower
+    wanted = max(step * 10**power for power in range(5) for step in (1, 2, 5) if step * 10**power <= size[0] * mpp / 6)
+    a_pixel = size[0] * mpp / (right - left)
+    assert (end - begin) * a_pixel == pytest.approx(wanted, abs=3 * a_pixel)  # its white rim takes two
+
+
+@pytest.mark.parametrize(
+    ("size", "mpp", "says"),
+    [((2000, 1000), 0.5, "100 um"), ((40_000, 30_000), 0.25, "1 mm"), ((6400, 100), None, "1000 px at level 0")],
+)
+def test_the_scale_bar_says_its_length(size: tuple[int, int], mpp: float | None, says: str) -> None:
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    overlay._scale_bar(axes, overlay.Canvas(None, size, mpp))
+    (bar,), (text,) = axes.patches, axes.texts
+    assert text.get_text().startswith(says)
+    number, unit = text.get_text().split()[:2]
+    assert float(number) * (1000 if unit == "mm" else 1) == pytest.approx(bar.get_width() * (mpp or 1))
+
+
+def test_the_contact_sheet_has_the_tiles_in_order_and_the_right_way_up(drawing: Drawing) -> None:
+    page = pixels(drawing.folder / "tiles-agreement.png")
+    found = {}
+    for tile, colour in enumerate(COLOURS):
+        above, below = ((abs(page - part) < 4).all(axis=2) for part in (colour, colour // 3))
+        # Letters and frames may have a few pixels of some colour.
+        if above.sum() < 1000:
+            continue
+        (up, left), (down, right) = (np.argwhere(above).min(axis=0), np.argwhere(above).max(axis=0))
+        assert abs(right - left + 1 - (down - up + 1) * 2) < 8  # the upper half of a square
+        lower = np.argwhere(below[down : down + (down - up), left : right + 1])
+        assert len(lower) > 0.9 * above.sum(), "the dark half is under the bright one"
+        found[tile] = (int(up), int(left), page[(up + down) // 2, left - 3])
+    # Most for it: 2, 1, 0.5; most against it: -2 twice, in either order, -1. Zero speaks for nothing.
+    reading = sorted(found, key=lambda tile: found[tile][:2])
+    assert reading in ([0, 5, 2, 6, 1, 4], [0, 5, 2, 1, 6, 4])
+    assert len({found[tile][0] for tile in (0, 5, 2)}) == 1 and len({found[tile][0] for tile in (1, 6, 4)}) == 1
+    for tile, (*_, frame) in found.items():
+        np.testing.assert_allclose(frame, heated(VALUES[tile]), atol=6)
+
+
+def objects(drawing: Drawing) -> list[dict]:
+    return json.loads((drawing.folder / "relevance.geojson").read_text())["features"]
+
+
+def test_qupath_counts_from_where_the_slide_has_pixels(drawing: Drawing) -> None:
+    assert drawing.drawn.origin == AT and drawing.notes == []
+    with openslide.OpenSlide(drawing.slide) as slide:
+        left, up = (int(slide.properties[f"openslide.bounds-{axis}"]) for axis in "xy")
+        for feature, colour in zip(objects(drawing), COLOURS, strict=True):
+            x, y = map(int, feature["geometry"]["coordinates"][0][0])
+            shown = slide.read_region((left + x, up + y), 0, (SIDE, SIDE))  # as QuPath's server asks for it
+            np.testing.assert_array_equal(np.asarray(shown)[10, 10, :3], colour)
+            np.testing.assert_array_equal(np.asarray(shown)[SIDE - 10, SIDE - 10, :3], colour // 3)
+
+
+def test_colours_in_qupath_are_of_sign_and_size(drawing: Drawing) -> None:
+    told = [one["properties"] for one in objects(drawing)]
+    for one, value in zip(told, VALUES, strict=True):
+        np.testing.assert_allclose(one["color"], heated(value), atol=4)  # a map has 256 colours
+        assert one["measurements"] == {"agreement": value}
+        side = "for" if value >= 0 else "against"
+        assert one["classification"]["name"] == f"{side} agreement, compared with the rest of this slide"
+        red, _, blue = one["classification"]["color"]
+        assert (red > blue) == (value >= 0)
+
+
+@pytest.mark.parametrize(("name", "may"), [("S1", True), ("S1.mrxs", True), ("S1.SCN", True), ("S1.svs", False)])
+def test_where_no_file_can_be_asked_a_slide_that_may_have_bounds_has_a_note(
+    tmp_path: Path, name: str, may: bool
+) -> None:
+    assert may_have_bounds(name) == may
+    layer = Layer("agreement", Agreement(), "contributions", Relevance(VALUES), None)
+    notes: list[str] = []
+    drawn = draw_layers(tmp_path, name, [layer], PLACES, None, model="m", notes=notes)
+    assert drawn.origin is None and any("has bounds" in note for note in notes) == may
+    first = json.loads((tmp_path / "relevance.geojson").read_text())["features"][0]
+    assert first["geometry"]["coordinates"][0][0] == PLACES.coords[0].tolist()
+    assert first["properties"]["classification"]["name"].endswith("compared with training patients' mean tile")

@@ -34,6 +34,7 @@ def explain(config: Path, slide: str) -> Path:
     table["attention"] = np.where(tiles % GRID < GRID // 2, 1 / (1 + tiles), np.nan).astype(np.float32)
     table.to_parquet(path, index=False)
     risk = {"name": "risk", "method": "contributions", "unit": "log hazard", "representation": "fused", "signed": True}
+    risk |= {"value": -0.73, "training_patients": [-1.5, 2.0]}
     attention = {"name": "attention", "method": "attention", "unit": "share", "signed": False}
     write_json(path.with_suffix(".json"), {"slide": slide, "layers": [risk, attention]})
     return path

@@ -34,14 +34,17 @@ class Reader:
         self.browser, self.page = browser, page
 
     def open(self, hash_: str = "", size: tuple[int, int] = DESK) -> None:
-        width, height = size
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.resize(size)
         self.browser.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
         self.browser.get("about:blank")
         self.browser.get(f"{self.page}#{hash_}")
         self.until(lambda: self.text("patient-body") and self.text("slide-title") not in ("", "Slide"))
         self.until(lambda: not self.text("slide-note").startswith("Opening"))
+
+    def resize(self, size: tuple[int, int]) -> None:
+        width, height = size
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def until(self, true: Callable[[], Any]) -> Any:
         return WebDriverWait(self.browser, 20, poll_frequency=0.05).until(lambda _: true())

@@ -167,7 +167,7 @@ def test_the_page_shows_a_real_slide_its_heat_and_its_own_tiles(
         assert f"{bag.tiles} tiles" in reader.text("slide-about") and "µm/px" in reader.text("slide-about")
         risk = next(option.text for option in Select(reader.at("layer")).options if option.text.startswith("risk"))
         Select(reader.at("layer")).select_by_visible_text(risk)
-        reader.until(lambda: "blue lowers it" in reader.text("layer-said"))
+        reader.until(lambda: "blue" in reader.text("layer-said"))
         assert reader.heat()[0] > 0
         reader.at("layer-tiles").find_element(By.TAG_NAME, "summary").click()
         reader.at("layer-list").find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)

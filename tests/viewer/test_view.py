@@ -6,6 +6,8 @@ import http.client
 import json
 import re
 import socket
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -17,12 +19,15 @@ from typer.testing import CliRunner
 
 from mirror.cli.app import app
 from mirror.data.cohort import Cohort
+from mirror.data.feature_file import BagFacts, write_bag
 from mirror.data.feature_store import Bag, find_bags
 from mirror.errors import ArtefactError, ConfigError
 from mirror.evaluation.embed import load_embeddings
+from mirror.evaluation.prototypes import membership
+from mirror.seeding import rng_for
 from mirror.viewer import tiles
 from mirror.viewer.contents import Contents, Unknown
-from mirror.viewer.maps import map_of
+from mirror.viewer.maps import by_gene, genes_like, map_of
 from mirror.viewer.patient import Patients
 from mirror.viewer.relevance import Relevance
 from mirror.viewer.server import static_files
@@ -31,13 +36,23 @@ from mirror.workflow.view import view
 NASTY = ("../secret", "..", "/etc/passwd", "..%2fsecret", "%2e%2e/secret", "C:\\secret", "\0", "SIM-0000-DX1/../x", "")
 
 
-def ask(page: str, path: str, *, method: str = "GET", host: str | None = None, **query: object):
+def ask(
+    page: str,
+    path: str,
+    *,
+    method: str = "GET",
+    host: str | None = None,
+    sent: Mapping[str, str] = {},
+    **query: object,
+):
     """Status, headers and content, the path sent as it is."""
     place = urlsplit(page).netloc
     connection = http.client.HTTPConnection(place, timeout=30)
     whole = f"{path}?{urlencode(query)}" if query else path
     connection.putrequest(method, whole, skip_host=True)
     connection.putheader("Host", host or place)
+    for name, value in sent.items():
+        connection.putheader(name, value)
     connection.endheaders()
     answer = connection.getresponse()
     content = answer.read()
@@ -57,6 +72,38 @@ def test_nothing_but_reading_is_answered(page: str, method: str) -> None:
         status, headers, _ = ask(page, path, method=method)
         assert status == 405 and headers["allow"] == "GET, HEAD", path
     assert ask(page, "/data/cohort", method="HEAD")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"},
+    ],
+    ids=lambda sent: " ".join(sent.values()),
+)
+def test_another_page_can_neither_start_work_nor_ask_for_anything(page: str, sent: Mapping[str, str]) -> None:
+    assert ask(page, "/data/explain", method="POST", sent=sent, slide=BARE)[0] == 403
+    for path, query in (("/data/nearest", {"slide": EXPLAINED, "tile": 3}), ("/data/cohort", {})):
+        status, headers, content = ask(page, path, sent=sent, **query)
+        assert status == 403 and b"SIM-" not in content and "content-security-policy" in headers
+    assert ask(page, "/", sent=sent)[0] == 200  # it may lead here
+    assert told(page, "/data/slide", slide=BARE)["layers"] == []
+
+
+def test_work_is_started_by_this_page_and_by_no_address(page: str) -> None:
+    for method in ("GET", "HEAD"):
+        status, headers, _ = ask(page, "/data/explain", method=method, slide=BARE)
+        assert status == 405 and headers["allow"] == "POST"
+    assert told(page, "/data/slide", slide=BARE)["layers"] == []
+    own = {"Origin": page.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+    status, _, content = ask(page, "/data/explain", method="POST", sent=own, slide=EXPLAINED)  # which has layers
+    assert status == 200 and [one["name"] for one in json.loads(content)["layers"]] == ["risk", "attention"]
+    assert ask(page, "/data/explain", method="POST", sent=own, slide="../secret")[0] == 404
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "0.0.0.0", "[::1]"])
@@ -88,6 +135,7 @@ def test_nothing_outside_the_cohort_can_be_asked_for(page: str, run: Path, name:
         ("/data/map", {"run": name, "view": "slide"}),
         ("/data/map", {"run": "seed0/fold0", "view": name}),
         ("/data/patient", {"name": name}),
+        ("/data/gene", {"name": name}),
         ("/data/similar", {"slide": name, "tile": 0}),
         ("/data/nearest", {"slide": name, "tile": 0}),
         ("/picture/tile", {"slide": name, "tile": 0}),
@@ -185,13 +233,75 @@ def test_the_map_has_every_slide_and_every_profile_once(contents: Contents) -> N
 def test_points_have_a_colour_by_label_role_fold_and_risk(contents: Contents) -> None:
     for one in contents.runs.values():
         by = {each["key"]: each for each in map_of(contents, one, "slide")["colourings"]}
-        assert list(by) == ["label", "role", "fold", "risk"]
+        assert list(by) == ["label", "role", "fold", "risk", "prototype"]
         names = [entry["name"] for entry in by["role"]["legend"]]
         for patient in contents.slides_of:
             assert names[by["role"]["classes"][patient]] == one.role_of(patient)
+        directions = one.prototypes()
+        assert directions is not None
+        belonging = membership(load_embeddings(one.embeddings), directions)
+        assert belonging is not None
+        called = [entry["name"] for entry in by["prototype"]["legend"]]
+        for patient, number in zip(belonging.patients, belonging.prototype, strict=True):
+            assert called[by["prototype"]["classes"][patient]] in (f"prototype {number}", called[7:] and called[7])
         for each in by.values():
             assert set(each["classes"]) == set(contents.slides_of)
             assert max(each["classes"].values()) < len(each["legend"])
+
+
+def test_points_have_a_colour_by_any_gene_in_fifths_that_equal_values_share(contents: Contents) -> None:
+    table = contents.cohort.expression
+    assert table is not None
+    gene = table.genes[3]
+    found = by_gene(contents, gene)
+    assert found["key"] == f"gene:{gene}" and found["title"] == f"{gene}, {table.units}"
+    place = {patient: found["classes"][patient] for patient in table.patients}
+    by_value = sorted(zip(table.values[:, 3].tolist(), table.patients, strict=True))
+    order = [place[patient] for _, patient in by_value]
+    assert order == sorted(order) and np.ptp(np.bincount(order)) <= 1 and max(order) == 4
+    assert found["legend"][0]["name"] == f"lowest fifth: {by_value[0][0]:.3g} to {by_value[order.index(1) - 1][0]:.3g}"
+    without = set(contents.slides_of) - set(table.patients)
+    assert without and {found["classes"][patient] for patient in without} == {5}
+    assert found["legend"][5]["name"] == "no expression"
+    flat = np.where(np.arange(len(table.values)) < len(table.values) // 2, 0.0, table.values[:, 3])
+    tied = replace(contents.cohort, expression=replace(table, values=flat[:, None], genes=("G",)))
+    classes = by_gene(replace(contents, cohort=tied), "G")["classes"]
+    assert len({classes[patient] for patient in table.patients[: len(flat) // 2]}) == 1
+    with pytest.raises(Unknown):
+        by_gene(contents, gene.lower())
+
+
+def test_genes_are_listed_as_a_reader_types_those_that_begin_so_first(contents: Contents) -> None:
+    table = contents.cohort.expression
+    assert table is not None
+    short = replace(table, genes=("XTP53", "TP53", "TP53BP1", *table.genes[3:]))
+    found = genes_like(replace(contents, cohort=replace(contents.cohort, expression=short)), " tp53 ")
+    assert found == ["TP53", "TP53BP1", "XTP53"]
+    assert genes_like(contents, "nothing is called so") == [] and len(genes_like(contents, "")) == len(table.genes)
+
+
+def test_tiles_are_told_apart_whatever_all_of_them_have_in_common(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = rng_for(0, "tiles in common")
+    features = rng.standard_normal((4, 9, 6)).astype(np.float32)
+    shift, by = 50 * rng.standard_normal(6), np.array([1, 2, 4, 8, 1, 1])
+    every = []
+    for folder, shown in (("plain", features), ("common", features * by + shift)):
+        paths = {f"S{at}": tmp_path / folder / f"S{at}.h5" for at in range(4)}
+        for path, rows in zip(paths.values(), shown, strict=True):
+            write_bag(path, rows.astype(np.float32), facts=BagFacts(encoder="e"))
+        every.append(tiles.Tiles(tiles.open_store(paths), {name: name for name in paths}))
+    plain, common = ([*one.nearest("S0", 4, count=8, others=True)][-1].nearest for one in every)
+    assert [one[:2] for one in plain] == [one[:2] for one in common]
+    np.testing.assert_allclose([one.cosine for one in plain], [one.cosine for one in common], atol=0.01)  # of float16
+    raw = (features * by + shift).reshape(-1, 6)
+    raw /= np.linalg.norm(raw, axis=1, keepdims=True)
+    assert (raw @ raw[4]).min() > 0.9 > 0.5 > plain[-1].cosine  # as they come, all look alike
+    monkeypatch.setattr(tiles, "SLIDES", 2)
+    monkeypatch.setattr(tiles, "TILES", 3)
+    some = tiles.Tiles(tiles.open_store(paths), {name: name for name in paths}).scale
+    np.testing.assert_allclose(some.mean, (features * by + shift)[[0, 3]][:, [0, 4, 8]].mean(axis=(0, 1)), rtol=1e-4)
 
 
 def test_the_nearest_tiles_are_those_of_a_plain_search_of_everything_a_block_at_a_time(
@@ -201,13 +311,15 @@ def test_the_nearest_tiles_are_those_of_a_plain_search_of_everything_a_block_at_
     slide, tile = EXPLAINED, 17
     every = [(name, row) for name, path in cohort.paths.items() for row in range(Bag(path).tiles)]
     features = np.concatenate([Bag(path).read() for path in cohort.paths.values()]).astype(np.float64)
+    features = (features - features.mean(axis=0)) / features.std(axis=0)  # the cohort is small: all tiles count
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     cosines = unit @ unit[every.index((slide, tile))]
+    some = tiles.Tiles(tiles.open_store(cohort.paths), cohort.owners, held_bytes=4 * features[:100].size)
+    assert some.scale.mean.shape == (12,)
     monkeypatch.setattr(tiles, "_BLOCK_BYTES", 4 * 12 * 5)
     read: list[int] = []
     plain = Bag.read
     monkeypatch.setattr(Bag, "read", lambda bag, rows=None: (read.append(len(rows)), plain(bag, rows))[1])
-    some = tiles.Tiles(tiles.open_store(cohort.paths), cohort.owners, held_bytes=4 * features[:100].size)
     for others in (True, False, True):
         allowed = [
             at
@@ -240,6 +352,7 @@ def test_a_second_search_reads_what_has_no_place_in_memory_and_the_same_one_noth
 
     others = sum(owner != cohort.owners[EXPLAINED] for owner in cohort.owners.values())
     every, none = (tiles.Tiles(tiles.open_store(cohort.paths), cohort.owners, held_bytes=size) for size in (1 << 30, 0))
+    assert every.scale.mean.tolist() == none.scale.mean.tolist()  # taken once, before any search
     first, reads = searched(every, 3)
     assert reads == 1 + others  # the tile itself, and each slide once
     assert searched(every, 4)[1] == 1

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
 
+import numpy as np
 import pytest
 from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, PLAIN, TILE_PX
 
@@ -19,9 +22,24 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from chromium import headless, needs_chromium
+from mirror.explain import overlay
 from mirror.viewer.contents import Contents
 
 pytestmark = needs_chromium
+LAPTOP = (1280, 800)
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+COLOURS = """
+const pixels = document.getElementById('layer-scale').getContext('2d').getImageData(0, 6, 200, 1).data;
+return arguments[0].map((place) => [...pixels.slice(4 * place, 4 * place + 3)]);
+"""
+"""Colours of the layer's scale at places along it, read at once: a browser warns of many readings."""
+ROOM = """
+const select = arguments[0], look = getComputedStyle(select), pen = new OffscreenCanvas(1, 1).getContext('2d');
+pen.font = look.font;
+const arrow = 20, room = select.clientWidth - parseFloat(look.paddingLeft) - parseFloat(look.paddingRight) - arrow;
+return [room, pen.measureText(select.selectedOptions[0].textContent).width];
+"""
+"""Pixels that a choice has for its words, and those that they need."""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +90,12 @@ def test_a_layer_is_chosen_faded_and_cut(reader: Reader) -> None:
     assert "patient unseen" in risk
     layers.select_by_visible_text(risk)
     reader.until(lambda: "log hazard" in reader.text("layer-said"))
-    assert "blue lowers it, orange raises it" in reader.text("layer-said")
+    assert "red raises risk, blue lowers it" in reader.text("layer-said")
+    by = reader.text("layer-by").replace("\N{MINUS SIGN}", "-")
+    assert "method contributions" in by and "own number: -0.73 log hazard (training patients -1.50 to 2.00)" in by
+    seen = reader.browser.execute_script(COLOURS, [0, 100, 199])
+    ends = overlay.colours_of(overlay.Shown("risk", np.array([-1.0, 0.0, 1.0]), "", signed=True))
+    np.testing.assert_allclose(seen, ends, atol=4)  # the colours of the overlay
     drawn, strongest = reader.heat()
     assert drawn > 0
     reader.pull("opacity", Keys.ARROW_LEFT * 6)
@@ -85,7 +108,7 @@ def test_a_layer_is_chosen_faded_and_cut(reader: Reader) -> None:
     reader.pull("cut", Keys.HOME)
     layers.select_by_visible_text(attention)  # it says something of half of the tiles
     reader.until(
-        lambda: "has not seen this patient" in reader.text("layer-said") and "blue" not in reader.text("layer-said")
+        lambda: "has not seen this patient" in reader.text("layer-by") and "blue" not in reader.text("layer-said")
     )
     assert reader.heat()[0] == pytest.approx(drawn / 2, rel=0.06)
 
@@ -130,7 +153,11 @@ def test_layers_are_made_when_a_reader_asks_for_them(reader: Reader) -> None:
     reader.open(f"slide={PICTURED[1]}")
     assert f"--slide {PICTURED[1]}" in reader.text("layer-said")
     reader.at("explain").click()
-    reader.until(lambda: "has not seen this patient" in reader.text("layer-said"))
+    reader.until(lambda: "has not seen this patient" in reader.text("layer-by"))
+    layers = Select(reader.at("layer"))
+    layers.select_by_visible_text(next(one.text for one in layers.options if one.text.startswith("class:B")))
+    reader.until(lambda: "red: more for B than the rest of this slide; blue: less" in reader.text("layer-said"))
+    assert "method pattern" in reader.text("layer-by") and "the slide's own number: " in reader.text("layer-by")
     names = [option.text.split(" — ")[0] for option in Select(reader.at("layer")).options]
     assert {"none", "risk"} <= set(names)
     assert reader.heat()[0] > 0 and reader.state()["layer"]
@@ -159,7 +186,7 @@ def test_a_link_shows_the_same_in_a_fresh_page(reader: Reader) -> None:
         reader.until(lambda: reader.text("layer-said") == said)
         again = reader.still()
         for name in ("x", "y", "z"):
-            assert float(again.pop(name)) == pytest.approx(float(state.pop(name)), abs=2, rel=0.01)
+            assert float(again.pop(name)) == pytest.approx(float(state.pop(name)), abs=1e-3)
         assert again == state
         reader.until(lambda: "by risk" in (reader.at("map-canvas").get_attribute("aria-label") or ""))
         assert reader.at("map-colour").get_attribute("value") == "risk"
@@ -169,6 +196,69 @@ def test_a_link_shows_the_same_in_a_fresh_page(reader: Reader) -> None:
     finally:
         reader.browser.close()
         reader.browser.switch_to.window(before)
+
+
+@pytest.mark.parametrize("size", [LAPTOP, DESK], ids=["laptop", "desk"])
+def test_a_link_that_is_handed_on_and_on_shows_the_same(reader: Reader, size: tuple[int, int]) -> None:
+    place = {"x": 260.0, "y": 240.0, "z": 0.6}
+    layer = told_layers(reader, size)[0]
+    given: dict[str, str] = {"slide": EXPLAINED, "layer": layer, "tile": "9", **{k: str(v) for k, v in place.items()}}
+    for _ in range(4):
+        reader.open(urlencode(given), size)
+        reader.until(lambda: reader.at("near-list").find_elements(By.TAG_NAME, "button"))
+        given = reader.still()
+        assert {name: float(given[name]) for name in place} == pytest.approx(place, abs=1e-3)
+    reader.resize((size[0] - 200, size[1] - 60))
+    assert float(reader.still()["z"]) == pytest.approx(place["z"], abs=1e-3)
+    zoom = reader.at("zoom")
+    heat = reader.browser.execute_script("return document.querySelector('canvas.heat').width")
+    assert heat == pytest.approx(zoom.size["width"], abs=3)  # it did follow
+
+
+def told_layers(reader: Reader, size: tuple[int, int]) -> list[str]:
+    reader.open(f"slide={EXPLAINED}", size)
+    return [value for one in Select(reader.at("layer")).options if (value := one.get_attribute("value"))]
+
+
+def test_the_map_is_coloured_by_a_gene_that_is_typed_and_by_prototype(reader: Reader, contents: Contents) -> None:
+    table = contents.cohort.expression
+    assert table is not None
+    name = table.genes[4]
+    reader.open(f"slide={EXPLAINED}")
+    reader.until(lambda: reader.at("map-colour").find_elements(By.TAG_NAME, "option"))
+    gene, canvas = reader.at("map-gene"), reader.at("map-canvas")
+    gene.send_keys(name.lower())
+    listed = "return [...document.querySelectorAll('#map-genes option')].map((one) => one.value)"
+    reader.until(lambda: name in reader.browser.execute_script(listed))
+    gene.send_keys(Keys.ENTER)
+    reader.until(lambda: f"by {name}, {table.units}" in (canvas.get_attribute("aria-label") or ""))
+    assert reader.text("map-legend").startswith("lowest fifth: ")
+    assert reader.state()["colour"] == f"gene:{name}" and gene.get_attribute("value") == name
+    reader.browser.refresh()
+    reader.until(lambda: reader.text("map-legend").startswith("lowest fifth: "))
+    gene = reader.at("map-gene")
+    assert gene.get_attribute("value") == name
+    gene.clear()
+    gene.send_keys("no such gene", Keys.ENTER)
+    reader.until(lambda: "no such gene" in (reader.at("said").get_attribute("textContent") or ""))
+    assert reader.state()["colour"] == f"gene:{name}"
+    Select(reader.at("map-colour")).select_by_value("prototype")
+    reader.until(lambda: reader.text("map-legend").startswith("prototype "))
+
+
+def test_nothing_is_cut_off_nor_moves_on_a_laptop(reader: Reader) -> None:
+    layer = told_layers(reader, LAPTOP)[0]
+    reader.open(urlencode({"slide": EXPLAINED, "layer": layer, "tile": "9"}), LAPTOP)
+    near = reader.until(lambda: reader.at("near-list").find_elements(By.TAG_NAME, "button"))
+    reader.until(lambda: reader.at("map-colour").find_elements(By.TAG_NAME, "option"))
+    reader.still()
+    assert near[0].rect["y"] + near[0].rect["height"] <= LAPTOP[1]
+    for name in ("map-view", "map-run", "map-colour"):
+        room, needed = reader.browser.execute_script(ROOM, reader.at(name))
+        assert needed <= room, name
+    top = reader.at("zoom").rect
+    reader.pull("cut", Keys.END)
+    assert reader.text("cut-said") == "99 %" and reader.at("zoom").rect == top
 
 
 def test_an_address_that_nobody_wrote_so_opens_what_there_is(reader: Reader) -> None:
@@ -265,6 +355,24 @@ def test_everything_has_a_name_is_in_sight_and_shows_its_focus(reader: Reader, s
     ]
     assert order == sorted(order)
     assert any("openseadragon-canvas" in stop for stop in stops)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [DESK, TABLET], ids=["desk", "tablet"])
+def test_axe_finds_nothing_that_keeps_anybody_out(reader: Reader, size: tuple[int, int]) -> None:
+    if not AXE.exists():
+        pytest.skip("axe-core is not there: npm install --no-save axe-core@4, in the project's folder")
+    layer = told_layers(reader, size)[0]
+    reader.open(urlencode({"slide": EXPLAINED, "layer": layer, "tile": "9"}), size)
+    reader.until(lambda: reader.at("near-list").find_elements(By.TAG_NAME, "button"))
+    reader.at("layer-tiles").find_element(By.TAG_NAME, "summary").click()
+    reader.browser.execute_script(AXE.read_text(encoding="utf-8"))
+    found = reader.browser.execute_async_script(
+        "axe.run(document, {rules: {'label-content-name-mismatch': {enabled: true}}}).then(arguments[0])"
+    )
+    assert len(found["passes"]) > 20
+    bad = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
+    assert [(one["id"], node["html"]) for one in bad for node in one["nodes"]] == []
 
 
 def test_tiles_are_drawn_where_there_is_no_slide_and_their_absence_is_said(reader: Reader) -> None:

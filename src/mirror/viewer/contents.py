@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from mirror.data.cohort import Cohort
+from mirror.evaluation.metrics import Floats
 from mirror.types import Fold
 
 PROTOCOLS = ("cox", "linear")
@@ -22,12 +23,14 @@ class Unknown(LookupError):
 
 @dataclass(frozen=True, eq=False)
 class ShownRun:
-    """A finished run: its name, such as `seed0/fold1`, its fold and seed, and the file of its embeddings."""
+    """A finished run: its name, such as `seed0/fold1`, its fold and seed, the file of its embeddings, and what reads
+    the prototypes (P, K) of its model, None where it has learned none."""
 
     name: str
     seed: int
     fold: Fold
     embeddings: Path
+    prototypes: Callable[[], Floats | None]
 
     def role_of(self, patient: str) -> str:
         """`test`, `train`, or `neither` where the patient had no part in this fold."""

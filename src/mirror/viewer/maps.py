@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import anndata
+import numpy as np
 import pandas as pd
 
 from mirror.evaluation.embed import NO_SLIDE, load_embeddings
+from mirror.evaluation.prototypes import membership
+from mirror.evaluation.report.drawing import OTHER
 from mirror.evaluation.report.embedding_map import (
+    RISK_COLOURS,
+    RISK_STEPS,
     Colouring,
     colouring,
     colourings_of,
@@ -22,6 +28,8 @@ from mirror.viewer.contents import Contents, ShownRun, Unknown
 
 VIEWS = ("both", "slide", "expression", "fused")
 """What a map shows. Of expression a point is a patient, else a slide."""
+LISTED = 40
+"""Genes that are named to a reader who types."""
 
 
 def map_of(contents: Contents, run: ShownRun, view: str) -> dict[str, Any]:
@@ -50,13 +58,14 @@ def map_of(contents: Contents, run: ShownRun, view: str) -> dict[str, Any]:
             **{name: points[name].tolist() for name in order},
             **{axis: [round(float(value), 4) for value in points[axis]] for axis in ("x", "y")},
         },
-        "colourings": [_as_json(one) for one in colourings(contents, run)],
+        "colourings": [_as_json(one) for one in colourings(contents, run, table)],
     }
 
 
-def colourings(contents: Contents, run: ShownRun) -> list[Colouring]:
-    """By label, role in this run, fold, site (each column of groups) and predicted risk."""
-    patients = pd.Index([str(patient) for patient in contents.cohort.patients.index])
+def colourings(contents: Contents, run: ShownRun, table: anndata.AnnData) -> list[Colouring]:
+    """By label, role in this run, fold, site (each column of groups), predicted risk, and prototype of the run's model
+    by its embeddings `table`, where it has learned any."""
+    patients = _patients(contents)
     predictions = contents.predictions if contents.predictions is not None else pd.DataFrame()
     found = colourings_of(
         patients,
@@ -67,7 +76,48 @@ def colourings(contents: Contents, run: ShownRun) -> list[Colouring]:
         risks=risk_steps(of_risk(predictions)),
     )
     roles = pd.Series({patient: run.role_of(patient) for patient in patients}, dtype=object)
-    return [found[0], colouring("role", "Role in this run", roles, missing="neither"), *found[1:]]
+    found = [found[0], colouring("role", "Role in this run", roles, missing="neither"), *found[1:]]
+    directions = run.prototypes()
+    told = None if directions is None else membership(table, directions)
+    if told is not None:
+        names = pd.Series([f"prototype {number}" for number in told.prototype], index=list(told.patients), dtype=object)
+        found.append(colouring("prototype", "Prototype", names.reindex(patients), missing="not embedded"))
+    return found
+
+
+def by_gene(contents: Contents, gene: str) -> dict[str, Any]:
+    """A colouring by the expression of a gene, as fifths of the patients; equal values share their colour.
+
+    Raises `Unknown` where no profile has the gene.
+    """
+    expression = contents.cohort.expression
+    if expression is None or gene not in expression.genes:
+        raise Unknown(f"there is no expression of a gene '{gene}' in this cohort")
+    column = expression.values[:, expression.genes.index(gene)].astype(float)
+    values = pd.Series(column, index=list(expression.patients)).reindex(_patients(contents))
+    fifths = pd.Series(np.ceil(values.rank(pct=True) * len(RISK_STEPS) - 1e-9) - 1, index=values.index)
+    there = sorted(fifths.dropna().unique().astype(int))
+    legend = {f"{RISK_STEPS[at]}: {_ends(values[fifths == at])}": RISK_COLOURS[at] for at in there}
+    if values.isna().any():
+        legend["no expression"] = OTHER
+    classes = fifths.map({at: place for place, at in enumerate(there)}).fillna(len(there))
+    return _as_json(Colouring(f"gene:{gene}", f"{gene}, {expression.units}", legend, classes.astype(int)))
+
+
+def _ends(values: pd.Series) -> str:
+    return f"{values.min():.3g} to {values.max():.3g}"
+
+
+def genes_like(contents: Contents, start: str) -> list[str]:
+    """At most `LISTED` genes of the cohort's profiles whose names have `start` in them, those that begin so first."""
+    expression = contents.cohort.expression
+    wanted = start.strip().casefold()
+    found = [] if expression is None else [gene for gene in expression.genes if wanted in gene.casefold()]
+    return sorted(found, key=lambda gene: (not gene.casefold().startswith(wanted), len(gene), gene))[:LISTED]
+
+
+def _patients(contents: Contents) -> pd.Index:
+    return pd.Index([str(patient) for patient in contents.cohort.patients.index])
 
 
 def _as_json(one: Colouring) -> dict[str, Any]:

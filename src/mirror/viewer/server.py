@@ -1,7 +1,8 @@
 """The server of `mirror view`: on this machine alone, read-only, and nothing can be asked for but what it was given.
 
 Names come in the query and are looked up in fixed lists, so no request becomes a path. The host's name is checked,
-against pages elsewhere that let their own name point here; the browser is told to load nothing from anywhere else.
+against pages elsewhere that let their own name point here. Other pages may lead to this one, but what it asks for is
+answered to it alone: browsers say whose page a request is of. They are told to load nothing from anywhere else.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 import uvicorn
 from numpy.typing import NDArray
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
@@ -37,7 +39,7 @@ from mirror.data.places import TilePlaces, tile_places
 from mirror.errors import ConfigError, DataError, MirrorError
 from mirror.slides.deep_zoom import DeepZoom, Place
 from mirror.viewer.contents import Contents, Unknown
-from mirror.viewer.maps import VIEWS, map_of
+from mirror.viewer.maps import VIEWS, by_gene, genes_like, map_of
 from mirror.viewer.patient import Patients
 from mirror.viewer.relevance import Relevance
 from mirror.viewer.tiles import Tiles, open_store
@@ -57,6 +59,8 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
+EXPLAIN = "/data/explain"
+"""The one question that starts work and leaves something behind, as long as the page is there; so it is no GET."""
 KEPT, NOT_KEPT = {"cache-control": "max-age=31536000, immutable"}, {"cache-control": "no-store"}
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
 
@@ -66,16 +70,18 @@ def application(parts: Parts) -> Starlette:
     data: dict[str, Callable[[Request], Response]] = {
         "/data/cohort": parts.cohort,
         "/data/map": parts.map,
+        "/data/genes": parts.genes,
+        "/data/gene": parts.gene,
         "/data/patient": parts.patient,
         "/data/slide": parts.slide,
         "/data/layer": parts.layer,
-        "/data/explain": parts.explain,
         "/data/similar": parts.similar,
         "/data/nearest": parts.nearest,
         "/picture/piece": parts.piece,
         "/picture/tile": parts.tile,
     }
     routes = [Route(path, _plainly(answer), methods=["GET"]) for path, answer in data.items()]
+    routes.append(Route(EXPLAIN, _plainly(parts.explain), methods=["POST"]))
     routes += [Route(path, partial(_same, file), methods=["GET"]) for path, file in static_files().items()]
     return Starlette(
         routes=routes,
@@ -172,6 +178,12 @@ class Parts:
 
     def _fresh_map(self, run: str, view: str) -> bytes:
         return bytes(_json(map_of(self._contents, self._contents.run(run), view)).body)
+
+    def genes(self, request: Request) -> Response:
+        return _json({"genes": genes_like(self._contents, request.query_params.get("like", ""))})
+
+    def gene(self, request: Request) -> Response:
+        return _json(by_gene(self._contents, request.query_params.get("name", "")))
 
     def patient(self, request: Request) -> Response:
         return _json(self._patients.known(request.query_params.get("name", "")))
@@ -277,7 +289,10 @@ class Parts:
 
 
 class _Guard:
-    """Headers on every answer, also on refusals; nothing but GET and HEAD is answered at all."""
+    """Headers on every answer, also on refusals.
+
+    Nothing but GET and HEAD is answered (and POST to `EXPLAIN`), and to other pages nothing but the page itself.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -293,9 +308,19 @@ class _Guard:
             await send(message)
 
         app = self._app
-        if scope["method"] not in ("GET", "HEAD"):
+        starts_work = scope["method"] == "POST" and scope["path"] == EXPLAIN
+        if scope["method"] not in ("GET", "HEAD") and not starts_work:
             app = JSONResponse({"error": "this page can only be read"}, 405, headers={"allow": "GET, HEAD"})
+        elif scope["path"] != "/" and _from_elsewhere(Headers(scope=scope)):
+            app = JSONResponse({"error": "this is answered to its own page alone"}, 403)
         await app(scope, receive, with_headers)
+
+
+def _from_elsewhere(headers: Headers) -> bool:
+    """True of what another page asks for, be it of another server on this machine; False of what no page asks for."""
+    origin = headers.get("origin")
+    own = f"http://{headers.get('host', '')}"
+    return headers.get("sec-fetch-site", "none") not in ("same-origin", "none") or (origin or own) != own
 
 
 def _plainly(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:

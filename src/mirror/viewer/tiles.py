@@ -1,10 +1,15 @@
-"""Tiles of the cohort that look alike. Legend: T tiles, D feature width, K nearest."""
+"""Tiles of the cohort that look alike: a high cosine of their features, less the cohort's mean tile and each feature by
+its deviation. As they come, features of all tiles point nearly the same way, and every cosine is nearly one.
+
+Legend: T tiles, D feature width, K nearest.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +25,12 @@ HELD_BYTES = 256 << 20
 """Features that stay in memory from one search to the next; slides that come when it is full are read anew."""
 REMEMBERED = 512
 """Searches whose result is kept."""
+SLIDES, TILES = 256, 64
+"""Most slides, and most tiles of each, that the cohort's mean tile is taken over: evenly spaced, so always the same."""
 
 
 class Alike(NamedTuple):
-    """A tile and the cosine of its features with those that were asked about."""
+    """A tile and the cosine of its features with those that were asked about, both about the cohort's mean tile."""
 
     slide: str
     tile: int
@@ -36,6 +43,13 @@ class Step(NamedTuple):
     done: int
     of: int
     nearest: list[Alike]
+
+
+class Scale(NamedTuple):
+    """The cohort's mean tile (D,), and one over the deviation of each feature (D,), 0 of those that never differ."""
+
+    mean: NDArray[np.float32]
+    per_deviation: NDArray[np.float32]
 
 
 class Tiles:
@@ -55,6 +69,17 @@ class Tiles:
     def bag(self, slide: str) -> Bag:
         """The feature file of a slide."""
         return self._store.bag(slide)
+
+    @cached_property
+    def scale(self) -> Scale:
+        """What directions are taken about, of at most `SLIDES` slides and `TILES` tiles of each."""
+        names = list(self._owners)
+        bags = [self.bag(names[at]) for at in _spread(len(names), SLIDES)]
+        rows = np.concatenate([bag.read(_spread(bag.tiles, TILES)) for bag in bags]).astype(np.float64)
+        mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+        usable = deviation > 1e-6 * np.abs(rows).max(initial=0.0)
+        per_deviation = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=usable)
+        return Scale(mean.astype(np.float32), per_deviation.astype(np.float32))
 
     def similar(self, slide: str, tile: int) -> NDArray[np.float32]:
         """The cosine (T,) of every tile of a slide with one of them. Raises `Unknown` where it has no such tile."""
@@ -102,7 +127,7 @@ class Tiles:
         bag = self.bag(slide)
         if not 0 <= tile < bag.tiles:
             raise Unknown(f"slide '{slide}' has the tiles 0 to {bag.tiles - 1}, no tile {tile}")
-        return _unit(bag.read(np.array([tile], dtype=np.intp)))[0]
+        return self._unit(bag.read(np.array([tile], dtype=np.intp)))[0]
 
     def _directions(self, slide: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Blocks of a slide's tiles, each of length one, and the first row of each."""
@@ -115,12 +140,17 @@ class Tiles:
         keep = np.empty((bag.tiles, bag.width), dtype=np.float32) if fits else None
         step = max(1, _BLOCK_BYTES // (4 * bag.width))
         for start in range(0, bag.tiles, step):
-            rows = _unit(bag.read(np.arange(start, min(start + step, bag.tiles))))
+            rows = self._unit(bag.read(np.arange(start, min(start + step, bag.tiles))))
             if keep is not None:
                 keep[start : start + len(rows)] = rows
             yield start, rows
         if keep is not None:
             self._keep(slide, keep)
+
+    def _unit(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        away = (rows.astype(np.float32) - self.scale.mean) * self.scale.per_deviation
+        norms: Any = np.linalg.norm(away, axis=1, keepdims=True)
+        return (away / np.maximum(norms, 1e-12)).astype(np.float32)
 
     def _keep(self, slide: str, rows: NDArray[np.float32]) -> None:
         with self._lock:
@@ -135,6 +165,6 @@ def open_store(paths: Mapping[str, Path]) -> FeatureStore:
     return FeatureStore(paths, keep_open=16)
 
 
-def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    norms: Any = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.maximum(norms, 1e-12)).astype(np.float32)
+def _spread(of: int, most: int) -> NDArray[np.intp]:
+    """`most` of the first `of` whole numbers, evenly spaced; all where there are no more."""
+    return np.unique(np.linspace(0, of - 1, min(of, most)).round().astype(np.intp))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +23,7 @@ from mirror.workflow.evaluation_files import predictions_file
 from mirror.workflow.explain_slide import Wanted, explain_slides
 from mirror.workflow.explained import run_judging
 from mirror.workflow.pretrain import wanted_runs
+from mirror.workflow.prototypes import learned_directions
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def _runs(config: Config, cohort: Cohort) -> Mapping[str, ShownRun]:
         folder = run_folder(config.output, seed=seed, fold=fold.number)
         if folder.embeddings.exists():
             name = folder.path.relative_to(config.output / "runs").as_posix()
-            runs[name] = ShownRun(name, seed, fold, folder.embeddings)
+            runs[name] = ShownRun(name, seed, fold, folder.embeddings, partial(learned_directions, config, folder))
     if not runs:
         raise ArtefactError(f"{config.output} has no embeddings; run `mirror run` or `mirror embed` first")
     return runs

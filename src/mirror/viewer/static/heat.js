@@ -1,10 +1,12 @@
-// Numbers of tiles as colours: two-sided where there are both signs, viridis where not; told apart by every kind of
-// colour vision, in grey by strength.
+// Numbers of tiles as colours, those of the overlay that `mirror explain slide` draws: ColorBrewer's RdBu where there are
+// both signs, red for more, viridis where not; told apart by every kind of colour vision.
 
-const UP = [213, 94, 0];
-const DOWN = [0, 114, 178];
+const TWO_SIDED = [
+  [5, 48, 97], [33, 102, 172], [67, 147, 195], [146, 197, 222], [209, 229, 240], [247, 247, 247],
+  [253, 219, 199], [244, 165, 130], [214, 96, 77], [178, 24, 43], [103, 0, 31],
+];
 const RISING = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-const STEPS = 64;
+const STEPS = 65; // odd: one of them is the middle
 
 /**
  * Colours for `values` (null where a tile has none): `colours` an array of CSS colours, `step` the place of each tile
@@ -21,7 +23,7 @@ export function heat(values, told) {
   const step = values.map((value) => (value === null ? -1
     : Math.round(Math.min(1, Math.max(0, (value - low) / span)) * (STEPS - 1))));
   const rank = strength.map((value) => (value === null ? -1 : (100 * below(sorted, value)) / sorted.length));
-  const colours = Array.from({ length: STEPS }, (_, place) => (signed ? twoSided : rising)(place / (STEPS - 1)));
+  const colours = Array.from({ length: STEPS }, (_, place) => between(signed ? TWO_SIDED : RISING, place / (STEPS - 1)));
   return { signed, low, high, step, rank, colours };
 }
 
@@ -35,15 +37,9 @@ function below(sorted, value) {
   return low;
 }
 
-function twoSided(share) {
-  const side = 2 * share - 1;
-  const strong = 0.08 + 0.92 * Math.abs(side);
-  return `rgba(${(side < 0 ? DOWN : UP).join(",")},${strong.toFixed(3)})`;
-}
-
-function rising(share) {
-  const place = share * (RISING.length - 1);
-  const from = Math.min(RISING.length - 2, Math.floor(place));
-  const mixed = RISING[from].map((one, at) => Math.round(one + (RISING[from + 1][at] - one) * (place - from)));
+function between(anchors, share) {
+  const place = share * (anchors.length - 1);
+  const from = Math.min(anchors.length - 2, Math.floor(place));
+  const mixed = anchors[from].map((one, at) => Math.round(one + (anchors[from + 1][at] - one) * (place - from)));
   return `rgb(${mixed.join(",")})`;
 }

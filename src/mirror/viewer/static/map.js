@@ -8,6 +8,7 @@ const EDGE = 18;
 const REACH = 12;
 const SIZE = { test: 4.6, train: 3.6, neither: 3.6 };
 const INK = "#202124";
+const GENE = "gene:";
 
 export function startMap() {
   const canvas = byId("map-canvas");
@@ -15,6 +16,9 @@ export function startMap() {
   const views = byId("map-view");
   const colours = byId("map-colour");
   const runs = byId("map-run");
+  const gene = byId("map-gene");
+  const genes = byId("map-genes");
+  const byGene = new Map(); // colourings that were asked for
   let data = null; // what the server said of this map
   let colouring = null;
   let points = []; // {patient, slide, modality, role, x, y in 0..1, kind: place in the legend}
@@ -41,17 +45,41 @@ export function startMap() {
       y: high > low ? 1 - (y[at] - low) / (high - low) : 0.5,
     }));
     points.sort((one, other) => (one.role === "test") - (other.role === "test")); // test patients on top
-    fill(colours, data.colourings.map((one) => make("option", { value: one.key }, one.title.toLowerCase())));
     zoom = { scale: 1, x: 0, y: 0 };
     cursor = -1;
-    if (!data.colourings.some((one) => one.key === state.colour)) change({ colour: data.colourings[0].key });
     paintBy();
   }
 
-  function paintBy() {
+  async function chosen() {
+    const key = state.colour;
+    const found = data.colourings.find((one) => one.key === key) ?? byGene.get(key);
+    if (found || !key.startsWith(GENE)) return found ?? data.colourings[0];
+    try {
+      byGene.set(key, await ask("/data/gene", { name: key.slice(GENE.length) }));
+      return byGene.get(key);
+    } catch (error) {
+      if (state.colour === key) refuse(error.message);
+      return data.colourings[0];
+    }
+  }
+
+  function refuse(reason) {
+    gene.setCustomValidity(reason);
+    gene.reportValidity();
+    say(reason);
+  }
+
+  async function paintBy() {
     if (!data) return;
-    colouring = data.colourings.find((one) => one.key === state.colour) ?? data.colourings[0];
+    const [key, own] = [state.colour, data];
+    const found = await chosen();
+    if (state.colour !== key || data !== own) return; // another choice was made meanwhile
+    colouring = found;
+    const choices = found.key.startsWith(GENE) ? [...data.colourings, found] : data.colourings;
+    fill(colours, choices.map((one) => make("option", { value: one.key }, titleOf(one).split(",")[0])));
     colours.value = colouring.key;
+    if (gene.validity.valid) gene.value = found.key.startsWith(GENE) ? found.key.slice(GENE.length) : "";
+    if (state.colour !== colouring.key) change({ colour: colouring.key });
     const counts = colouring.legend.map(() => 0);
     for (const point of points) {
       point.kind = colouring.classes[point.patient] ?? colouring.legend.length - 1;
@@ -63,7 +91,7 @@ export function startMap() {
       return make("li", {}, swatch, one.name, make("small", {}, ` ${counts[place]}`));
     }));
     canvas.setAttribute("aria-label",
-      `Map of ${points.length} points by ${colouring.title.toLowerCase()}: `
+      `Map of ${points.length} points by ${titleOf(colouring)}: `
       + colouring.legend.map((one, place) => `${counts[place]} ${one.name}`).join(", "));
     draw();
   }
@@ -133,9 +161,11 @@ export function startMap() {
     }
   }
 
+  const titleOf = ({ key, title }) => (key.startsWith(GENE) ? title : title.toLowerCase());
+
   const told = (point) => [
     point.slide ?? point.patient, point.modality, `${point.role} patient`,
-    `${colouring.title.toLowerCase()}: ${colouring.legend[point.kind].name}`,
+    `${titleOf(colouring)}: ${colouring.legend[point.kind].name}`,
   ].join(", ");
 
   function under(event) {
@@ -254,6 +284,20 @@ export function startMap() {
   });
   views.addEventListener("change", () => change({ map: views.value }, { step: true }));
   colours.addEventListener("change", () => change({ colour: colours.value }, { step: true }));
+  gene.addEventListener("input", async () => {
+    gene.setCustomValidity("");
+    const like = gene.value.trim();
+    const found = like ? (await ask("/data/genes", { like })).genes : [];
+    if (gene.value.trim() === like) fill(genes, found.map((name) => make("option", { value: name })));
+  });
+  gene.addEventListener("change", async () => {
+    const like = gene.value.trim();
+    if (!like) return;
+    const { genes: found } = await ask("/data/genes", { like });
+    const name = found.find((one) => one.toLowerCase() === like.toLowerCase());
+    if (name) change({ colour: `${GENE}${name}` }, { step: true });
+    else refuse(`No profile has a gene "${like}".`);
+  });
   runs.addEventListener("change", () => change({ run: runs.value }, { step: true }));
   new ResizeObserver(draw).observe(canvas);
 

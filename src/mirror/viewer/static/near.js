@@ -36,7 +36,7 @@ export function startNear(cohort) {
       return;
     }
     byId("near-said").textContent = nearest.length
-      ? `Nearest to tile ${tile} of ${slide} by the cosine of their features${others ? ", of other patients" : ""}:`
+      ? `Nearest to tile ${tile} of ${slide}, by the cosine of features less the cohort's mean tile:`
       : "There is no other tile to compare with.";
     fill(byId("near-list"), nearest.map(entry));
     say(`${nearest.length} nearest tiles of tile ${tile}`);
@@ -45,7 +45,7 @@ export function startNear(cohort) {
   function entry(one) {
     const patient = cohort.byName.get(cohort.ownerOf.get(one.slide));
     const picture = one.pictured
-      ? make("img", { src: address("/picture/tile", { slide: one.slide, tile: one.tile }), alt: "", loading: "lazy", width: 96, height: 96 })
+      ? make("img", { src: address("/picture/tile", { slide: one.slide, tile: one.tile }), alt: "", loading: "lazy", width: 56, height: 56 })
       : make("span", { class: "blank" }, "no picture");
     return make("li", {}, make(
       "button",

@@ -36,6 +36,7 @@ export function startSlide() {
     maxZoomPixelRatio: 4,
     minZoomImageRatio: 0.7,
     visibilityRatio: 0.4,
+    preserveImageSizeOnResize: true, // or a scroll bar that comes late changes what a link says of the zoom
     imageLoaderLimit: 8,
     gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
     gestureSettingsTouch: { clickToZoom: false, dblClickToZoom: true },
@@ -160,7 +161,7 @@ export function startSlide() {
     fill(byId("layer-said"), ["Computing what the model looked at, some seconds …"]);
     say("Computing.");
     try {
-      const answer = await ask("/data/explain", { slide: name });
+      const answer = await ask("/data/explain", { slide: name }, { method: "POST" });
       if (slide?.slide !== name) return;
       slide.layers = answer.layers;
     } catch (error) {
@@ -258,6 +259,7 @@ export function startSlide() {
     for (const name of ["opacity", "cut"]) byId(name).disabled = !layer;
     byId("layer-scale").hidden = !layer;
     byId("layer-tiles").hidden = !layer;
+    byId("layer-by").textContent = "";
     if (!layer) {
       const missing = slide && !slide.layers.length;
       fill(byId("layer-said"), missing ? [
@@ -268,7 +270,6 @@ export function startSlide() {
       return;
     }
     const facts = layer.about?.facts ?? {};
-    const unit = layer.key === SIMILAR ? "cosine" : facts.unit ?? layer.about.name;
     const pen = byId("layer-scale").getContext("2d");
     pen.clearRect(0, 0, 200, 12);
     for (let x = 0; x < 200; x += 1) {
@@ -277,13 +278,38 @@ export function startSlide() {
     }
     const ends = `${shown(layer.low)} to ${shown(layer.high)}`;
     byId("layer-scale").setAttribute("aria-label", `Colours from ${ends}`);
-    byId("layer-said").textContent = [
-      `${ends} ${unit}${layer.signed ? "; blue lowers it, orange raises it" : ""}`,
-      facts.method ? `by ${facts.method}` : "",
-      facts.representation ? `of ${facts.representation}` : "",
-      layer.about ? `run ${layer.about.run}, which ${SEEN[layer.about.role]}` : `tile ${state.tile}`,
-    ].filter(Boolean).join(" · ");
+    const [colours, by] = told(ends);
+    byId("layer-said").textContent = colours.filter(Boolean).join(" · ");
+    byId("layer-by").textContent = by.filter(Boolean).join(" · ");
     listTiles();
+  }
+
+  /** What the colours of the layer mean; and by which method, of whom, with the slide's own number beside it. */
+  function told(ends) {
+    if (layer.key === SIMILAR) {
+      return [
+        [`${ends} cosine with tile ${state.tile}`, layer.signed ? "red: alike; blue: contrary" : ""],
+        ["of features less the cohort's mean tile, each by its deviation"],
+      ];
+    }
+    const { name, run, role, facts } = layer.about;
+    const unit = facts.unit ?? name;
+    const number = name.replace(/^class:/, "");
+    const colours = facts.method === "pattern"
+      ? `red: more for ${number} than the rest of this slide; blue: less`
+      : `red raises ${number}, blue lowers it`;
+    const usual = facts.training_patients;
+    return [
+      [`${ends} ${unit}`, layer.signed ? colours : ""],
+      [
+        facts.method ? `method ${facts.method}` : "",
+        facts.representation ? `of ${facts.representation}` : "",
+        facts.value === undefined || facts.value === null ? ""
+          : `the slide's own number: ${shown(facts.value, 2)} ${unit.split(",")[0]}`
+            + (usual ? ` (training patients ${shown(usual[0], 2)} to ${shown(usual[1], 2)})` : ""),
+        `run ${run}, which ${SEEN[role]}`,
+      ],
+    ];
   }
 
   function listTiles() {
@@ -399,7 +425,7 @@ export function startSlide() {
     }
     if (changed.has("opacity") || changed.has("cut")) showLayerFacts();
     // Only what came from elsewhere moves the view: a link, or Back.
-    if (changed.has("x") && changed.has("y") && !viewer.isMoving && state.x !== null) moved();
+    if (["x", "y", "z"].some((name) => changed.has(name)) && state.x !== null) moved();
     draw();
   };
 
@@ -407,6 +433,8 @@ export function startSlide() {
     const item = viewer.world.getItemAt(0);
     if (!item || !slide) return;
     const centre = item.viewportToImageCoordinates(viewer.viewport.getCenter());
-    if (Math.hypot(centre.x - state.x, centre.y - state.y) > 2) look(state.x, state.y, state.z);
+    const z = item.viewportToImageZoom(viewer.viewport.getZoom());
+    const zoomed = state.z !== null && Math.abs(z / state.z - 1) > 1e-3;
+    if (zoomed || Math.hypot(centre.x - state.x, centre.y - state.y) > 2) look(state.x, state.y, state.z);
   }
 }

@@ -99,8 +99,8 @@ def draw_overlay(
         extent = (0.0, canvas.size[0], canvas.size[1], 0.0)
         if canvas.image is not None:
             axes[0].imshow(canvas.image, extent=extent, interpolation="bilinear", aspect="auto")
-            grey = canvas.image.mean(axis=2)
-            axes[-1].imshow(grey, extent=extent, cmap="gray", vmin=0, vmax=255, interpolation="bilinear", aspect="auto")
+            grey = np.repeat(canvas.image.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
+            axes[-1].imshow(grey, extent=extent, interpolation="bilinear", aspect="auto")
         heat = _heat(places, shown, canvas.size, (width, height), cover=HEAT if canvas.image is not None else 1.0)
         axes[-1].imshow(heat, extent=extent, interpolation="nearest", aspect="auto")
         _scale_bar(axes[0], canvas)
@@ -246,5 +246,5 @@ def _points(figure: Figure) -> tuple[float, float]:
 
 def _png(figure: Figure) -> bytes:
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
+    figure.savefig(content, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
     return content.getvalue()

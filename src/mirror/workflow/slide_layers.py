@@ -124,15 +124,13 @@ def _targets(fitted: Fitted, names: tuple[str, ...], subject: Subject, asked: As
     numbers = tuple(name for name in names if name != ATTENTION)
     both = subject.profile_G is not None and "fused" in fitted.run.table.views
     found = fitted.targets(numbers, asked.representation or ("fused" if both else "slide"))
+    named: dict[str, Target | None] = {ATTENTION: None, **dict(zip(numbers, found, strict=True))}
     if asked.representation is None and both:
         model = fitted.run.trained.model
-        alone = fitted.targets(numbers, "slide")
-        found = [
-            one if why_not(model, one, asked.method or default_method(model, one)) is None else other
-            for one, other in zip(found, alone, strict=True)
-        ]
-    named = dict(zip(numbers, found, strict=True))
-    return [None if name == ATTENTION else named[name] for name in names]
+        refused = [one for one in found if why_not(model, one, asked.method or default_method(model, one)) is not None]
+        alone = tuple(one.name for one in refused if one.representation == "fused")
+        named |= dict(zip(alone, fitted.targets(alone, "slide"), strict=True))
+    return [named[name] for name in names]
 
 
 def facts_of(layer: Layer) -> dict[str, Any]:

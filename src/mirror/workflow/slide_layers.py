@@ -68,7 +68,7 @@ class Layer(NamedTuple):
         if self.target is None:
             told = f"share of the slide's attention{warned}"
             return overlay.Shown(self.name, self.found.values, told, signed=False)
-        told = "a tile's, less the slide's mean tile's" if self.method == "pattern" else "a tile's part"
+        told = "relative to the slide's mean tile" if self.method == "pattern" else "a tile's part"
         return overlay.Shown(self.name, self.found.values, f"{self.target.unit}, {told}{warned}", signed=True)
 
 

@@ -119,7 +119,7 @@ def test_the_scale_bar_is_as_long_as_it_says(size: tuple[int, int], mpp: float) 
     canvas = overlay.Canvas(image, size, mpp)
     places = TilePlaces(np.array([[0, 0], [size[0] // 2, 0]]), size[0] / 10, "file", mpp)
     shown = overlay.Shown("risk", np.array([1.0, -1.0]), "u", signed=True)
-    page = pixels(overlay.draw_overlay(canvas, places, shown, title="t"))
+    page = overlay.draw_overlay(canvas, places, shown, title="t").astype(int)
     slide = (abs(page - np.array([250, 170, 60])) < 4).all(axis=2)
     columns = np.flatnonzero(slide.any(axis=0))
     left, right = columns.min(), columns.max() + 1

@@ -11,7 +11,6 @@ import warnings
 from typing import TypeAlias
 
 import numpy as np
-from lifelines.utils import concordance_index
 from numpy.typing import NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import f1_score, recall_score, roc_auc_score
@@ -94,6 +93,8 @@ def c_index(time: Floats, event: Flags, risk: Floats) -> float:
     `time` months (N,), `event` True = happened, `risk` any scale, ties count a half. [0, 1], chance 0.5.
     NaN when no pair is comparable. lifelines orders by predicted survival, so the sign of the risk is turned.
     """
+    from lifelines.utils import concordance_index  # a third of a second that only survival pays
+
     try:
         return float(concordance_index(time, -risk, event))
     except ZeroDivisionError:

@@ -11,16 +11,18 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
+from PIL import Image
 
 from mirror.data.places import TilePlaces
 from mirror.evaluation.report.drawing import FAINT, INK, new_figure
@@ -35,6 +37,10 @@ _FRAME = 4
 _UNSIGNED = ("with most", "with least")
 PICTURE_PX = EXAMPLE_PX - 2 * _FRAME
 _DPI = 110
+
+
+Picture: TypeAlias = NDArray[np.uint8]
+"""RGB (H, W, 3)."""
 
 
 class Canvas(NamedTuple):
@@ -77,8 +83,8 @@ def colours_of(shown: Shown) -> NDArray[np.uint8]:
 
 def draw_overlay(
     canvas: Canvas, places: TilePlaces, shown: Shown, *, title: str, note: str = "", compared: str = ""
-) -> bytes:
-    """PNG: the slide as it is, and in grey with the heat over it; scale bar and colour scale below.
+) -> Picture:
+    """The slide as it is, and in grey with the heat over it; scale bar and colour scale below.
 
     `compared` says with what the zero of a signed layer is.
     """
@@ -105,7 +111,7 @@ def draw_overlay(
         axes[-1].imshow(heat, extent=extent, interpolation="nearest", aspect="auto")
         _scale_bar(axes[0], canvas)
         _colour_scale(figure, shown, left=14, width=min(width, 420))
-        return _png(figure)
+        return _picture(figure)
 
 
 def draw_examples(
@@ -116,8 +122,8 @@ def draw_examples(
     title: str,
     side_um: float | None,
     compared: str = "",
-) -> bytes:
-    """PNG contact sheet: the tiles with most and those with least of a layer, framed in their colours; `compared` as
+) -> Picture:
+    """Contact sheet: the tiles with most and those with least of a layer, framed in their colours; `compared` as
     `draw_overlay` has it."""
     sides = ("for", "against")
     words = [f"that speak most {side} it{_beside(compared)}" for side in sides] if shown.signed else _UNSIGNED
@@ -127,8 +133,8 @@ def draw_examples(
 
 def draw_sheet(
     sections: Sequence[tuple[str, Sequence[Example]]], shown: Shown, *, title: str, side_um: float | None
-) -> bytes:
-    """PNG contact sheet: under each heading its tiles, framed in the colours of their values among those `shown`."""
+) -> Picture:
+    """Contact sheet: under each heading its tiles, framed in the colours of their values among those `shown`."""
     side, gap, head = EXAMPLE_PX, 30, 30
     rows = [math.ceil(len(part) / COLUMNS) for _, part in sections]
     width = 14 + COLUMNS * (side + 14)
@@ -155,7 +161,7 @@ def draw_sheet(
                 _write(figure, left, up + side + 14, f"{value}  (tile {example.tile})", size=9)
             edge += math.ceil(len(part) / COLUMNS) * (side + gap)
         figure.axes[0].imshow(sheet, interpolation="nearest", aspect="auto", extent=(0, width, height, 0))
-        return _png(figure)
+        return _picture(figure)
 
 
 def _beside(compared: str) -> str:
@@ -244,7 +250,15 @@ def _points(figure: Figure) -> tuple[float, float]:
     return width * 72, height * 72
 
 
-def _png(figure: Figure) -> bytes:
+def png(picture: Picture) -> bytes:
+    """As a file has it. Compression runs beside other threads."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
+    Image.fromarray(picture).save(content, format="png", compress_level=1)
     return content.getvalue()
+
+
+def _picture(figure: Figure) -> Picture:
+    figure.set_dpi(_DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])

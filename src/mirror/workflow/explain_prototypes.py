@@ -20,7 +20,7 @@ from mirror.evaluation.embed import NO_SLIDE, load_embeddings
 from mirror.evaluation.metrics import Floats
 from mirror.evaluation.prototypes import Membership, gene_shifts, membership, unit_rows
 from mirror.evaluation.report.prototypes import Prototype, opened_prototype
-from mirror.explain.overlay import Example, Shown, draw_sheet
+from mirror.explain.overlay import Example, Shown, draw_sheet, png
 from mirror.explain.parts import PartShares, has_parts, head_shares, variance_shares
 from mirror.explain.prototypes import (
     Association,
@@ -238,7 +238,7 @@ def _draw(path: Path, one: RunPrototypes, entries: Mapping[SlideId, SlideEntry],
     shown = Shown("closeness", values, "cosine of the tile with the prototype", signed=False)
     title = f"{one.run}: tiles nearest to the {len(sections)} largest prototypes"
     with write_aside(path) as aside:
-        aside.write_bytes(draw_sheet(sections, shown, title=title, side_um=side_um))
+        aside.write_bytes(png(draw_sheet(sections, shown, title=title, side_um=side_um)))
 
 
 def _slides(own: _Loaded, number: int, names: Sequence[str]) -> list[str]:

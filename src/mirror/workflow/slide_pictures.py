@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -76,18 +77,23 @@ def draw_layers(
         canvas = overlay.empty_canvas(places)
     else:
         canvas = overlay.Canvas(looks.image, looks.size, places.mpp or looks.mpp)
-    for layer, one, name, rows in zip(layers, shown, file_names(shown), chosen, strict=True):
-        title = f"{slide}: {layer.name}"
-        note = f"{layer.method}; {model}{_value(layer)}"
-        files.append(f"overlay-{name}.png")
-        compared = COMPARED[layer.method]
-        _write(folder / files[-1], overlay.draw_overlay(canvas, places, one, title=title, note=note, compared=compared))
-        if looks is not None:
-            top, bottom = (_pictured(part, looks, places, one) for part in rows)
-            side = None if canvas.mpp is None else places.side * canvas.mpp
-            files.append(f"tiles-{name}.png")
-            sheet = overlay.draw_examples(top, bottom, one, title=title, side_um=side, compared=compared)
-            _write(folder / files[-1], sheet)
+    written: list[Future[None]] = []
+    # One picture is compressed and written while the next is drawn; drawing itself is for one thread.
+    with ThreadPoolExecutor(1) as writer:
+        for layer, one, name, rows in zip(layers, shown, file_names(shown), chosen, strict=True):
+            title, compared = f"{slide}: {layer.name}", COMPARED[layer.method]
+            note = f"{layer.method}; {model}{_value(layer)}"
+            files.append(f"overlay-{name}.png")
+            drawn = overlay.draw_overlay(canvas, places, one, title=title, note=note, compared=compared)
+            written.append(writer.submit(_write, folder / files[-1], drawn))
+            if looks is not None:
+                top, bottom = (_pictured(part, looks, places, one) for part in rows)
+                side = None if canvas.mpp is None else places.side * canvas.mpp
+                files.append(f"tiles-{name}.png")
+                drawn = overlay.draw_examples(top, bottom, one, title=title, side_um=side, compared=compared)
+                written.append(writer.submit(_write, folder / files[-1], drawn))
+    for one in written:
+        one.result()  # what could not be written is told here
     return Drawn(files, origin)
 
 
@@ -160,6 +166,6 @@ def file_names(shown: Sequence[overlay.Shown]) -> list[str]:
     return names
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, picture: overlay.Picture) -> None:
     with write_aside(path) as aside:
-        aside.write_bytes(content)
+        aside.write_bytes(overlay.png(picture))

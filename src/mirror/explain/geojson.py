@@ -54,8 +54,8 @@ def tile_objects(
             "color": colours[row].tolist(),
             "measurements": {name: float(values[row]) for name, values in layers.items()},
         }
-        if signed and layers[shown][row] != 0:
-            properties["classification"] = classes[0 if layers[shown][row] > 0 else 1]
+        if signed:
+            properties["classification"] = classes[0 if layers[shown][row] >= 0 else 1]
         corners = [[x, y], [right, y], [right, bottom], [x, bottom], [x, y]]
         features.append(
             {

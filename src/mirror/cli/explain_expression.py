@@ -42,7 +42,7 @@ def expression(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Which genes raise and lower a class, the risk, the agreement with the slide; with --gene-sets, which sets do."""
+    """Which genes go along with a class, the risk, the agreement with the slide; with --gene-sets, which sets do."""
     from mirror.artefacts import read_json
     from mirror.workflow.explain_expression import explain_expression
     from mirror.workflow.explained import parse_run
@@ -82,7 +82,8 @@ def expression(
 
 def gene_table(one: ExplainedTarget) -> Table:
     """The leading genes of a target."""
-    table = Table(title=f"{escape(one.name)}: {one.unit}", title_justify="left", padding=(0, 1), pad_edge=False)
+    title = f"{escape(one.name)}: {one.unit} (mean size)"
+    table = Table(title=title, title_justify="left", padding=(0, 1), pad_edge=False)
     table.add_column("gene", overflow="fold")  # the only one that may wrap: numbers are never cut
     for name in ("effect", "95 % interval", "mean size", "folds"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -105,7 +105,7 @@ def contributions(
     given = _exact(output, x_NG, mean_G) if chosen == "exact" else _integrated(output, x_NG, mean_G)
     value, at_mean = output.values(x_NG), output.values(mean_G.expand_as(x_NG))
     error = np.abs(given.sum(axis=1) - (value - at_mean)).max(initial=0.0)
-    effect = given.mean(axis=0) if isinstance(target, Agreement) else head_effects(output, profiles, mean)
+    effect = given.mean(axis=0) if isinstance(target, Agreement) else _effects(profiles, mean, value - at_mean)
     return GeneContributions(
         target.name,
         target.unit,
@@ -122,7 +122,11 @@ def contributions(
 
 def head_effects(output: Output, profiles: Profiles, mean: Reference) -> Floats:
     """(G,) of a head: `gene_effects` on what the expression of each patient adds to its output."""
-    return gene_effects(mean.standardise(profiles.values), added(output, profiles, mean)[:, None])[:, 0]
+    return _effects(profiles, mean, added(output, profiles, mean))
+
+
+def _effects(profiles: Profiles, mean: Reference, added_N: Floats) -> Floats:
+    return gene_effects(mean.standardise(profiles.values), added_N[:, None])[:, 0]
 
 
 def added(output: Output, profiles: Profiles, mean: Reference) -> Floats:

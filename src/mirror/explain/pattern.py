@@ -33,8 +33,8 @@ SLIDES, TILES = 128, 128
 """Most training slides, and most tiles of each, that the covariance of tiles is estimated on."""
 BETWEEN = 0.25
 """How much of the covariance of mean tiles is noise too. It is common to all tiles of a slide, so it tells none from
-the next; but a shift estimated from few patients errs along it. Chosen on the demo's
-slides and those of seed 0 of the exam (docs/log.md)."""
+the next; but a shift estimated from few patients errs along it. Chosen on the demo's slides and those of seed 0 of the
+exam (docs/log.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def within_slides(bags: Iterable[Bag], *, seed: int) -> tuple[Floats, Floats]:
         if len(rows) > 1:
             away.append(rows - rows.mean(axis=0))
     if not away:
-        raise DataError("no training slide has two tiles to compare; take the method 'contributions'")
+        raise DataError("no training slide has two tiles to compare, which the method 'pattern' does")
     every = np.concatenate(away)
     deviation = every.std(axis=0)
     deviation = np.where(deviation > 1e-9 * max(deviation.max(initial=0.0), 1e-300), deviation, np.inf)
@@ -82,7 +82,7 @@ def as_tiles_say(tiles_TD: NDArray[np.floating], seen: Seen, numbers_N: Floats) 
     """
     known = ~np.isnan(numbers_N)
     if not known.any():
-        raise DataError("no training patient has this number; take another method")
+        raise DataError("no training patient has what this number is of; explain another target")
     means, numbers = seen.means[known] / seen.deviation, numbers_N[known]
     centre = means.mean(axis=0)
     away, spread = means - centre, numbers - numbers.mean()

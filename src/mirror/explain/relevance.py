@@ -86,7 +86,8 @@ def relevance(
         raise ConfigError(f"'{method}' does not explain {target.name} of this model; take {other}")
     model.requires_grad_(False)
     described = _Described(model, subject, target)
-    ends = [float(described(tiles)) for tiles in (described.tiles, described.mean_tile.expand_as(described.tiles))]
+    with torch.no_grad():
+        ends = [described.value, float(described(described.mean_tile.expand_as(described.tiles)))]
     if np.isnan(ends).any():
         raise ConfigError(
             f"{target.name} of '{target.representation}' needs expression, which this patient has not; explain the "
@@ -110,8 +111,7 @@ def relevance(
 @torch.no_grad()
 def target_value(model: Model, subject: Subject, target: Target) -> float:
     """The target's number for a slide; NaN where it needs expression that the patient has not."""
-    described = _Described(model, subject, target)
-    return float(described(described.tiles))
+    return _Described(model, subject, target).value
 
 
 @torch.no_grad()
@@ -137,7 +137,9 @@ class _Described(nn.Module):
             self.expression = model.embed_expression(_tensor(model, subject.profile_G)[None]).detach()
         with torch.no_grad():
             self.slide = model.embed_slide(self.tiles)
-            self.head = target.held(model.views(self.slide, self.expression))
+            views = model.views(self.slide, self.expression)
+            self.head = target.held(views)
+            self.value = float(self.head.value(views))
 
     def forward(self, tiles_BTD: Tensor) -> Tensor:
         slide = self.model.embed_slide(tiles_BTD)

@@ -47,8 +47,8 @@ class ShownRun:
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """`runs` by name, the first one shown first; `predictions` of `PROTOCOLS` as `mirror
-    evaluate` left them, None without them.
+    """`runs` by name, the first one shown first; `predictions` of `PROTOCOLS` as `mirror evaluate` left them,
+    None without them.
 
     `sites` title -> patient -> site. `files` the slides that can be opened, by name; `explained` the folder of
     `mirror explain`, which need not exist; `made_in` another one that takes what `explain`, of a slide's name, makes on

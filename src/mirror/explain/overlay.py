@@ -3,6 +3,9 @@
 Signed relevance takes ColorBrewer's RdBu, which every kind of colour vision tells apart, zero in its middle; shares of
 attention take viridis from zero. Ends are where the outermost hundredth of the tiles begins.
 
+Pixels are laid on the page as they are and matplotlib draws what is written over them: it would bring every picture to
+size anew for every layer, most of the time of an explanation.
+
 Legend: T tiles, H, W height and width, px.
 """
 
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 import io
 import math
+import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -91,27 +95,25 @@ def draw_overlay(
     by = SIDE / max(canvas.size)
     width, height = (max(2, round(length * by)) for length in canvas.size)
     panels = 2 if canvas.image is not None else 1
-    high = 72.0 + height + 86
-    with new_figure(max(SIDE, panels * (width + 14)) + 14, high) as figure:
-        figure.set_facecolor("white")
+    with new_figure(max(SIDE, panels * (width + 14)) + 14, 72.0 + height + 86) as figure:
+        page = _white_page(figure)
         _write(figure, 14, 24, title, size=13, weight="bold")
         _write(figure, 14, 44, note)
         if shown.signed:
             _write(figure, 14, 61, f"red speaks for it, blue against it{_beside(compared)}")
         axes = [_panel(figure, 14 + panel * (width + 14), 86, width, height) for panel in range(panels)]
-        for one in axes:
-            one.set_xlim(0, canvas.size[0])
-            one.set_ylim(canvas.size[1], 0)
-        extent = (0.0, canvas.size[0], canvas.size[1], 0.0)
+        axes[0].set(xlim=(0, canvas.size[0]), ylim=(canvas.size[1], 0))
+        boxes = [_pixels_of(one) for one in axes]
+        heat = _heat(places, shown, canvas.size, (width, height))
+        heated = page[boxes[-1]]
         if canvas.image is not None:
-            axes[0].imshow(canvas.image, extent=extent, interpolation="bilinear", aspect="auto")
-            grey = np.repeat(canvas.image.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
-            axes[-1].imshow(grey, extent=extent, interpolation="bilinear", aspect="auto")
-        heat = _heat(places, shown, canvas.size, (width, height), cover=HEAT if canvas.image is not None else 1.0)
-        axes[-1].imshow(heat, extent=extent, interpolation="nearest", aspect="auto")
+            page[boxes[0]] = _of_size(canvas.image, page[boxes[0]])
+            heated[:] = _of_size(canvas.image.mean(axis=2).round().astype(np.uint8), heated)[..., None]
+        cover = np.float32(HEAT if canvas.image is not None else 1.0)
+        _lay(heated, _nearest(heat.colour, heated), _nearest(heat.there, heated)[..., None] * cover)
         _scale_bar(axes[0], canvas)
         _colour_scale(figure, shown, left=14, width=min(width, 420))
-        return _picture(figure)
+        return _written_over(page, figure)
 
 
 def draw_examples(
@@ -140,11 +142,8 @@ def draw_sheet(
     width = 14 + COLUMNS * (side + 14)
     height = 60 + sum(head + count * (side + gap) for count in rows)
     colours, norm = _scale(shown)
-    # One picture for all tiles: axes of their own for each would take most of the time.
     sheet = np.full((height, width, 3), 255, dtype=np.uint8)
     with new_figure(width, height) as figure:
-        figure.set_facecolor("white")
-        _panel(figure, 0, 0, width, height).set_axis_off()
         _write(figure, 14, 24, title, size=13, weight="bold")
         _write(figure, 14, 44, shown.unit + ("" if side_um is None else f"; a tile is {side_um:.0f} um wide"))
         edge = 60
@@ -160,8 +159,8 @@ def draw_sheet(
                 value = _short(example.value, signed=shown.signed)
                 _write(figure, left, up + side + 14, f"{value}  (tile {example.tile})", size=9)
             edge += math.ceil(len(part) / COLUMNS) * (side + gap)
-        figure.axes[0].imshow(sheet, interpolation="nearest", aspect="auto", extent=(0, width, height, 0))
-        return _picture(figure)
+        page = _white_page(figure)
+        return _written_over(_nearest(sheet, page), figure)
 
 
 def _beside(compared: str) -> str:
@@ -182,10 +181,15 @@ def _scale(shown: Shown) -> tuple[Colormap, Normalize]:
     return mpl.colormaps["viridis"], Normalize(0.0, end, clip=True)
 
 
-def _heat(
-    places: TilePlaces, shown: Shown, size: tuple[float, float], pixels: tuple[int, int], *, cover: float
-) -> NDArray[np.float64]:
-    """RGBA (H, W, 4); where tiles overlap, their mean."""
+class _Heat(NamedTuple):
+    """RGB uint8 (H, W, 3), and where there is any tile (H, W)."""
+
+    colour: Picture
+    there: NDArray[np.bool_]
+
+
+def _heat(places: TilePlaces, shown: Shown, size: tuple[float, float], pixels: tuple[int, int]) -> _Heat:
+    """Where tiles overlap, their mean."""
     width, height = pixels
     colours, norm = _scale(shown)
     total, count = np.zeros((height, width)), np.zeros((height, width))
@@ -195,9 +199,16 @@ def _heat(
     for (left, up), (right, down), value in zip(low, high, shown.values.astype(float), strict=True):
         total[up:down, left:right] += value
         count[up:down, left:right] += 1
-    heat = colours(norm(total / np.maximum(count, 1)))
-    heat[..., 3] = np.where(count > 0, cover, 0.0)
-    return heat
+    return _Heat(colours(norm(total / np.maximum(count, 1)), bytes=True)[..., :3], count > 0)
+
+
+def _lay(panel: Picture, colour: NDArray[np.uint8], cover: NDArray[np.float32]) -> None:
+    """Cover so much (..., 1), a share, of what is in `panel` (..., 3), which may be a view of a page."""
+    mixed = colour.astype(np.float32)
+    mixed -= panel
+    mixed *= cover
+    mixed += panel
+    panel[:] = mixed.round(out=mixed)
 
 
 def _scale_bar(axes: Axes, canvas: Canvas) -> None:
@@ -238,7 +249,7 @@ def _write(figure: Figure, left: float, top: float, text: str, *, size: float = 
 def _panel(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
     """Axes without ticks at a place in points."""
     across, up = _points(figure)
-    axes = figure.add_axes((left / across, bottom / up, width / across, height / up))
+    axes = figure.add_axes((left / across, bottom / up, width / across, height / up), facecolor="none")
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set(visible=True, color=FAINT, linewidth=0.8)
@@ -253,12 +264,46 @@ def _points(figure: Figure) -> tuple[float, float]:
 def png(picture: Picture) -> bytes:
     """As a file has it. Compression runs beside other threads."""
     content = io.BytesIO()
-    Image.fromarray(picture).save(content, format="png", compress_level=1)
+    Image.fromarray(picture).save(content, format="png", compress_level=1, compress_type=zlib.Z_RLE)
     return content.getvalue()
 
 
-def _picture(figure: Figure) -> Picture:
+def _white_page(figure: Figure) -> Picture:
+    """As large as the figure will be."""
     figure.set_dpi(_DPI)
+    width, height = FigureCanvasAgg(figure).get_width_height()
+    return np.full((height, width, 3), 255, dtype=np.uint8)
+
+
+def _pixels_of(axes: Axes) -> tuple[slice, slice]:
+    """Rows and columns of the page that axes cover."""
+    box, (_, high) = axes.bbox, axes.figure.canvas.get_width_height()
+    left, right, up, down = (round(edge) for edge in (box.x0, box.x1, high - box.y1, high - box.y0))
+    return slice(up, down), slice(left, right)
+
+
+def _of_size(image: NDArray[np.uint8], like: Picture) -> NDArray[np.uint8]:
+    """Smoothly as high and wide as another picture."""
+    height, width = like.shape[:2]
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _nearest(image: NDArray[Any], like: Picture) -> NDArray[Any]:
+    """As high and wide as another picture, with hard edges."""
+    rows, columns = (
+        ((np.arange(wanted) + 0.5) * given / wanted).astype(np.intp)
+        for given, wanted in zip(image.shape[:2], like.shape[:2], strict=True)
+    )
+    return image[rows[:, None], columns]
+
+
+def _written_over(page: Picture, figure: Figure) -> Picture:
+    """The page with what the figure, which has no ground of its own, draws on it."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    drawn = np.asarray(canvas.buffer_rgba())
+    inked = drawn[..., 3] > 0  # little of a page
+    some = page[inked]
+    _lay(some, drawn[inked][:, :3], drawn[inked][:, 3:] / np.float32(255))
+    page[inked] = some
+    return page

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirror.errors import DataError
+from mirror.slides.glance import open_glance
 from mirror.slides.manifest import SlideEntry
 from mirror.slides.scan import Resolution, open_scan, read_overview, read_region, resolution_of
 
@@ -37,7 +38,9 @@ def look_at(
     `mpp` is what the features say of the slide's resolution, which counts for more than manifest or header. Raises
     `DataError` when the file is missing or damaged.
     """
-    with open_scan(entry.path) as scan:
+    # What a header says of the resolution is for wsidata to make out; where it is known, nobody has to ask.
+    opened = open_scan if mpp is None else open_glance
+    with opened(entry.path) as scan:
         known = mpp if mpp is not None else _told(scan, entry)
         # An overview's size is chosen by resolution; where nobody knows it, as if it were a scan at 20x.
         overview = read_overview(scan, Resolution(known or 0.5, "manifest"))

@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from wsidata import open_wsi
 
 from mirror.errors import DataError, first_line
 from mirror.slides.manifest import SlideEntry
@@ -60,6 +59,8 @@ def open_scan(path: Path) -> Generator[Scan]:
 
     Raises `DataError` when the file is missing, or no reader that is installed can open it.
     """
+    from wsidata import open_wsi  # most of a second of start-up that what only looks at a slide does not pay
+
     try:
         first_bytes = _first_bytes(path)
     except FileNotFoundError:

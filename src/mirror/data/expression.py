@@ -20,6 +20,7 @@ from mirror.config import ExpressionConfig
 from mirror.data.conversion import convert
 from mirror.data.gdc_star import read_star_counts
 from mirror.data.gene_columns import one_column_a_gene, without_tallies
+from mirror.data.h5ad import read_plain
 from mirror.data.hdf5 import hdf5_aside
 from mirror.data.ledger import Excluded
 from mirror.data.matrix import Matrix, read_matrix
@@ -97,7 +98,7 @@ class ExpressionTable:
     @classmethod
     def load(cls, path: Path) -> ExpressionTable:
         """Read what `save` wrote. Raises `ArtefactError` when missing, damaged, or not that."""
-        matrix, notes = _read_h5ad(path, ArtefactError)
+        matrix, notes = _plain(path) or _read_h5ad(path, ArtefactError)
         if notes.get("kind") != _OURS or notes.get("schema") != SCHEMA:
             raise ArtefactError(f"{path} is not an expression table of this version; build the cohort again")
         return cls(matrix.rows, matrix.columns, matrix.values, str(notes["units"]), str(notes["source"]))
@@ -215,6 +216,15 @@ def _patient_of(sample: str, config: ExpressionConfig) -> str | None:
         return sample
     barcode = TcgaBarcode.of(sample)
     return None if barcode is None else barcode.patient
+
+
+def _plain(path: Path) -> tuple[Matrix, dict[str, object]] | None:
+    """What `_read_h5ad` reads of a file that anndata is not needed for."""
+    table = read_plain(path)
+    if table is None or table.X is None:
+        return None
+    values = np.ascontiguousarray(table.X, dtype=np.float32)
+    return Matrix(tuple(map(str, table.obs.index)), tuple(map(str, table.var.index)), values), table.uns
 
 
 def _read_h5ad(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
-import anndata
 import numpy as np
 import pandas as pd
 import torch
@@ -14,9 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mirror.artefacts import SCHEMA
+from mirror.data.h5ad import read_plain
 from mirror.data.hdf5 import hdf5_aside
 from mirror.errors import ArtefactError
 from mirror.types import Progress, silent
+
+if TYPE_CHECKING:
+    import anndata
 
 
 class Model(Protocol):
@@ -43,6 +46,17 @@ class Bags(Protocol):
     """The bags of many slides, as `FeatureStore` has them."""
 
     def bag(self, slide: str, /) -> OpenBag: ...
+
+
+class EmbeddedRows(Protocol):
+    """A table of embeddings as readers take it: an AnnData, or the part of one that was read without anndata."""
+
+    @property
+    def obs(self) -> Any: ...
+    @property
+    def obsm(self) -> Any: ...
+    @property
+    def uns(self) -> Any: ...
 
 
 NO_SLIDE = "no slide: "
@@ -124,6 +138,8 @@ def save_embeddings(
 
 def as_table(embeddings: Embeddings, *, roles: Mapping[str, str], provenance: Mapping[str, Any]) -> anndata.AnnData:
     """An AnnData: obs = slide with its patient and that one's role, obsm = the views, uns = their origin."""
+    import anndata
+
     patients, slides = list(embeddings.patients), list(embeddings.slides)
     obs = pd.DataFrame({"patient": patients, "role": [roles[name] for name in patients]}, index=slides)
     table = anndata.AnnData(obs=obs, uns={"schema": SCHEMA, **provenance})
@@ -134,6 +150,8 @@ def as_table(embeddings: Embeddings, *, roles: Mapping[str, str], provenance: Ma
 
 def save_table(path: Path, table: anndata.AnnData) -> None:
     """Write a table of embeddings to an `.h5ad` file in one step."""
+    import anndata
+
     # Through memory, because a disk that fills in the middle of HDF5's own writing ends the process.
     with hdf5_aside(path) as file:
         anndata.io.write_elem(file, "/", table)
@@ -141,6 +159,8 @@ def save_table(path: Path, table: anndata.AnnData) -> None:
 
 def load_embeddings(path: Path) -> anndata.AnnData:
     """Read what `save_embeddings` wrote. Raises `ArtefactError` when missing, damaged or of another schema."""
+    import anndata
+
     try:
         table = anndata.read_h5ad(path)
     except FileNotFoundError:
@@ -149,4 +169,12 @@ def load_embeddings(path: Path) -> anndata.AnnData:
         raise ArtefactError(f"{path} is damaged ({error}); delete it and run `mirror embed` again") from error
     if int(table.uns.get("schema", 0)) != SCHEMA:
         raise ArtefactError(f"{path} has another schema than {SCHEMA}; run `mirror embed` again")
+    return table
+
+
+def read_embeddings(path: Path) -> EmbeddedRows:
+    """As `load_embeddings`, without anndata, a second of start-up, where it is not needed to read the file."""
+    table = read_plain(path)
+    if table is None or int(table.uns.get("schema", 0)) != SCHEMA:
+        return load_embeddings(path)
     return table

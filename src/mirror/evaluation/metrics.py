@@ -2,6 +2,8 @@
 
 Where a number has no meaning (a class that nobody in the half has, no pair of patients that can be ordered) it is NaN,
 never a number that looks like one; `mirror.evaluation.protocols` says which and why in its notes.
+
+The libraries that compute them take a second to start, which who wants a name or a type from here does not pay.
 """
 
 from __future__ import annotations
@@ -12,8 +14,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
 Floats: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[np.int64]
@@ -46,6 +46,8 @@ def balanced_accuracy(codes: Codes, probabilities: Floats) -> float:
     """Mean over the K classes of the share found; [0, 1], chance 1 / K. NaN when a class is absent."""
     if not has_every_class(codes, probabilities.shape[1]):
         return math.nan
+    from sklearn.metrics import recall_score
+
     return float(recall_score(codes, probabilities.argmax(axis=1), average="macro"))
 
 
@@ -53,6 +55,9 @@ def macro_f1(codes: Codes, probabilities: Floats) -> float:
     """Mean over the K classes of F1; [0, 1], a class never predicted counts 0. NaN when a class is absent."""
     if not has_every_class(codes, probabilities.shape[1]):
         return math.nan
+    from sklearn.exceptions import UndefinedMetricWarning
+    from sklearn.metrics import f1_score
+
     with warnings.catch_warnings():
         # scikit-learn warns where precision of a class never predicted is 0 / 0; the value, 0, is what we document.
         warnings.simplefilter("ignore", UndefinedMetricWarning)
@@ -67,6 +72,8 @@ def auroc(codes: Codes, probabilities: Floats) -> float:
     classes = probabilities.shape[1]
     if not has_every_class(codes, classes):
         return math.nan
+    from sklearn.metrics import roc_auc_score
+
     scored = range(1, 2) if classes == 2 else range(classes)
     return float(np.mean([roc_auc_score(codes == k, probabilities[:, k]) for k in scored]))
 
@@ -93,7 +100,7 @@ def c_index(time: Floats, event: Flags, risk: Floats) -> float:
     `time` months (N,), `event` True = happened, `risk` any scale, ties count a half. [0, 1], chance 0.5.
     NaN when no pair is comparable. lifelines orders by predicted survival, so the sign of the risk is turned.
     """
-    from lifelines.utils import concordance_index  # a third of a second that only survival pays
+    from lifelines.utils import concordance_index
 
     try:
         return float(concordance_index(time, -risk, event))

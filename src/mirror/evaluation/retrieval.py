@@ -6,15 +6,17 @@ n patients, d dimensions; row i of both matrices is one patient. Closeness is th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import anndata
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mirror.errors import DataError
 from mirror.evaluation.metrics import TOP, Floats
+
+if TYPE_CHECKING:
+    import anndata
 
 ALIGNED = ("X_align_slide", "X_align_expression")
 """The views of an embedding in which both modalities are comparable; not every model has them."""

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.covariance import ledoit_wolf
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -37,12 +37,19 @@ the next; but a shift estimated from few patients errs along it. Chosen on the d
 exam (docs/log.md)."""
 
 
+class Tissue(NamedTuple):
+    """How tiles differ about their own slide's mean: their covariance `within` (D, D), in units of `deviation` (D,) and
+    shrunk after Ledoit and Wolf (2004)."""
+
+    within: Floats
+    deviation: Floats
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """The training patients of a run: their mean tiles (N, D), what the model's `views` say of them (N, ...), their
-    expression as the model embeds it (N, E), a row of NaN where there is none, and the covariance (D, D) of tiles about
-    their own slide's mean, in units of `deviation` (D,) and shrunk after Ledoit and Wolf (2004). `between` is the share
-    of the covariance of mean tiles that counts as noise."""
+    expression as the model embeds it (N, E), a row of NaN where there is none, and `within` and `deviation` of their
+    `Tissue`. `between` is the share of the covariance of mean tiles that counts as noise."""
 
     means: Floats
     views: Mapping[str, Tensor]
@@ -53,8 +60,8 @@ class Seen:
     between: float = BETWEEN
 
 
-def within_slides(bags: Iterable[Bag], *, seed: int) -> tuple[Floats, Floats]:
-    """`within` and `deviation` of `Seen`, on `TILES` tiles of each of the first `SLIDES` slides.
+def within_slides(bags: Iterable[Bag], *, seed: int) -> Tissue:
+    """On `TILES` tiles of each of the first `SLIDES` slides.
 
     Raises `DataError` where no slide has two tiles.
     """
@@ -69,9 +76,11 @@ def within_slides(bags: Iterable[Bag], *, seed: int) -> tuple[Floats, Floats]:
     every = np.concatenate(away)
     deviation = every.std(axis=0)
     deviation = np.where(deviation > 1e-9 * max(deviation.max(initial=0.0), 1e-300), deviation, np.inf)
+    from sklearn.covariance import ledoit_wolf  # a second of start-up that only who estimates it pays
+
     with threadpool_limits(1):
         shrunk, _ = ledoit_wolf(every / deviation, assume_centered=True)
-    return shrunk, deviation
+    return Tissue(shrunk, deviation)
 
 
 def as_tiles_say(tiles_TD: NDArray[np.floating], seen: Seen, numbers_N: Floats) -> Floats:

@@ -1,9 +1,8 @@
 """What is explained: one number of a patient, as a function of the views in which a model describes the patient.
 
-A class's log-odds and the log hazard are those of the heads that `mirror evaluate` judges, fitted by the same functions
-with the same seeds on the same training patients. Such a head is affine in the view: its standardisation is undone.
+A class's log-odds and the log hazard are those of heads (`heads.py`).
 
-Legend: N patients, D columns of a view, K classes.
+Legend: N patients, D columns of a view.
 """
 
 from __future__ import annotations
@@ -14,16 +13,11 @@ from typing import Protocol
 
 import numpy as np
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from mirror.config import EvaluationConfig
 from mirror.errors import ConfigError
-from mirror.evaluation.cox import Cox
-from mirror.evaluation.fitted import Fitted, class_codes, count, fit_on_fold
-from mirror.evaluation.judged import cox_head, linear_probe
-from mirror.evaluation.metrics import Flags, Floats
+from mirror.evaluation.metrics import Floats
 from mirror.evaluation.representations import ALIGNED, LEARNED, PatientTable
 from mirror.types import Fold
 
@@ -77,6 +71,9 @@ class Head:
     def held(self, _: Mapping[str, Tensor], /) -> Head:
         """Itself: it is the same for everybody."""
         return self
+
+
+NOTHING_KNOWN: Mapping[str, Head] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,29 +142,28 @@ def fit_targets(
     config: EvaluationConfig,
     *,
     seed: int,
+    known: Mapping[str, Head] = NOTHING_KNOWN,
 ) -> list[Target]:
     """The targets `names`, `EMBEDDING` among them, those with a head fitted on `representation` (of `LEARNED`) of the
-    fold's training patients.
+    fold's training patients, unless it is `known`.
 
     Raises `ConfigError` for a target or representation that this cohort does not have, `DataError` where the fold has
     too few patients to fit a head on.
     """
-    known = (*target_names(table), EMBEDDING)
+    there = (*target_names(table), EMBEDDING)
     if representation not in LEARNED:
         raise ConfigError(f"'{representation}' is no view of a model; explain one of {', '.join(LEARNED)}")
-    strange = [name for name in names if name not in known]
+    strange = [name for name in names if name not in there]
     if strange:
-        raise ConfigError(f"there is no target {', '.join(strange)} in this cohort; there are {', '.join(known)}")
-    found: dict[str, Target] = {AGREEMENT: Agreement()}
+        raise ConfigError(f"there is no target {', '.join(strange)} in this cohort; there are {', '.join(there)}")
+    found: dict[str, Target] = {**known, AGREEMENT: Agreement()}
     if EMBEDDING in names:
         found[EMBEDDING] = _embedding(table, fold)
-    if set(names) - {AGREEMENT, EMBEDDING}:
-        with threadpool_limits(1):  # as in `evaluate_fold`: the same sums in the same order
-            fitted = fit_on_fold(representation, table, fold, config, seed)
-            if any(name.startswith(CLASS) for name in names):
-                found |= {head.name: head for head in _class_heads(fitted)}
-            if RISK in names:
-                found[RISK] = _risk_head(fitted)
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        from mirror.explain.heads import fit_heads  # a second of start-up that only who fits them pays
+
+        found |= fit_heads(unknown, representation, table, fold, config, seed=seed)
     return [found[name] for name in names]
 
 
@@ -176,41 +172,3 @@ def _embedding(table: PatientTable, fold: Fold) -> Embedding:
     view = table.views["slide"][table.rows(patients)]
     known = ~np.isnan(view).any(axis=1)
     return Embedding(view[known].mean(axis=0), tuple(np.array(patients)[known].tolist()))
-
-
-def _class_heads(fitted: Fitted) -> list[Head]:
-    """The log-odds of each class: of two classes against the other, of more against the geometric mean of the others,
-    which unlike the odds against their sum is affine."""
-    model = linear_probe(fitted).model
-    # The last column is the offset.
-    scores = _both_signs(np.hstack([model.coef_, np.reshape(model.intercept_, (-1, 1))]))
-    rest = len(fitted.table.classes) - 1
-    # z_k less the mean of the others, where those are all less z_k.
-    against = scores - (scores.sum(axis=0) - scores) / rest
-    on = _fitted_on(fitted, "subtyping", class_codes(fitted.table) >= 0)
-    unit = "log-odds" if rest == 1 else "log-odds against the geometric mean of the other classes"
-    return [
-        _head(fitted, f"{CLASS}{name}", unit, against[code, :-1], float(against[code, -1]), on)
-        for code, name in enumerate(fitted.table.classes)
-    ]
-
-
-def _both_signs(rows: NDArray[np.float64]) -> Floats:
-    """(K, ...) scores a class; of two classes a probe has one row, the log-odds of the second, shared between them."""
-    return np.concatenate([-rows, rows]) / 2 if len(rows) == 1 else rows
-
-
-def _risk_head(fitted: Fitted) -> Head:
-    model = cox_head(fitted).model
-    assert isinstance(model, Cox)
-    on = _fitted_on(fitted, "survival", ~np.isnan(fitted.table.time))
-    return _head(fitted, RISK, "log hazard", model.coefficients, 0.0, on)
-
-
-def _fitted_on(fitted: Fitted, task: str, known: Flags) -> tuple[str, ...]:
-    return count(fitted, task, known).fitted_on
-
-
-def _head(fitted: Fitted, name: str, unit: str, coefficients: Floats, offset: float, on: tuple[str, ...]) -> Head:
-    weights, shift = fitted.on_view(coefficients)
-    return Head(name, unit, fitted.name, weights, offset + shift, on)

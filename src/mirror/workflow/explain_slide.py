@@ -75,7 +75,8 @@ def explain_slides(config: Config, wanted: Wanted, *, progress: Progress = silen
     for number, item in enumerate(items):
         progress(number, len(items), item.slide)
         if fitted is None or fitted.run.name != item.run:
-            fitted = Fitted(explained_run(config, cohort, item.run))
+            explained = explained_run(config, cohort, item.run)
+            fitted = Fitted(explained, (wanted.output or explained.output) / "fitted.safetensors")
             if wanted.features is not None:
                 fitted.run.trained.check_fits(_kind(store, items))
         found.append(_explain(fitted, item, store.bag(item.slide), wanted, scans.get(SlideId(item.slide))))

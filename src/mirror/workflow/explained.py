@@ -16,10 +16,10 @@ from mirror.config import Config
 from mirror.data.cohort import Cohort
 from mirror.data.feature_store import FeatureStore
 from mirror.errors import ArtefactError, ConfigError
-from mirror.evaluation.embed import load_embeddings
+from mirror.evaluation.embed import read_embeddings
 from mirror.evaluation.representations import PatientTable
-from mirror.explain.pattern import Seen, within_slides
-from mirror.explain.targets import Target, fit_targets
+from mirror.explain.pattern import Seen, Tissue, within_slides
+from mirror.explain.targets import NOTHING_KNOWN, Head, Target, fit_targets
 from mirror.seeding import rng_for
 from mirror.tasks.trained import TrainedModel, load_trained
 from mirror.training.runs import RunFolder, run_folder
@@ -78,22 +78,28 @@ class ExplainedRun(NamedTuple):
         rows = self.table.rows(sorted(self.fold.train))
         return np.nanmean(self.table.views["raw_slide"][rows], axis=0)
 
-    def seen(self) -> Seen:
-        """The training patients as the method `pattern` compares a slide with them. Reads some of their tiles."""
-        patients = sorted(self.fold.train)
-        raw = self.table.views["raw_slide"]
-        patients = [
-            name for name, row in zip(patients, self.table.rows(patients), strict=True) if not np.isnan(raw[row]).any()
-        ]
+    def seen(self, tissue: Tissue | None = None) -> Seen:
+        """The training patients as the method `pattern` compares a slide with them; `tissue` may be given."""
+        patients = self._with_tiles()
         rows = self.table.rows(patients)
-        there = set(patients)
+        views = {f"X_{name}": torch.from_numpy(view[rows]) for name, view in self.table.views.items()}
+        means = self.table.views["raw_slide"][rows].astype(np.float64)
+        return Seen(means, views, self.expression_of(patients), *(tissue or self.tissue()), tuple(patients))
+
+    def tissue(self) -> Tissue:
+        """Of the training patients. Reads some of their tiles."""
+        there = set(self._with_tiles())
         slides = [name for name, patient in sorted(self.cohort.owners.items()) if patient in there]
         drawn = rng_for(self.name.seed, "slides of a tissue", self.name.fold).permutation(slides)
         store = FeatureStore(self.cohort.paths, keep_open=1)
-        within, deviation = within_slides((store.bag(slide) for slide in drawn.tolist()), seed=self.name.seed)
-        views = {f"X_{name}": torch.from_numpy(view[rows]) for name, view in self.table.views.items()}
-        expression = self.expression_of(patients)
-        return Seen(raw[rows].astype(np.float64), views, expression, within, deviation, tuple(patients))
+        return within_slides((store.bag(slide) for slide in drawn.tolist()), seed=self.name.seed)
+
+    def _with_tiles(self) -> list[str]:
+        """The training patients who have slides, by name."""
+        patients, raw = sorted(self.fold.train), self.table.views["raw_slide"]
+        return [
+            name for name, row in zip(patients, self.table.rows(patients), strict=True) if not np.isnan(raw[row]).any()
+        ]
 
     @torch.no_grad()
     def expression_of(self, patients: Sequence[str]) -> Tensor:
@@ -106,10 +112,12 @@ class ExplainedRun(NamedTuple):
             rows[known] = model.embed_expression(values.to(next(model.parameters()))).float().cpu()
         return rows
 
-    def targets(self, names: Sequence[str], representation: str) -> list[Target]:
-        """The targets `names` as `fit_targets` gives them."""
+    def targets(
+        self, names: Sequence[str], representation: str, *, known: Mapping[str, Head] = NOTHING_KNOWN
+    ) -> list[Target]:
+        """The targets `names` as `fit_targets` gives them; heads that are `known` are not fitted."""
         seed, settings = self.name.seed, self.config.evaluation
-        return fit_targets(names, representation, self.table, self.fold, settings, seed=seed)
+        return fit_targets(names, representation, self.table, self.fold, settings, seed=seed, known=known)
 
     def usual(self, target: Target) -> tuple[float, float]:
         """Least and greatest number of the target among the training patients who have what it reads."""
@@ -143,7 +151,7 @@ def explained_run(config: Config, cohort: Cohort, name: RunName) -> ExplainedRun
     ((seed, fold),) = wanted_runs(config, cohort, fold=name.fold, seed=name.seed)
     folder = run_folder(config.output, seed=seed, fold=fold.number)
     trained = load_trained(folder)
-    embeddings = load_embeddings(folder.embeddings)
+    embeddings = read_embeddings(folder.embeddings)
     if embeddings.uns.get("run") != trained.fingerprint:
         raise ArtefactError(f"{folder.embeddings} is of an earlier training of this run; run `mirror embed` again")
     read = trained.profiles(cohort.expression)

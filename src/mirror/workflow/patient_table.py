@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import anndata
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mirror.data.cohort import Cohort
+from mirror.evaluation.embed import EmbeddedRows
 from mirror.evaluation.representations import CLINICAL, LEARNED, PatientTable
 
-NOTHING_BESIDE: Mapping[str, anndata.AnnData] = {}
+NOTHING_BESIDE: Mapping[str, EmbeddedRows] = {}
 
 
 def patient_table(
     cohort: Cohort,
-    embeddings: anndata.AnnData,
+    embeddings: EmbeddedRows,
     *,
     genes: Sequence[str] | None = None,
-    beside: Mapping[str, anndata.AnnData] = NOTHING_BESIDE,
+    beside: Mapping[str, EmbeddedRows] = NOTHING_BESIDE,
 ) -> PatientTable:
     """One row a patient: slide views are means over the patient's slides, expression is the patient's own.
 
@@ -56,7 +56,7 @@ def patient_table(
 
 
 def _of_patients(
-    cohort: Cohort, embeddings: anndata.AnnData, patients: Sequence[str], names: Sequence[str]
+    cohort: Cohort, embeddings: EmbeddedRows, patients: Sequence[str], names: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
     """The views `names` that are there, (N, D), means over the slides of each of `patients`, NaN of who has none."""
     owner = pd.Series(embeddings.obs["patient"].to_numpy(), dtype=object).to_numpy()

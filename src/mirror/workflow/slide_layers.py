@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,31 +14,42 @@ from mirror.explain import overlay
 from mirror.explain.offered import default_method, why_not
 from mirror.explain.pattern import Seen
 from mirror.explain.relevance import Method, Relevance, Subject, relevance
-from mirror.explain.targets import AGREEMENT, EMBEDDING, Target, distinct_targets
+from mirror.explain.targets import AGREEMENT, EMBEDDING, Head, Target, distinct_targets
 from mirror.workflow.explained import ExplainedRun
+from mirror.workflow.kept_fits import Kept, mark_of, read_kept, write_kept
 
 ATTENTION = "attention"
 
 
 class Fitted:
-    """What is fitted once for all slides of a `run`: heads, and the training patients as slides are compared with
-    them."""
+    """What is fitted once for all slides of a `run`, kept in the file `kept_in`: heads, and the training patients as
+    slides are compared with them."""
 
-    def __init__(self, run: ExplainedRun) -> None:
+    def __init__(self, run: ExplainedRun, kept_in: Path) -> None:
         self.run = run
-        self._targets: dict[tuple[str, tuple[str, ...]], list[Target]] = {}
+        self._kept_in, self._mark = kept_in, mark_of(run)
+        self._kept = read_kept(kept_in, self._mark)
 
     def targets(self, names: tuple[str, ...], representation: str) -> list[Target]:
         """As `ExplainedRun.targets`."""
-        key = representation, names
-        if key not in self._targets:
-            self._targets[key] = self.run.targets(names, representation)
-        return self._targets[key]
+        known = {name: head for (of, name), head in self._kept.heads.items() if of == representation}
+        found = self.run.targets(names, representation, known=known)
+        new = {(representation, one.name): one for one in found if isinstance(one, Head) and one.name not in known}
+        if new:
+            self._keep(self._kept._replace(heads={**self._kept.heads, **new}))
+        return found
 
     @cached_property
     def seen(self) -> Seen:
         """As `ExplainedRun.seen`."""
-        return self.run.seen()
+        if self._kept.tissue is None:
+            self._keep(self._kept._replace(tissue=self.run.tissue()))
+        assert self._kept.tissue is not None
+        return self.run.seen(self._kept.tissue)
+
+    def _keep(self, kept: Kept) -> None:
+        self._kept = kept
+        write_kept(self._kept_in, self._mark, kept)
 
 
 class Asked(NamedTuple):

@@ -41,6 +41,7 @@ _FRAME = 4
 _UNSIGNED = ("with most", "with least")
 PICTURE_PX = EXAMPLE_PX - 2 * _FRAME
 _DPI = 110
+_SMOOTH, _HARD = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
 
 
 Picture: TypeAlias = NDArray[np.uint8]
@@ -107,10 +108,10 @@ def draw_overlay(
         heat = _heat(places, shown, canvas.size, (width, height))
         heated = page[boxes[-1]]
         if canvas.image is not None:
-            page[boxes[0]] = _of_size(canvas.image, page[boxes[0]])
-            heated[:] = _of_size(canvas.image.mean(axis=2).round().astype(np.uint8), heated)[..., None]
-        cover = np.float32(HEAT if canvas.image is not None else 1.0)
-        _lay(heated, _nearest(heat.colour, heated), _nearest(heat.there, heated)[..., None] * cover)
+            page[boxes[0]] = _of_size(canvas.image, page[boxes[0]], _SMOOTH)
+            heated[:] = _of_size(canvas.image.mean(axis=2).round().astype(np.uint8), heated, _SMOOTH)[..., None]
+        cover = heat.there * np.float32(HEAT if canvas.image is not None else 1.0)
+        _lay(heated, _of_size(heat.colour, heated, _HARD), _of_size(cover, heated, _HARD)[..., None])
         _scale_bar(axes[0], canvas)
         _colour_scale(figure, shown, left=14, width=min(width, 420))
         return _written_over(page, figure)
@@ -160,7 +161,8 @@ def draw_sheet(
                 _write(figure, left, up + side + 14, f"{value}  (tile {example.tile})", size=9)
             edge += math.ceil(len(part) / COLUMNS) * (side + gap)
         page = _white_page(figure)
-        return _written_over(_nearest(sheet, page), figure)
+        page[:] = _of_size(sheet, page, _HARD)
+        return _written_over(page, figure)
 
 
 def _beside(compared: str) -> str:
@@ -282,19 +284,10 @@ def _pixels_of(axes: Axes) -> tuple[slice, slice]:
     return slice(up, down), slice(left, right)
 
 
-def _of_size(image: NDArray[np.uint8], like: Picture) -> NDArray[np.uint8]:
-    """Smoothly as high and wide as another picture."""
+def _of_size(image: NDArray[Any], like: Picture, edges: Image.Resampling) -> NDArray[Any]:
+    """As high and wide as another picture."""
     height, width = like.shape[:2]
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def _nearest(image: NDArray[Any], like: Picture) -> NDArray[Any]:
-    """As high and wide as another picture, with hard edges."""
-    rows, columns = (
-        ((np.arange(wanted) + 0.5) * given / wanted).astype(np.intp)
-        for given, wanted in zip(image.shape[:2], like.shape[:2], strict=True)
-    )
-    return image[rows[:, None], columns]
+    return np.asarray(Image.fromarray(image).resize((width, height), edges))
 
 
 def _written_over(page: Picture, figure: Figure) -> Picture:
@@ -302,8 +295,10 @@ def _written_over(page: Picture, figure: Figure) -> Picture:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     drawn = np.asarray(canvas.buffer_rgba())
-    inked = drawn[..., 3] > 0  # little of a page
-    some = page[inked]
-    _lay(some, drawn[inked][:, :3], drawn[inked][:, 3:] / np.float32(255))
-    page[inked] = some
+    ink = drawn.reshape(-1, 4)
+    inked = np.flatnonzero(ink[:, 3])  # little of a page
+    ink, pixels = ink[inked], page.reshape(-1, 3)
+    below = pixels[inked]
+    _lay(below, ink[:, :3], ink[:, 3:] / np.float32(255))
+    pixels[inked] = below
     return page

@@ -9,15 +9,16 @@ classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 
 from mirror.errors import DataError
 from mirror.evaluation.metrics import Codes, Floats, auroc
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 LINEAR_STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 """Inverse penalties (scikit-learn's C) among which inner folds choose, from strong to weak; ties go to the strong."""
@@ -45,6 +46,8 @@ def fit_linear_probe(x: Floats, codes: Codes, *, inner_folds: int, seed: int) ->
         raise DataError(
             "a linear probe chooses its penalty on held-out training patients: each class needs two of them"
         )
+    from sklearn.model_selection import StratifiedKFold
+
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     areas = np.zeros(len(LINEAR_STRENGTHS))
     for fit, held in splitter.split(codes, codes):
@@ -78,6 +81,8 @@ def fit_prototypes(x: Floats, codes: Codes) -> Prototypes:
 
 def fit_probe(x: Floats, codes: Codes, *, strength: float) -> Probe:
     """Logistic regression of `codes` (N,) on `x` (N, D): summed loss + |weights|^2 / (2 `strength`), balanced."""
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=strength, class_weight="balanced", tol=1e-8, max_iter=20_000)
     return Probe(model.fit(x, codes), strength)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import anndata
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, ttest_ind_from_stats
 
 from mirror.data.expression import ExpressionTable
+from mirror.evaluation.embed import EmbeddedRows
 from mirror.evaluation.metrics import Floats
 from mirror.evaluation.retrieval import ALIGNED
 
@@ -57,7 +57,7 @@ class Membership(NamedTuple):
         return tuple(self.patients[row] for row in np.flatnonzero(self.prototype == number))
 
 
-def membership(embeddings: anndata.AnnData, directions: Floats) -> Membership | None:
+def membership(embeddings: EmbeddedRows, directions: Floats) -> Membership | None:
     """`directions` (P, K) as the model has them, in the space of the aligned views, whose cosines are averaged over a
     patient's modalities. None where the embedding has no such views."""
     if any(view not in embeddings.obsm for view in ALIGNED):

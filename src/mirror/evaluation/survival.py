@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
 
 from mirror.data.endpoints import interval_edges
 from mirror.evaluation.cox import Cox, cox_curves, fit_cox
@@ -114,5 +113,7 @@ def _choose_and_fit(
 def _inner_halves(event: Flags, *, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Stratified by event, in as many folds (at least 2) as the rarer outcome fills."""
     counts = [int(n) for n in (event.sum(), (~event).sum()) if n]
+    from sklearn.model_selection import StratifiedKFold
+
     splitter = StratifiedKFold(max(2, min(folds, *counts)), shuffle=True, random_state=seed)
     return list(splitter.split(event, event))

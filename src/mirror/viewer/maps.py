@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import anndata
 import numpy as np
 import pandas as pd
 
-from mirror.evaluation.embed import NO_SLIDE, load_embeddings
+from mirror.evaluation.embed import NO_SLIDE, EmbeddedRows, read_embeddings
 from mirror.evaluation.prototypes import membership
 from mirror.evaluation.report.drawing import OTHER
 from mirror.evaluation.report.embedding_map import (
@@ -39,7 +38,7 @@ def map_of(contents: Contents, run: ShownRun, view: str) -> dict[str, Any]:
     """
     if view not in VIEWS:
         raise Unknown(f"there is no map '{view}'; there are {', '.join(VIEWS)}")
-    table = load_embeddings(run.embeddings)
+    table = read_embeddings(run.embeddings)
     shown = joint_views(table) if view == "both" else {view: f"X_{view}"}
     labels = contents.cohort.patients["label"]
     parts = [
@@ -62,7 +61,7 @@ def map_of(contents: Contents, run: ShownRun, view: str) -> dict[str, Any]:
     }
 
 
-def colourings(contents: Contents, run: ShownRun, table: anndata.AnnData) -> list[Colouring]:
+def colourings(contents: Contents, run: ShownRun, table: EmbeddedRows) -> list[Colouring]:
     """By label, role in this run, fold, site (each column of groups), predicted risk, and prototype of the run's model
     by its embeddings `table`, where it has learned any."""
     patients = _patients(contents)

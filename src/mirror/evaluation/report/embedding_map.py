@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-import anndata
 import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
+from mirror.evaluation.embed import EmbeddedRows
 from mirror.evaluation.report.drawing import CLASS_COLOURS, OTHER
 
 WIDTH, HEIGHT, EDGE = 720, 520, 14
@@ -101,7 +101,7 @@ def colourings_of(
     ]
 
 
-def joint_views(table: anndata.AnnData) -> dict[str, str]:
+def joint_views(table: EmbeddedRows) -> dict[str, str]:
     """Modality -> view, for one map of both: what probes get, or the aligned views where that has two widths."""
     asked = {"slide": "X_slide", "expression": "X_expression"}
     widths = {table.obsm[view].shape[1] for view in asked.values()}
@@ -109,7 +109,7 @@ def joint_views(table: anndata.AnnData) -> dict[str, str]:
 
 
 def embedded_points(
-    table: anndata.AnnData,
+    table: EmbeddedRows,
     labels: pd.Series,
     views: Mapping[str, str],
     *,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from mirror.evaluation.audit.finding import Audit
 from mirror.evaluation.bootstrap import Interval
 from mirror.evaluation.intervals import INTERVAL_COLUMNS
-from mirror.evaluation.report.prototypes import Prototypes
-from mirror.evaluation.report.retrieved import Retrieved
+
+if TYPE_CHECKING:
+    from mirror.evaluation.report.prototypes import Prototypes
+    from mirror.evaluation.report.retrieved import Retrieved
 
 UNLABELLED = "no label"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import anndata
 import pandas as pd
 
 from mirror.data.expression import ExpressionTable
+from mirror.evaluation.embed import EmbeddedRows
 from mirror.evaluation.metrics import Floats
 from mirror.evaluation.prototypes import FEWEST, GeneShift, gene_shifts, membership
 from mirror.evaluation.report.risk_split import median_survival
@@ -53,7 +53,7 @@ class Prototypes(NamedTuple):
 
 
 def prototypes(
-    embeddings: anndata.AnnData,
+    embeddings: EmbeddedRows,
     directions: Floats,
     patients: pd.DataFrame,
     expression: ExpressionTable | None,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -25,7 +28,8 @@ from mirror.training.runs import run_folder
 from mirror.types import Fold
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.explain_slide import Wanted, explain_slides
-from mirror.workflow.explained import RunName
+from mirror.workflow.explained import RunName, explained_run
+from mirror.workflow.kept_fits import NOTHING, mark_of, read_kept
 from mirror.workflow.slide_layers import Asked
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "explain" / "qupath_objects.schema.json").read_text())
@@ -170,3 +174,69 @@ def test_what_is_not_offered_or_not_there_is_refused_with_what_is(trained: Path)
         explain_slides(config, Wanted(names=["SLIDE-X"]))
     with pytest.raises(ConfigError, match="there is no fold 7"):
         explain_slides(config, Wanted(names=[slide], run=RunName(0, 7)))
+
+
+HEAVY = (
+    "anndata",
+    "captum",
+    "dask",
+    "lazyslide",
+    "lifelines",
+    "scipy.stats",
+    "sklearn",
+    "spatialdata",
+    "wsidata",
+    "zarr",
+)
+"""Seconds of start-up, none of which a slide of a run that has explained one before needs, slide file and all."""
+
+
+def test_a_second_call_says_the_same_and_fits_nothing_nor_imports_what_fits(trained: Path, tmp_path: Path) -> None:
+    fold = cohort(trained).folds[0]
+    slide = slide_of(trained, fold=fold, role="test")
+    (tmp_path / "scans").mkdir()
+    image = np.full((1024, 2048, 3), (230, 140, 220), dtype=np.uint8)
+    write_bounded(tmp_path / "scans" / f"{slide}.scn", image, canvas=(5632, 5632), at=(512, 1536), mpp=0.25)
+    out = tmp_path / "out"
+    wanted = Wanted(names=[slide], slides=tmp_path / "scans", output=out)
+    (found,) = explain_slides(load_config(trained), wanted)
+    before = {name: (found.folder / name).read_bytes() for name in found.files}
+    kept = (out / "fitted.safetensors").read_bytes()
+    command = ["explain", "slide", str(trained), "--slide", slide, "--slides", str(tmp_path / "scans")]
+    script = (
+        f"import sys; sys.argv = ['mirror', *{[*command, '--output', str(out)]!r}]\n"
+        "from mirror.cli.app import app\n"
+        "app(standalone_mode=False)\n"
+        f"print('imported:', *({set(HEAVY)!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1].split() == ["imported:"]
+    assert {name: (found.folder / name).read_bytes() for name in found.files} == before
+    assert "tiles-risk.png" in before and (out / "fitted.safetensors").read_bytes() == kept
+
+
+def test_kept_fits_are_those_of_these_outcomes_and_settings_alone(trained: Path, tmp_path: Path) -> None:
+    config, known = load_config(trained), cohort(trained)
+    run = explained_run(config, known, RunName(0, 0))
+    slide = slide_of(trained, fold=run.fold, role="test")
+    explain_slides(config, Wanted(names=[slide], asked=Asked(["risk"]), output=tmp_path))
+    path = tmp_path / "fitted.safetensors"
+    (head,) = run.targets(["risk"], "fused")
+    kept = read_kept(path, mark_of(run))
+    assert kept.tissue is not None and list(kept.heads) == [("fused", "risk")]
+    again = kept.heads["fused", "risk"]
+    np.testing.assert_array_equal(again.weights, head.weights)
+    assert (again.offset, again.unit, again.fitted_on) == (head.offset, head.unit, head.fitted_on)
+    for one, other in zip(kept.tissue, run.tissue(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    moved = known.slides.assign(time=known.slides["time"] + 1.0)
+    fewer = config.evaluation.model_copy(update={"inner_folds": config.evaluation.inner_folds + 1})
+    for other in (
+        run._replace(cohort=replace(known, slides=moved)),
+        run._replace(config=config.model_copy(update={"evaluation": fewer})),
+        explained_run(config, known, RunName(0, 1)),
+    ):
+        assert read_kept(path, mark_of(other)) == NOTHING
+    path.write_bytes(path.read_bytes()[:200])
+    assert read_kept(path, mark_of(run)) == NOTHING

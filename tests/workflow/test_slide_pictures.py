@@ -78,16 +78,16 @@ def heated(value: float) -> np.ndarray:
 
 
 class Panels:
-    """The two panels of an overlay, found by what is not white in the middle rows of the picture."""
+    """The two panels of an overlay, found by the lines around them."""
 
     def __init__(self, page: np.ndarray) -> None:
         self.page = page
         inked = (page < 250).any(axis=2)
-        # Both reach over the same rows; the largest stretch of rows with much ink is they.
-        self.up, self.down = max(runs(inked.mean(axis=1) > 0.8), key=lambda run: run[1] - run[0])
-        wide = [run for run in runs(inked[self.up : self.down].mean(axis=0) > 0.8) if run[1] - run[0] > 100]
-        assert len(wide) == 2
-        self.sides = wide
+        above, below = runs(inked.mean(axis=1) > 0.9)  # of both panels, which reach over the same rows
+        self.up, self.down = above[1], below[0]
+        lines = runs(inked[self.up : self.down].mean(axis=0) > 0.9)
+        assert len(lines) == 4
+        self.sides = [(begin[1], end[0]) for begin, end in (lines[:2], lines[2:])]
 
     def at(self, panel: int, x: float, y: float) -> np.ndarray:
         """RGB at a level-0 px."""
@@ -107,7 +107,8 @@ def test_the_heat_lies_on_its_tiles_red_for_and_blue_against_with_the_tissue_und
             np.testing.assert_allclose(panels.at(1, *spot), wanted, atol=4)
     # Where no tile is, the grey slide alone; none of these places has a tile.
     for spot in ((560, 450), (1200, 700), (300, 560), (900, 700)):
-        bare = np.array(GLASS) if AT[0] <= spot[0] < AT[0] + 768 and AT[1] <= spot[1] < AT[1] + 512 else np.zeros(3)
+        scanned = AT[0] <= spot[0] < AT[0] + 768 and AT[1] <= spot[1] < AT[1] + 512
+        bare = np.array(GLASS) if scanned else np.full(3, 255)  # outside the slide's bounds there is no black
         np.testing.assert_allclose(panels.at(0, *spot), bare, atol=4)
         np.testing.assert_allclose(panels.at(1, *spot), np.full(3, bare.mean()), atol=4)
 
@@ -119,7 +120,7 @@ def test_the_scale_bar_is_as_long_as_it_says(size: tuple[int, int], mpp: float) 
     canvas = overlay.Canvas(image, size, mpp)
     places = TilePlaces(np.array([[0, 0], [size[0] // 2, 0]]), size[0] / 10, "file", mpp)
     shown = overlay.Shown("risk", np.array([1.0, -1.0]), "u", signed=True)
-    page = overlay.draw_overlay(canvas, places, shown, title="t").astype(int)
+    page = overlay.draw_overlay(canvas, places, shown, overlay.Caption("t")).astype(int)
     slide = (abs(page - np.array([250, 170, 60])) < 4).all(axis=2)
     columns = np.flatnonzero(slide.any(axis=0))
     left, right = columns.min(), columns.max() + 1
@@ -188,8 +189,9 @@ def test_colours_in_qupath_are_of_sign_and_size(drawing: Drawing) -> None:
     for one, value in zip(told, VALUES, strict=True):
         np.testing.assert_allclose(one["color"], heated(value), atol=4)  # a map has 256 colours
         assert one["measurements"] == {"agreement": value}
-        side = "for" if value >= 0 else "against"
-        assert one["classification"]["name"] == f"{side} agreement, compared with the rest of this slide"
+        does = "more" if value >= 0 else "less"
+        told = f"agrees {does} with the patient's expression, compared with the rest of this slide"
+        assert one["classification"]["name"] == told
         red, _, blue = one["classification"]["color"]
         assert (red > blue) == (value >= 0)
 

@@ -11,14 +11,16 @@ import matplotlib as mpl
 import numpy as np
 import openslide
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from bounded_slide import write_bounded
 from mirror.data.places import TilePlaces
 from mirror.explain import overlay
 from mirror.explain.relevance import Relevance
-from mirror.explain.targets import Agreement
+from mirror.explain.targets import Agreement, Head
 from mirror.ids import SlideId
+from mirror.slides.looks import look_at
 from mirror.slides.manifest import SlideEntry, may_have_bounds
 from mirror.workflow.slide_layers import Layer
 from mirror.workflow.slide_pictures import Drawn, draw_layers
@@ -138,8 +140,6 @@ def test_the_scale_bar_is_as_long_as_it_says(size: tuple[int, int], mpp: float) 
     [((2000, 1000), 0.5, "100 um"), ((40_000, 30_000), 0.25, "1 mm"), ((6400, 100), None, "1000 px at level 0")],
 )
 def test_the_scale_bar_says_its_length(size: tuple[int, int], mpp: float | None, says: str) -> None:
-    from matplotlib.figure import Figure
-
     axes = Figure().add_subplot()
     overlay._scale_bar(axes, overlay.Canvas(None, size, mpp))
     (bar,), (text,) = axes.patches, axes.texts
@@ -167,6 +167,64 @@ def test_the_contact_sheet_has_the_tiles_in_order_and_the_right_way_up(drawing: 
     assert len({found[tile][0] for tile in (0, 5, 2)}) == 1 and len({found[tile][0] for tile in (1, 6, 4)}) == 1
     for tile, (*_, frame) in found.items():
         np.testing.assert_allclose(frame, heated(VALUES[tile]), atol=6)
+
+
+class Texts:
+    """What every figure was told to write, as far as it lies within the picture."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.of: list[list[str]] = []
+        drawn = overlay._picture
+
+        def listened(figure: Figure) -> np.ndarray:
+            picture, wide = drawn(figure), figure.get_size_inches()[0] * figure.dpi
+            for text in figure.texts:
+                box = text.get_window_extent()
+                assert box.x0 >= 0 and box.x1 <= wide, f"cut off: {text.get_text()}"
+            self.of.append([text.get_text() for text in figure.texts])
+            return picture
+
+        monkeypatch.setattr(overlay, "_picture", listened)
+
+
+LONG = "TCGA-3C-AALI-01Z-00-DX1.F6E9A5DF-D8FB-45CF-B4BD-C6B76294C291"
+
+
+@pytest.mark.parametrize(("name", "label"), [("S1", "B"), (LONG, "Invasive carcinoma of no special type, grade 3")])
+def test_every_picture_says_of_which_slide_by_what_and_which_number_it_is(
+    drawing: Drawing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, label: str
+) -> None:
+    texts, head = Texts(monkeypatch), Head(f"class:{label}", "log-odds", "fused", np.ones(2), 0.0, ())
+    layers = [
+        Layer(head.name, head, METHOD, Relevance(VALUES, 1.5, 0.25, -0.5), None),
+        Layer("agreement", Agreement(), METHOD, Relevance(VALUES, 0.3, -0.001), None, "it is not offered"),
+        Layer("attention", None, "attention", Relevance(np.abs(VALUES)), None),
+    ]
+    entry = SlideEntry(SlideId(name), drawing.slide, None)
+    model = f"patient {name[:12]}; model of run seed0/fold0, which has not seen this patient (test half)"
+    draw_layers(tmp_path, name, layers, PLACES, entry, model=model, notes=[])
+    assert len(texts.of) == 6
+    for layer, pictures in zip(layers, (texts.of[:2], texts.of[2:4], texts.of[4:]), strict=True):
+        for own in pictures:
+            said = " ".join(own)
+            assert f"{name}: {layer.name}" in said and model in said and f"method {layer.method}" in said
+    parts = "-0.50 at the training patients' means, +1.25 from the slide, +0.75 from the expression"
+    assert all(f"number +1.50 (log-odds) of slide and expression: {parts}" in " ".join(own) for own in texts.of[:2])
+    cosine = "(UNPROVEN); number +0.30 (cosine) of the slide with the patient's expression"
+    assert all(cosine in " ".join(own) for own in texts.of[2:4])
+    assert layers[0].meaning is not None and layers[0].meaning.legend in " ".join(texts.of[0])
+    # Rank, number and row of each tile, in two sections of their own.
+    ranked = [text for text in texts.of[1] if "(tile " in text]
+    assert [text.split(".")[0] for text in ranked] == ["1", "2", "3"] * 2
+    assert ranked[0] == "1.  +2  (tile 0)" and ranked[3].startswith("1.  -2  (tile ")
+
+
+def test_a_tile_that_reaches_beyond_the_scan_is_white_there(drawing: Drawing) -> None:
+    corner = (AT[0] - SIDE // 2, AT[1])
+    looks = look_at(SlideEntry(SlideId("S1"), drawing.slide, None), mpp=0.5, tiles=[corner], side=SIDE, px=SIDE)
+    tile = looks.tiles[corner]
+    assert (tile[:, : SIDE // 2 - 1] == 255).all()
+    np.testing.assert_array_equal(tile[5, SIDE // 2 + 5], COLOURS[0])
 
 
 def objects(drawing: Drawing) -> list[dict]:

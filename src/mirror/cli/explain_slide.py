@@ -113,19 +113,18 @@ def slide_table(one: ExplainedSlide) -> Table:
         padding=(0, 1),
         pad_edge=False,
     )
-    for name in ("layer", "method", "of"):
+    for name in ("layer", "method, of"):
         table.add_column(name, overflow="fold")
     # The number is the sum of the three after it, of a head on the slide alone of the first two.
     shown = {"value": "number", "at": "at\nmeans", "from_slide": "slide\nadds", "from_expression": "expression\nadds"}
-    if any(layer["value"] is not None and layer["sum"] is not None for layer in one.layers):
-        shown["sum"] = "tiles\nadd"
     for name in shown.values():
         table.add_column(name, justify="right", no_wrap=True)
     for layer in one.layers:
         at = layer["at_mean_tile"] if layer["at_means"] is None else layer["at_means"]
         told = {**layer, "at": at}
         numbers = [_number(told[name]) if layer["value"] is not None else "" for name in shown]
-        table.add_row(escape(layer["name"]), layer["method"], _OF.get(layer["representation"], ""), *numbers)
+        by = "\n".join(filter(None, (layer["method"].replace("-", "-\n"), _OF.get(layer["representation"]))))
+        table.add_row(escape(layer["name"]), by, *numbers)
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -57,11 +58,12 @@ def fitted(text: str, width: float, *, size: float, weight: str = "normal", most
     """`text` in at most `most` rows of at most `width` points, broken between words, a longer word within; what does
     not go into them loses its middle, because the ends of names tell them apart."""
     rows = list(_rows(text, width, size, weight))
-    kept = len(text)
-    while len(rows) > most and kept > 2:
-        kept = min(kept - 1, int(kept * most / len(rows)) + 1) if kept == len(text) else kept - 2
-        rows = list(_rows(f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}", width, size, weight))
-    return rows
+    if len(rows) <= most:
+        return rows
+    shorter = [f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}" for kept in range(len(text))]
+    # The first that is too long, by halves: rows hardly ever grow fewer with another letter.
+    most_kept = bisect_left(shorter, most + 1, key=lambda one: len(list(_rows(one, width, size, weight)))) - 1
+    return list(_rows(shorter[max(0, most_kept)], width, size, weight))[:most]
 
 
 def _rows(text: str, width: float, size: float, weight: str) -> Iterator[str]:

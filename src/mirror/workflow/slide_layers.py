@@ -13,7 +13,7 @@ from mirror.errors import ConfigError
 from mirror.explain import overlay
 from mirror.explain.offered import default_method, why_not
 from mirror.explain.pattern import Seen
-from mirror.explain.relevance import Described, Method, Relevance, Subject
+from mirror.explain.relevance import COMPLETE, Described, Method, Relevance, Subject
 from mirror.explain.targets import AGREEMENT, EMBEDDING, FUSED, Target, distinct_targets
 from mirror.explain.wording import Meaning, meaning
 from mirror.workflow.explained import ExplainedRun
@@ -152,6 +152,9 @@ def layers_of(
         layers.append(Layer(name, target, method, found, usual, reason))
         if reason is not None:
             notes.append(f"UNPROVEN: {reason}")
+        whole, added = found.values.sum(), found.from_slide
+        if method == "integrated-gradients" and abs(whole - added) > COMPLETE * abs(added):
+            notes.append(f"{name} is not complete: tiles add up to {whole:+.3f}, the slide adds {added:+.3f}")
         if target is not None and usual is not None and not usual[0] <= found.value <= usual[1]:
             notes.append(
                 f"{target.name} of {slide} is {found.value:+.2f}, training patients have {usual[0]:+.2f} to "

@@ -79,6 +79,13 @@ class ExplainedRun(NamedTuple):
         rows = self.table.rows(sorted(self.fold.train))
         return np.nanmean(self.table.views["raw_slide"][rows], axis=0)
 
+    @property
+    def mean_expression(self) -> NDArray[np.float64] | None:
+        """The mean over training patients of what the model makes of their expression (E,), None where nobody has
+        any."""
+        known = [name for name in sorted(self.fold.train) if name in self.profiles]
+        return self.expression_of(known).double().mean(dim=0).numpy() if known else None
+
     def seen(self) -> Seen:
         """The training patients as the method `pattern` compares a slide with them. Reads some of their tiles."""
         patients = sorted(self.fold.train)

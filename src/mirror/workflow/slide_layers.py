@@ -7,13 +7,15 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mirror.errors import ConfigError
 from mirror.explain import overlay
 from mirror.explain.offered import default_method, why_not
 from mirror.explain.pattern import Seen
-from mirror.explain.relevance import Method, Relevance, Subject, relevance
-from mirror.explain.targets import AGREEMENT, EMBEDDING, Target, distinct_targets
+from mirror.explain.relevance import COMPLETE, Described, Method, Relevance, Subject
+from mirror.explain.targets import AGREEMENT, EMBEDDING, FUSED, Target, distinct_targets
+from mirror.explain.wording import Meaning, meaning
 from mirror.workflow.explained import ExplainedRun
 
 ATTENTION = "attention"
@@ -38,6 +40,15 @@ class Fitted:
     def seen(self) -> Seen:
         """As `ExplainedRun.seen`."""
         return self.run.seen()
+
+    @cached_property
+    def _means(self) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        return self.run.mean_tile, self.run.mean_expression
+
+    def subject(self, tiles_TD: NDArray[np.float32], patient: str) -> Subject:
+        """A slide of a patient, beside the means of the training patients."""
+        profile = self.run.profiles.get(patient) if self.run.role(patient) != "new" else None
+        return Subject(tiles_TD, profile, *self._means)
 
 
 class Asked(NamedTuple):
@@ -69,7 +80,39 @@ class Layer(NamedTuple):
             told = f"share of the slide's attention{warned}"
             return overlay.Shown(self.name, self.found.values, told, signed=False)
         told = "relative to the slide's mean tile" if self.method == "pattern" else "a tile's part"
-        return overlay.Shown(self.name, self.found.values, f"{self.target.unit}, {told}{warned}", signed=True)
+        unit = f"{self.target.unit}, {told}{warned}"
+        return overlay.Shown(self.name, self.found.values, unit, signed=True, meaning=self.meaning)
+
+    @property
+    def meaning(self) -> Meaning | None:
+        """What a tile does that is above zero, or below; nothing of a share of attention."""
+        return None if self.target is None else meaning(self.target.name, self.method)
+
+    @property
+    def fused(self) -> bool:
+        """True of a number of both modalities that is a sum of what either says."""
+        return self.target is not None and self.target.representation == FUSED
+
+    @property
+    def number(self) -> str:
+        """The number that the tiles are of, and what of it is the slide's; empty where there is none."""
+        if self.target is None:
+            return ""
+        found = self.found
+        told = f"number {_signed(found.value)} ({self.target.unit})"
+        if self.target.name == AGREEMENT:
+            return f"{told} of the slide with the patient's expression"
+        if self.fused:
+            return (
+                f"{told} of slide and expression: {_signed(found.usual)} at the training patients' means, "
+                f"{_signed(found.from_slide)} from the slide, {_signed(found.from_expression)} from the expression"
+            )
+        return f"{told} of the slide alone, {_signed(found.baseline)} at the training patients' mean tile"
+
+
+def _signed(value: float) -> str:
+    """Two decimals, and no minus before a zero."""
+    return f"{round(value, 2) + 0.0:+.2f}"
 
 
 def layers_of(
@@ -87,6 +130,7 @@ def layers_of(
     names = [*distinct_targets(run.table), EMBEDDING, ATTENTION] if asked.targets is None else list(asked.targets)
     targets = _targets(fitted, tuple(names), subject, asked)
     layers: list[Layer] = []
+    described = Described(run.trained.model, subject)
     for target in targets:
         name = ATTENTION if target is None else target.name
         if target is not None and target.name == AGREEMENT and subject.profile_G is None:
@@ -103,11 +147,14 @@ def layers_of(
             notes.append(str(error))  # of all there are, those that can be explained
             continue
         seen = fitted.seen if method == "pattern" else None
-        found = relevance(run.trained.model, subject, target, method, seen=seen)
+        found = described.relevance(target, method, seen=seen)
         usual = None if target is None else run.usual(target)
         layers.append(Layer(name, target, method, found, usual, reason))
         if reason is not None:
             notes.append(f"UNPROVEN: {reason}")
+        whole, added = found.values.sum(), found.from_slide
+        if method == "integrated-gradients" and abs(whole - added) > COMPLETE * abs(added):
+            notes.append(f"{name} is not complete: tiles add up to {whole:+.3f}, the slide adds {added:+.3f}")
         if target is not None and usual is not None and not usual[0] <= found.value <= usual[1]:
             notes.append(
                 f"{target.name} of {slide} is {found.value:+.2f}, training patients have {usual[0]:+.2f} to "
@@ -122,13 +169,13 @@ def _targets(fitted: Fitted, names: tuple[str, ...], subject: Subject, asked: As
     """The targets `names` in their order. Where no representation is named: of both modalities where the patient has
     them and a method has passed for it, else of the slide alone."""
     numbers = tuple(name for name in names if name != ATTENTION)
-    both = subject.profile_G is not None and "fused" in fitted.run.table.views
-    found = fitted.targets(numbers, asked.representation or ("fused" if both else "slide"))
+    both = subject.profile_G is not None and FUSED in fitted.run.table.views
+    found = fitted.targets(numbers, asked.representation or (FUSED if both else "slide"))
     named: dict[str, Target | None] = {ATTENTION: None, **dict(zip(numbers, found, strict=True))}
     if asked.representation is None and both:
         model = fitted.run.trained.model
         refused = [one for one in found if why_not(model, one, asked.method or default_method(model, one)) is not None]
-        alone = tuple(one.name for one in refused if one.representation == "fused")
+        alone = tuple(one.name for one in refused if one.representation == FUSED)
         named |= dict(zip(alone, fitted.targets(alone, "slide"), strict=True))
     return [named[name] for name in names]
 
@@ -139,7 +186,8 @@ def facts_of(layer: Layer) -> dict[str, Any]:
     def number(value: float) -> float | None:
         return None if np.isnan(value) else value
 
-    target = layer.target
+    target, means = layer.target, layer.meaning
+    apart = target is not None and target.name != AGREEMENT  # a cosine is no sum of what either says
     return {
         "name": layer.name,
         "target": None if target is None else target.name,
@@ -150,7 +198,13 @@ def facts_of(layer: Layer) -> dict[str, Any]:
         "fitted_on": 0 if target is None else len(target.fitted_on),
         "value": number(layer.found.value),
         "at_mean_tile": number(layer.found.baseline),
+        "at_means": number(layer.found.usual),
+        "from_slide": number(layer.found.from_slide) if apart else None,
+        "from_expression": number(layer.found.from_expression),
         "unproven": layer.unproven,
         "sum": None if layer.method == "pattern" else float(layer.found.values.sum()),
         "training_patients": layer.usual,
+        "more": None if means is None else means.more,
+        "less": None if means is None else means.less,
+        "compared": None if means is None else means.compared,
     }

@@ -17,6 +17,7 @@ from mirror.seeding import rng_for
 from mirror.types import Fold
 
 _REST = ""
+_CALLED = {"auroc": "AUROC", "c_index": "c-index"}
 
 
 class HeadScore(NamedTuple):
@@ -33,6 +34,12 @@ class HeadScore(NamedTuple):
     def beats_chance(self) -> bool:
         """Whether the interval lies above 0.5."""
         return self.low > 0.5
+
+    @property
+    def told(self) -> str:
+        """The score in words."""
+        interval = f"({self.low:.2f} to {self.high:.2f})"
+        return f"{_CALLED[self.metric]} {self.value:.2f} {interval} on {self.patients} test patients"
 
 
 def head_score(target: Target, table: PatientTable, fold: Fold, *, seed: int) -> HeadScore | None:

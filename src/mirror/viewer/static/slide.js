@@ -303,6 +303,7 @@ export function startSlide() {
         facts.method ? `method ${facts.method}` : "",
         facts.representation ? `of ${facts.representation}` : "",
         numberOf(facts, unit),
+        facts.head ? headOf(facts.head) : "",
         `run ${run}, which ${SEEN[role]}`,
       ],
     ];
@@ -318,6 +319,13 @@ export function startSlide() {
         + ` and ${signed(facts.from_expression)} from the expression` : "";
     return `${whose[representation] ?? "the slide's own number"}: ${shown(value, 2)} ${unit.split(",")[0]}${parts}`
       + (usual ? ` (training patients ${shown(usual[0], 2)} to ${shown(usual[1], 2)})` : "");
+  }
+
+  /** How well the head judges patients it has not seen: heat can be no better. */
+  function headOf({ metric, value, low, high, patients }) {
+    const called = metric === "auroc" ? "AUROC" : "c-index";
+    const unsure = low > 0.5 ? "" : ", which chance may give as well";
+    return `head: ${called} ${shown(value, 2)} (${shown(low, 2)} to ${shown(high, 2)}) on ${patients} test patients${unsure}`;
   }
 
   function signed(value) {

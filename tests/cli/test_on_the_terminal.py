@@ -13,16 +13,22 @@ import pytest
 from rich.console import Console
 
 import mirror.cli
+import mirror.cli.explain_prototypes as cli_prototypes
 from mirror.cli.explain_expression import gene_table, set_table
-from mirror.cli.explain_prototypes import GENES, genes_told
+from mirror.cli.explain_prototypes import GENES, genes_told, part_table, prototype_table, run_table
 from mirror.cli.explain_slide import slide_table
 from mirror.cli.progress import progress_bar
 from mirror.cli.screen import screen
 from mirror.evaluation.prototypes import GeneShift
+from mirror.evaluation.report.prototypes import Prototype
 from mirror.explain.enrichment import EnrichedSet
 from mirror.explain.gene_table import COLUMNS
+from mirror.explain.parts import PARTS, PartShares
+from mirror.explain.prototypes import Association, Coverage
 from mirror.workflow.explain_expression import ExplainedTarget
+from mirror.workflow.explain_prototypes import ExplainedPrototypes, OpenedPrototype, RunPrototypes
 from mirror.workflow.explain_slide import ExplainedSlide
+from mirror.workflow.explained import RunName
 
 FOLDER = Path(mirror.cli.__file__).parent
 GENES_OF_A_CLASS = pd.DataFrame(
@@ -32,6 +38,8 @@ GENES_OF_A_CLASS = pd.DataFrame(
         "folds": 5, "runs": 15,
     }
 )[list(COLUMNS)]  # fmt: skip
+
+NUMBERS = ("number", "means", "slide", "expression", "adds", "method, of")
 
 
 @pytest.fixture
@@ -51,7 +59,7 @@ def test_a_class_is_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
     screen(stderr=True).print("[bold]explain[/]   :B: and :x:", highlight=False)
     screen(stderr=True).print("error:", "no target class:B: here", markup=False)
     said = capsys.readouterr()
-    assert "class:B: log-odds" in said.out and "class:B: gene sets" in said.out and "a:B:set" in said.out
+    assert "class:B: effect" in said.out and "class:B: gene sets" in said.out and "a:B:set" in said.out
     assert ":B: and :x:" in said.err and "no target class:B: here" in said.err
 
 
@@ -89,12 +97,65 @@ def test_no_number_of_a_gene_is_cut_at_80_columns(capsys: pytest.CaptureFixture[
 @pytest.mark.usefixtures("terminal")
 def test_no_number_of_a_slide_is_cut_at_80_columns(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     layer = {"name": "class:CHRCC", "method": "integrated-gradients", "representation": "fused"}
-    layer |= {"value": -12.3456, "at_mean_tile": 1.25, "sum": -13.5}
+    layer |= {"value": -12.3456, "at_mean_tile": 1.25, "at_means": -0.0001, "from_slide": -13.5956}
+    layer |= {"from_expression": 1.2501, "sum": -13.5, "head": {"metric": "auroc", "value": 0.8351}}
     one = ExplainedSlide("S1", "P1", "test", "seed0/fold0", tmp_path, (layer,), (), ())
     screen().print(slide_table(one))
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 80 and "…" not in said
-    assert all(whole in said for whole in ("-12.346", "+1.250", "-13.500", "at mean tile", "tiles add", "class:CHRCC"))
+    for whole in (
+        "0.84",
+        "c-index",
+        "-12.346",
+        "+0.000",
+        "-13.596",
+        "+1.250",
+        "class:CHRCC",
+        "gradients",
+        "both, sum",
+        *NUMBERS,
+    ):
+        assert whole in said
+
+
+@pytest.mark.usefixtures("terminal")
+def test_no_number_of_prototypes_is_cut_at_80_columns(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    patients = tuple(f"P{number}" for number in range(10_437))
+    genes = tuple(GeneShift("ENSG00000228630_READTHROUGH", -11.25, 0.01) for _ in range(GENES + 2))
+    prototype = Prototype(127, patients, 2_087, {}, 0, 0, None, genes)
+    opened = OpenedPrototype(prototype, (), (), 0.25, 0.75)
+    cover = Coverage(128, 127, 126, 1.0, 0.995, 126.5)
+    runs = tuple(RunPrototypes(RunName(12, fold), cover, -0.05, 0.35, (opened,)) for fold in (10, 11))
+    tests = [("label:CHRCC", "all", 1234.567, 1.2e-103), ("survival", "test", 0.125, 0.5)]
+    found = ExplainedPrototypes(
+        tmp_path,
+        runs,
+        tuple(Association(str(runs[0].run), 127, name, among, 10_437, 1_563, x, p, p) for name, among, x, p in tests),
+        {str(one.run): (PartShares("class:CHRCC", dict.fromkeys(PARTS, -0.25), 40),) for one in runs},
+        None,
+    )
+    for table in (run_table(found), prototype_table(runs[0]), cli_prototypes.test_table(found), part_table(found)):
+        screen().print(table)
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80 and "…" not in said
+    for whole in (
+        "127/128", "126", "100%", "126.5", "effective", "-0.05", "0.35",  # cover
+        "prototype", "10437", "2087", "of them", "0.25", "0.75",  # prototypes
+        "OR 1234.57", "O/E 0.12", "1.2e-103", "Holm p", "10437, 1563", "survival",  # tests
+        "shared", "slide only", "expression", "only, tail", "-0.25 ± 0.00",  # shares
+    ):  # fmt: skip
+        assert whole in said, whole
+
+
+@pytest.mark.usefixtures("terminal")
+def test_no_number_of_a_gene_set_is_cut_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "REACTOME_" + "A_VERY_LONG_NAME_" * 6
+    enriched = EnrichedSet(name, ("TP53",) * 1000, ("X",) * 1000, -12.34, 1e-30, 123.4, 0.02, 1.2e-103)
+    screen().print(set_table(target("class:B", sets=(enriched,))))
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80 and "…" not in said
+    for whole in ("genes", "missing", "signed z", "size/chance", "1000", "-12.34", "123.4x", "1.2e-103"):
+        assert whole in said
 
 
 def test_genes_of_a_prototype_are_named_and_the_others_counted() -> None:

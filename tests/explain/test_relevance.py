@@ -12,7 +12,7 @@ import torch
 from mirror.errors import ConfigError
 from mirror.explain.offered import MEASURED, PASSED, default_method, why_not
 from mirror.explain.pattern import Seen, as_tiles_say
-from mirror.explain.relevance import Subject, is_affine, relevance, target_value
+from mirror.explain.relevance import Described, Subject, is_affine, relevance, target_value
 from mirror.explain.targets import Agreement, Embedding, Head
 from mirror.nn.canonical import CanonicalMirror, CanonicalSizes, build_canonical
 from mirror.nn.mirror import Mirror, MirrorSizes, build_mirror
@@ -137,6 +137,42 @@ def test_agreement_has_both_modalities_or_is_refused() -> None:
     assert -1 <= found.value <= 1
     with pytest.raises(ConfigError, match="needs expression, which this patient has not"):
         relevance(model, subject(profile=False), Agreement(), "integrated-gradients")
+
+
+@pytest.mark.parametrize("model", [canonical(), canonical(correction=1.0), published()])
+def test_a_number_of_both_modalities_is_what_either_adds_whatever_the_other_is(model) -> None:
+    usual = model.embed_expression(torch.randn(7, GENES, generator=torch.Generator().manual_seed(3))).detach()
+    rng, target = np.random.default_rng(8), head(model, "fused")
+    found = {}
+    for slide in range(2):
+        tiles = rng.normal(1.0, 1.0, (TILES, TILE_DIM)).astype(np.float32)
+        for patient in range(2):
+            profile = np.random.default_rng(patient).normal(size=GENES).astype(np.float32)
+            given = subject()._replace(tiles_TD=tiles, profile_G=profile, mean_expression_E=usual.mean(dim=0).numpy())
+            found[slide, patient] = relevance(model, given, target, "pattern", seen=training(model))
+    for (slide, patient), one in found.items():
+        assert one.value == pytest.approx(one.usual + one.from_slide + one.from_expression, abs=1e-9)
+        assert one.from_slide == pytest.approx(found[slide, 1 - patient].from_slide, abs=1e-4)
+        assert one.from_expression == pytest.approx(found[1 - slide, patient].from_expression, abs=1e-4)
+        assert abs(one.from_slide) > 1e-2 and abs(one.from_expression) > 1e-2
+    alone = relevance(model, subject(), head(model, "slide"), "pattern", seen=training(model))
+    assert np.isnan(alone.usual) and alone.value == pytest.approx(alone.baseline + alone.from_slide)
+
+
+@pytest.mark.parametrize("model", [canonical(), canonical(correction=1.0), published()])
+def test_what_numbers_of_a_slide_have_in_common_is_computed_once(model, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, seen = subject(), training(model)
+    centre = np.zeros(len(head(model, "slide").weights))
+    targets = [head(model, "fused"), head(model, "slide"), Agreement(), Embedding(centre, ())]
+    each = [relevance(model, given, target, "pattern", seen=seen) for target in targets]
+    counted, embed = [], model.embed_slide
+    monkeypatch.setattr(model, "embed_slide", lambda tiles: counted.append(len(tiles)) or embed(tiles))
+    described = Described(model, given)
+    for target, alone in zip(targets, each, strict=True):
+        found = described.relevance(target, "pattern", seen=seen)
+        np.testing.assert_array_equal(found.values, alone.values)
+        np.testing.assert_array_equal(found[1:], alone[1:])
+    assert counted == [1, 1], "the slide, and as many mean tiles"
 
 
 def training(model: CanonicalMirror | Mirror, *, patients: int = 30, seed: int = 3) -> Seen:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mirror.artefacts import write_json
+from mirror.explain.wording import meaning
 from mirror.workflow.view import view
 
 PICTURED = ("SIM-0000-DX1", "SIM-0001-DX1")
@@ -35,6 +36,13 @@ def explain(config: Path, slide: str) -> Path:
     table.to_parquet(path, index=False)
     risk = {"name": "risk", "method": "contributions", "unit": "log hazard", "representation": "fused", "signed": True}
     risk |= {"value": -0.73, "training_patients": [-1.5, 2.0]}
+    risk |= {
+        "at_means": 0.1,
+        "from_slide": -0.5,
+        "from_expression": -0.33,
+        "head": {"metric": "c_index", "value": 0.64, "low": 0.49, "high": 0.77, "patients": 38},
+        **meaning("risk", "contributions")._asdict(),
+    }
     attention = {"name": "attention", "method": "attention", "unit": "share", "signed": False}
     write_json(path.with_suffix(".json"), {"slide": slide, "layers": [risk, attention]})
     return path

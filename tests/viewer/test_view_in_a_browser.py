@@ -23,6 +23,7 @@ from selenium.webdriver.support.ui import Select
 
 from chromium import headless, needs_chromium
 from mirror.explain import overlay
+from mirror.explain.wording import meaning
 from mirror.viewer.contents import Contents
 
 pytestmark = needs_chromium
@@ -90,9 +91,12 @@ def test_a_layer_is_chosen_faded_and_cut(reader: Reader) -> None:
     assert "patient unseen" in risk
     layers.select_by_visible_text(risk)
     reader.until(lambda: "log hazard" in reader.text("layer-said"))
-    assert "red raises risk, blue lowers it" in reader.text("layer-said")
+    assert meaning("risk", "contributions").legend in reader.text("layer-said")  # as the overlay has it
     by = reader.text("layer-by").replace("\N{MINUS SIGN}", "-")
-    assert "method contributions" in by and "own number: -0.73 log hazard (training patients -1.50 to 2.00)" in by
+    parts = "which is 0.10 at the training patients' means, -0.50 from the slide and -0.33 from the expression"
+    whole = f"number of slide and expression: -0.73 log hazard, {parts} (training patients -1.50 to 2.00)"
+    assert "method contributions" in by and whole in by
+    assert "head: c-index 0.64 (0.49 to 0.77) on 38 test patients, which chance may give as well" in by
     seen = reader.browser.execute_script(COLOURS, [0, 100, 199])
     ends = overlay.colours_of(overlay.Shown("risk", np.array([-1.0, 0.0, 1.0]), "", signed=True))
     np.testing.assert_allclose(seen, ends, atol=4)  # the colours of the overlay
@@ -156,7 +160,7 @@ def test_layers_are_made_when_a_reader_asks_for_them(reader: Reader) -> None:
     reader.until(lambda: "has not seen this patient" in reader.text("layer-by"))
     layers = Select(reader.at("layer"))
     layers.select_by_visible_text(next(one.text for one in layers.options if one.text.startswith("class:B")))
-    reader.until(lambda: "red: more for B than the rest of this slide; blue: less" in reader.text("layer-said"))
+    reader.until(lambda: meaning("class:B", "pattern").legend in reader.text("layer-said"))
     assert "method pattern" in reader.text("layer-by") and "the slide's own number: " in reader.text("layer-by")
     names = [option.text.split(" — ")[0] for option in Select(reader.at("layer")).options]
     assert {"none", "risk"} <= set(names)

@@ -11,14 +11,16 @@ import matplotlib as mpl
 import numpy as np
 import openslide
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from bounded_slide import write_bounded
 from mirror.data.places import TilePlaces
 from mirror.explain import overlay
 from mirror.explain.relevance import Relevance
-from mirror.explain.targets import Agreement
+from mirror.explain.targets import Agreement, Head
 from mirror.ids import SlideId
+from mirror.slides.looks import look_at
 from mirror.slides.manifest import SlideEntry, may_have_bounds
 from mirror.workflow.slide_layers import Layer
 from mirror.workflow.slide_pictures import Drawn, draw_layers
@@ -78,16 +80,16 @@ def heated(value: float) -> np.ndarray:
 
 
 class Panels:
-    """The two panels of an overlay, found by what is not white in the middle rows of the picture."""
+    """The two panels of an overlay, found by the lines around them."""
 
     def __init__(self, page: np.ndarray) -> None:
         self.page = page
         inked = (page < 250).any(axis=2)
-        # Both reach over the same rows; the largest stretch of rows with much ink is they.
-        self.up, self.down = max(runs(inked.mean(axis=1) > 0.8), key=lambda run: run[1] - run[0])
-        wide = [run for run in runs(inked[self.up : self.down].mean(axis=0) > 0.8) if run[1] - run[0] > 100]
-        assert len(wide) == 2
-        self.sides = wide
+        above, below = runs(inked.mean(axis=1) > 0.9)  # of both panels, which reach over the same rows
+        self.up, self.down = above[1], below[0]
+        lines = runs(inked[self.up : self.down].mean(axis=0) > 0.9)
+        assert len(lines) == 4
+        self.sides = [(begin[1], end[0]) for begin, end in (lines[:2], lines[2:])]
 
     def at(self, panel: int, x: float, y: float) -> np.ndarray:
         """RGB at a level-0 px."""
@@ -107,7 +109,8 @@ def test_the_heat_lies_on_its_tiles_red_for_and_blue_against_with_the_tissue_und
             np.testing.assert_allclose(panels.at(1, *spot), wanted, atol=4)
     # Where no tile is, the grey slide alone; none of these places has a tile.
     for spot in ((560, 450), (1200, 700), (300, 560), (900, 700)):
-        bare = np.array(GLASS) if AT[0] <= spot[0] < AT[0] + 768 and AT[1] <= spot[1] < AT[1] + 512 else np.zeros(3)
+        scanned = AT[0] <= spot[0] < AT[0] + 768 and AT[1] <= spot[1] < AT[1] + 512
+        bare = np.array(GLASS) if scanned else np.full(3, 255)  # outside the slide's bounds there is no black
         np.testing.assert_allclose(panels.at(0, *spot), bare, atol=4)
         np.testing.assert_allclose(panels.at(1, *spot), np.full(3, bare.mean()), atol=4)
 
@@ -119,7 +122,7 @@ def test_the_scale_bar_is_as_long_as_it_says(size: tuple[int, int], mpp: float) 
     canvas = overlay.Canvas(image, size, mpp)
     places = TilePlaces(np.array([[0, 0], [size[0] // 2, 0]]), size[0] / 10, "file", mpp)
     shown = overlay.Shown("risk", np.array([1.0, -1.0]), "u", signed=True)
-    page = overlay.draw_overlay(canvas, places, shown, title="t").astype(int)
+    page = overlay.draw_overlay(canvas, places, shown, overlay.Caption("t")).astype(int)
     slide = (abs(page - np.array([250, 170, 60])) < 4).all(axis=2)
     columns = np.flatnonzero(slide.any(axis=0))
     left, right = columns.min(), columns.max() + 1
@@ -137,8 +140,6 @@ def test_the_scale_bar_is_as_long_as_it_says(size: tuple[int, int], mpp: float) 
     [((2000, 1000), 0.5, "100 um"), ((40_000, 30_000), 0.25, "1 mm"), ((6400, 100), None, "1000 px at level 0")],
 )
 def test_the_scale_bar_says_its_length(size: tuple[int, int], mpp: float | None, says: str) -> None:
-    from matplotlib.figure import Figure
-
     axes = Figure().add_subplot()
     overlay._scale_bar(axes, overlay.Canvas(None, size, mpp))
     (bar,), (text,) = axes.patches, axes.texts
@@ -168,6 +169,64 @@ def test_the_contact_sheet_has_the_tiles_in_order_and_the_right_way_up(drawing: 
         np.testing.assert_allclose(frame, heated(VALUES[tile]), atol=6)
 
 
+class Texts:
+    """What every figure was told to write, as far as it lies within the picture."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.of: list[list[str]] = []
+        drawn = overlay._picture
+
+        def listened(figure: Figure) -> np.ndarray:
+            picture, wide = drawn(figure), figure.get_size_inches()[0] * figure.dpi
+            for text in figure.texts:
+                box = text.get_window_extent()
+                assert box.x0 >= 0 and box.x1 <= wide, f"cut off: {text.get_text()}"
+            self.of.append([text.get_text() for text in figure.texts])
+            return picture
+
+        monkeypatch.setattr(overlay, "_picture", listened)
+
+
+LONG = "TCGA-3C-AALI-01Z-00-DX1.F6E9A5DF-D8FB-45CF-B4BD-C6B76294C291"
+
+
+@pytest.mark.parametrize(("name", "label"), [("S1", "B"), (LONG, "Invasive carcinoma of no special type, grade 3")])
+def test_every_picture_says_of_which_slide_by_what_and_which_number_it_is(
+    drawing: Drawing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, label: str
+) -> None:
+    texts, head = Texts(monkeypatch), Head(f"class:{label}", "log-odds", "fused", np.ones(2), 0.0, ())
+    layers = [
+        Layer(head.name, head, METHOD, Relevance(VALUES, 1.5, 0.25, -0.5), None),
+        Layer("agreement", Agreement(), METHOD, Relevance(VALUES, 0.3, -0.001), None, "it is not offered"),
+        Layer("attention", None, "attention", Relevance(np.abs(VALUES)), None),
+    ]
+    entry = SlideEntry(SlideId(name), drawing.slide, None)
+    model = f"patient {name[:12]}; model of run seed0/fold0, which has not seen this patient (test half)"
+    draw_layers(tmp_path, name, layers, PLACES, entry, model=model, notes=[])
+    assert len(texts.of) == 6
+    for layer, pictures in zip(layers, (texts.of[:2], texts.of[2:4], texts.of[4:]), strict=True):
+        for own in pictures:
+            said = " ".join(own)
+            assert f"{name}: {layer.name}" in said and model in said and f"method {layer.method}" in said
+    parts = "-0.50 at the training patients' means, +1.25 from the slide, +0.75 from the expression"
+    assert all(f"number +1.50 (log-odds) of slide and expression: {parts}" in " ".join(own) for own in texts.of[:2])
+    cosine = "(UNPROVEN); number +0.30 (cosine) of the slide with the patient's expression"
+    assert all(cosine in " ".join(own) for own in texts.of[2:4])
+    assert layers[0].meaning is not None and layers[0].meaning.legend in " ".join(texts.of[0])
+    # Rank, number and row of each tile, in two sections of their own.
+    ranked = [text for text in texts.of[1] if "(tile " in text]
+    assert [text.split(".")[0] for text in ranked] == ["1", "2", "3"] * 2
+    assert ranked[0] == "1.  +2  (tile 0)" and ranked[3].startswith("1.  -2  (tile ")
+
+
+def test_a_tile_that_reaches_beyond_the_scan_is_white_there(drawing: Drawing) -> None:
+    corner = (AT[0] - SIDE // 2, AT[1])
+    looks = look_at(SlideEntry(SlideId("S1"), drawing.slide, None), mpp=0.5, tiles=[corner], side=SIDE, px=SIDE)
+    tile = looks.tiles[corner]
+    assert (tile[:, : SIDE // 2 - 1] == 255).all()
+    np.testing.assert_array_equal(tile[5, SIDE // 2 + 5], COLOURS[0])
+
+
 def objects(drawing: Drawing) -> list[dict]:
     return json.loads((drawing.folder / "relevance.geojson").read_text())["features"]
 
@@ -188,8 +247,9 @@ def test_colours_in_qupath_are_of_sign_and_size(drawing: Drawing) -> None:
     for one, value in zip(told, VALUES, strict=True):
         np.testing.assert_allclose(one["color"], heated(value), atol=4)  # a map has 256 colours
         assert one["measurements"] == {"agreement": value}
-        side = "for" if value >= 0 else "against"
-        assert one["classification"]["name"] == f"{side} agreement, compared with the rest of this slide"
+        does = "more" if value >= 0 else "less"
+        told = f"agrees {does} with the patient's expression, compared with the rest of this slide"
+        assert one["classification"]["name"] == told
         red, _, blue = one["classification"]["color"]
         assert (red > blue) == (value >= 0)
 

@@ -82,7 +82,9 @@ def expression(
 
 def gene_table(one: ExplainedTarget) -> Table:
     """The leading genes of a target."""
-    title = f"{escape(one.name)}: {one.unit} (mean size)"
+    of_head = "sd of the output that go along with one sd of the gene"
+    per = f"mean contribution in {one.unit}" if one.name == "agreement" else of_head
+    title = f"{escape(one.name)}: effect, {per}; mean size in {one.unit}; {one.patients} test patients"
     table = Table(title=title, title_justify="left", padding=(0, 1), pad_edge=False)
     table.add_column("gene", overflow="fold")  # the only one that may wrap: numbers are never cut
     for name in ("effect", "95 % interval", "mean size", "folds"):
@@ -107,7 +109,7 @@ def set_table(one: ExplainedTarget) -> Table:
         pad_edge=False,
     )
     table.add_column("set", overflow="fold")
-    for name in ("genes", "missing", "signed z", "size", "q"):
+    for name in ("genes", "missing", "signed z", "size/chance", "q"):
         table.add_column(name, justify="right", no_wrap=True)
     for found in tested[:SHOWN]:
         counts = (str(len(found.genes)), str(len(found.missing)))

@@ -65,9 +65,10 @@ def prototypes(
 def run_table(found: ExplainedPrototypes) -> Table:
     """How much the prototypes of each run cover, and how stable they are; large ones have 5 patients or more."""
     table = _table("prototypes: how much they cover, how stable they are")
-    table.add_column("run", no_wrap=True)
-    for name in ("in use", "large", "in large", "sure", "effective", "Rand, seeds", "Rand, folds"):
-        table.add_column(name, justify="right")
+    table.add_column("run", overflow="fold")
+    names = ("in use", "large", "in\nlarge", "sure", "effective", "Rand,\nseeds", "Rand,\nfolds")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
     for one in found.runs:
         told = one.coverage
         table.add_row(
@@ -88,11 +89,9 @@ def prototype_table(one: RunPrototypes) -> Table:
     left = len(one.prototypes) - SHOWN
     more = f", the {SHOWN} largest; {left} more in prototypes.json" if left > 0 else ""
     table = _table(f"prototypes in use of {one.run}{more}")
-    for name in ("prototype", "patients", "tested"):
+    for name in ("prototype", "patients", "of them\ntest", "match,\nseeds", "match,\nfolds"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("match, seeds", "match, folds"):
-        table.add_column(name, justify="right")
-    table.add_column("genes that differ", overflow="fold")
+    table.add_column("genes that differ (sd)", overflow="fold")
     for opened in one.prototypes[:SHOWN]:
         table.add_row(
             opened.found.title,
@@ -113,10 +112,14 @@ def genes_told(genes: Sequence[GeneShift]) -> str:
 
 def test_table(found: ExplainedPrototypes) -> Table:
     """The outcomes that are most surely enriched."""
-    table = _table("outcomes in prototypes, by p (odds ratio; of survival, events over those expected)")
-    table.add_column("run, prototype")
-    table.add_column("outcome", overflow="fold")
-    for name in ("among", "patients", "value", "p", "Holm p"):
+    from mirror.explain.prototypes import SURVIVAL
+
+    few = f"the {SHOWN} smallest p of {len(found.tests):,}" if len(found.tests) > SHOWN else "by p"
+    table = _table(f"outcomes in prototypes, {few} (OR: odds ratio; O/E: events over those expected)")
+    table.add_column("run, prototype", overflow="fold")
+    table.add_column("outcome", overflow="fold", min_width=8)
+    table.add_column("among", no_wrap=True)
+    for name in ("patients\nin, not", "effect", "p", "Holm p"):
         table.add_column(name, justify="right", no_wrap=True)
     for test in sorted(found.tests, key=lambda test: test.p)[:SHOWN]:
         holm = f"{test.p_holm:.2g}"
@@ -124,8 +127,8 @@ def test_table(found: ExplainedPrototypes) -> Table:
             f"{test.run}, {test.prototype}",
             escape(test.outcome),
             test.among,
-            str(test.inside),
-            f"{test.value:.2f}",
+            f"{test.inside}, {test.outside}",
+            f"{'O/E' if test.outcome == SURVIVAL else 'OR'} {test.value:.2f}",
             f"{test.p:.2g}",
             f"[bold]{holm}[/]" if test.p_holm < SURE else holm,
         )
@@ -138,10 +141,12 @@ def part_table(found: ExplainedPrototypes) -> Table:
 
     from mirror.explain.parts import PARTS
 
-    table = _table("share of the fused view's variance and of heads' outputs, test patients, mean ± sd over runs")
+    runs = f"mean ± sd over {len(found.parts)} runs" if len(found.parts) > 1 else next(iter(found.parts))
+    table = _table(f"share of the fused view's variance and of heads' outputs, test patients, {runs}")
     table.add_column("of", overflow="fold")
+    titles = {"slide": "slide only", "expression": "expression\nonly", "tail": "expression\nonly, tail"}
     for name in PARTS:
-        table.add_column({"slide": "slide only", "expression": "expression only"}.get(name, name), justify="right")
+        table.add_column(titles.get(name, name), justify="right", no_wrap=True)
     for of in dict.fromkeys(one.of for shares in found.parts.values() for one in shares):
         own = [one.shares for shares in found.parts.values() for one in shares if one.of == of]
         cells = [[shares[name] for shares in own] for name in PARTS]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mirror.workflow.explain_slide import ExplainedSlide
 
 console = screen(stderr=True)
+_OF = {"slide": "slide", "fused": "both, sum", "aligned": "both, cosine"}
 SHOWN = 10
 """Slides on the terminal; each has its own files."""
 
@@ -104,22 +105,30 @@ def slide(
 
 
 def slide_table(one: ExplainedSlide) -> Table:
-    """A slide's layers: what of, by which method, and the numbers that the tiles add up to."""
+    """A slide's layers: what of, by which method, and the number: what it is at the training patients' mean tile and
+    mean expression, what this slide adds to that, and what this expression; how well the head judges test patients."""
     table = Table(
         title=f"{escape(one.slide)} (patient {escape(one.patient)}, {one.role} of {one.run})",
         title_justify="left",
         padding=(0, 1),
         pad_edge=False,
     )
-    table.add_column("layer", no_wrap=True)
-    for name in ("method", "representation"):
+    for name in ("layer", "method, of"):
         table.add_column(name, overflow="fold")
-    shown = {"value": "value", "at_mean_tile": "at mean tile", "sum": "tiles add"}
-    if all(layer["value"] is None or layer["sum"] is None for layer in one.layers):
-        shown.pop("sum")
+    # The number is the sum of the three after it, of a head on the slide alone of the first two.
+    shown = {"value": "number", "at": "at\nmeans", "from_slide": "slide\nadds", "from_expression": "expression\nadds"}
     for name in shown.values():
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("AUROC,\nc-index", justify="right", no_wrap=True)
     for layer in one.layers:
-        numbers = ["" if None in (layer["value"], layer[name]) else f"{layer[name]:+.3f}" for name in shown]
-        table.add_row(escape(layer["name"]), layer["method"], layer["representation"] or "", *numbers)
+        at = layer["at_mean_tile"] if layer["at_means"] is None else layer["at_means"]
+        told = {**layer, "at": at}
+        numbers = [_number(told[name]) if layer["value"] is not None else "" for name in shown]
+        by = "\n".join(filter(None, (layer["method"].replace("-", "-\n"), _OF.get(layer["representation"]))))
+        table.add_row(escape(layer["name"]), by, *numbers, f"{layer['head']['value']:.2f}" if layer["head"] else "")
     return table
+
+
+def _number(value: float | None) -> str:
+    """Three decimals, and no minus before a zero."""
+    return "" if value is None else f"{round(value, 3) + 0.0:+.3f}"

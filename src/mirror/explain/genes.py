@@ -28,8 +28,6 @@ from mirror.explain.targets import Agreement, Target
 
 Method = Literal["exact", "integrated gradients"]
 
-FUSED = "fused"
-"""The representation whose heads read both modalities."""
 STEPS = 64
 """Points of the Gauss-Legendre rule on the way from the mean profile; `GeneContributions.error` says what is left."""
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirror.data.places import TilePlaces
+from mirror.explain.wording import Meaning
 
 NAMESPACE = uuid.UUID("5f3c1a52-6f0a-4a0e-9d8e-6f1d1c0b7a44")
 """Of the objects' ids: the same tile of the same slide has the same one in every file, so importing twice replaces."""
@@ -30,21 +31,19 @@ def tile_objects(
     *,
     shown: str,
     colours: NDArray[np.uint8],
-    signed: bool,
-    compared: str = "",
+    meaning: Meaning | None,
     origin: tuple[int, int] = (0, 0),
 ) -> dict[str, Any]:
     """A FeatureCollection, an object a tile in the order of the feature file.
 
     `layers` name -> values (T,), each a measurement. `shown` names the one that `colours` (T, 3) RGB are of, and by
-    whose sign, where it is `signed`, a tile is classified; `compared` says with what its zero is. `origin` (x, y): the
-    level-0 px that QuPath counts from.
+    whose sign a tile is classified as the `meaning` says, None where there is none. `origin` (x, y): the level-0 px
+    that QuPath counts from.
     """
-    beside = f", compared with {compared}" if compared else ""
     classes = [
-        {"name": f"for {shown}{beside}", "color": [178, 24, 43]},
-        {"name": f"against {shown}{beside}", "color": [33, 102, 172]},
-    ]
+        {"name": f"{does}, compared with {meaning.compared}", "color": colour}
+        for does, colour in ((meaning.more, [178, 24, 43]), (meaning.less, [33, 102, 172]))
+    ] if meaning is not None else []  # fmt: skip
     features: list[dict[str, Any]] = []
     for row, (x, y) in enumerate((places.coords - np.array(origin)).tolist()):
         right, bottom = x + places.side, y + places.side
@@ -54,7 +53,7 @@ def tile_objects(
             "color": colours[row].tolist(),
             "measurements": {name: float(values[row]) for name, values in layers.items()},
         }
-        if signed:
+        if classes:
             properties["classification"] = classes[0 if layers[shown][row] >= 0 else 1]
         corners = [[x, y], [right, y], [right, bottom], [x, bottom], [x, y]]
         features.append(

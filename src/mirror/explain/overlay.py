@@ -29,7 +29,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mirror.data.places import TilePlaces
-from mirror.evaluation.report.drawing import FAINT, INK, new_figure
+from mirror.evaluation.report.drawing import FAINT, new_figure
+from mirror.explain.caption import Caption, Row, fitted, write_rows
+from mirror.explain.wording import Meaning
 
 SIDE = 560
 """Longest side of a slide in a picture, points, and the least width of a picture, which has to hold its title."""
@@ -38,7 +40,6 @@ HEAT = 0.75
 COLUMNS = 6
 EXAMPLE_PX = 136
 _FRAME = 4
-_UNSIGNED = ("with most", "with least")
 PICTURE_PX = EXAMPLE_PX - 2 * _FRAME
 _DPI = 110
 _SMOOTH, _HARD = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
@@ -58,20 +59,23 @@ class Canvas(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """One layer: its values (T,), what they are, in which unit, and whether they have a sign."""
+    """One layer: its values (T,), what they are, in which unit, whether they have a sign, and what that means."""
 
     name: str
     values: NDArray[np.floating[Any]]
     unit: str
     signed: bool
+    meaning: Meaning | None = None
 
 
 class Example(NamedTuple):
-    """One tile with its picture RGB (`PICTURE_PX`, `PICTURE_PX`, 3), its row in the feature file and its value."""
+    """One tile with its picture RGB (`PICTURE_PX`, `PICTURE_PX`, 3), its row in the feature file and its value; its
+    slide where a sheet has tiles of several."""
 
     image: NDArray[np.uint8]
     tile: int
     value: float
+    slide: str = ""
 
 
 def empty_canvas(places: TilePlaces) -> Canvas:
@@ -86,22 +90,18 @@ def colours_of(shown: Shown) -> NDArray[np.uint8]:
     return (colours(norm(shown.values.astype(float)))[:, :3] * 255).round().astype(np.uint8)
 
 
-def draw_overlay(
-    canvas: Canvas, places: TilePlaces, shown: Shown, *, title: str, note: str = "", compared: str = ""
-) -> Picture:
-    """The slide as it is, and in grey with the heat over it; scale bar and colour scale below.
-
-    `compared` says with what the zero of a signed layer is.
-    """
+def draw_overlay(canvas: Canvas, places: TilePlaces, shown: Shown, caption: Caption) -> Picture:
+    """The slide as it is, and in grey with the heat over it; scale bar and colour scale below."""
     by = SIDE / max(canvas.size)
     width, height = (max(2, round(length * by)) for length in canvas.size)
     panels = 2 if canvas.image is not None else 1
-    with new_figure(max(SIDE, panels * (width + 14)) + 14, 72.0 + height + 86) as figure:
+    wide = max(SIDE, panels * (width + 14)) + 14
+    if shown.meaning is not None:
+        caption = caption._replace(lines=(*caption.lines, shown.meaning.legend))
+    rows, head = caption.laid(wide - 28)
+    with new_figure(wide, head + height + 86) as figure:
         page = _white_page(figure)
-        _write(figure, 14, 24, title, size=13, weight="bold")
-        _write(figure, 14, 44, note)
-        if shown.signed:
-            _write(figure, 14, 61, f"red speaks for it, blue against it{_beside(compared)}")
+        write_rows(figure, rows)
         axes = [_panel(figure, 14 + panel * (width + 14), 86, width, height) for panel in range(panels)]
         axes[0].set(xlim=(0, canvas.size[0]), ylim=(canvas.size[1], 0))
         boxes = [_pixels_of(one) for one in axes]
@@ -113,43 +113,45 @@ def draw_overlay(
         cover = heat.there * np.float32(HEAT if canvas.image is not None else 1.0)
         _lay(heated, _of_size(heat.colour, heated, _HARD), _of_size(cover, heated, _HARD)[..., None])
         _scale_bar(axes[0], canvas)
-        _colour_scale(figure, shown, left=14, width=min(width, 420))
+        _colour_scale(figure, shown, left=14, width=420)
         return _written_over(page, figure)
 
 
 def draw_examples(
-    top: Sequence[Example],
-    bottom: Sequence[Example],
-    shown: Shown,
-    *,
-    title: str,
-    side_um: float | None,
-    compared: str = "",
+    top: Sequence[Example], bottom: Sequence[Example], shown: Shown, caption: Caption, *, side_um: float | None
 ) -> Picture:
-    """Contact sheet: the tiles with most and those with least of a layer, framed in their colours; `compared` as
-    `draw_overlay` has it."""
-    sides = ("for", "against")
-    words = [f"that speak most {side} it{_beside(compared)}" for side in sides] if shown.signed else _UNSIGNED
-    sections = [(f"{len(part) or 'no'} tiles {word}", part) for part, word in zip((top, bottom), words, strict=True)]
-    return draw_sheet(sections, shown, title=title, side_um=side_um)
+    """Contact sheet: the tiles with most and those with least of a layer, framed in their colours."""
+    sections: list[tuple[str, Sequence[Example]]] = []
+    for part, end in ((top, "highest"), (bottom, "lowest")):
+        heading = f"the {len(part)} {end} tiles"
+        if shown.meaning is not None:
+            does = shown.meaning.more if end == "highest" else shown.meaning.less
+            beside = f", compared with {shown.meaning.compared}"
+            heading = f"{heading}: each {does}{beside}" if part else f"no tile {does}{beside}"
+        sections.append((heading, part))
+    return draw_sheet(sections, shown, caption, side_um=side_um)
 
 
 def draw_sheet(
-    sections: Sequence[tuple[str, Sequence[Example]]], shown: Shown, *, title: str, side_um: float | None
+    sections: Sequence[tuple[str, Sequence[Example]]], shown: Shown, caption: Caption, *, side_um: float | None
 ) -> Picture:
-    """Contact sheet: under each heading its tiles, framed in the colours of their values among those `shown`."""
+    """Contact sheet: under each heading its tiles by rank, framed in the colours of their values among all `shown`."""
     side, gap, head = EXAMPLE_PX, 30, 30
+    named = any(example.slide for _, part in sections for example in part)
+    gap += 12 * named
     rows = [math.ceil(len(part) / COLUMNS) for _, part in sections]
     width = 14 + COLUMNS * (side + 14)
-    height = 60 + sum(head + count * (side + gap) for count in rows)
+    unit = shown.unit + ("" if side_um is None else f"; a tile is {side_um:.0f} um wide")
+    words, top = caption._replace(lines=(*caption.lines, unit)).laid(width - 28)
+    top = math.ceil(top)
+    height = top + sum(head + count * (side + gap) for count in rows)
     colours, norm = _scale(shown)
     sheet = np.full((height, width, 3), 255, dtype=np.uint8)
     with new_figure(width, height) as figure:
-        _write(figure, 14, 24, title, size=13, weight="bold")
-        _write(figure, 14, 44, shown.unit + ("" if side_um is None else f"; a tile is {side_um:.0f} um wide"))
-        edge = 60
+        write_rows(figure, words)
+        edge = top
         for heading, part in sections:
-            _write(figure, 14, edge + head - 8, heading, size=11)
+            _write(figure, 14, edge + head - 8, fitted(heading, width - 28, size=11, most=1)[0], size=11)
             edge += head
             for place, example in enumerate(part):
                 row, column = divmod(place, COLUMNS)
@@ -158,15 +160,13 @@ def draw_sheet(
                 frame[:] = (np.array(colours(norm(example.value))[:3]) * 255).round()
                 frame[_FRAME:-_FRAME, _FRAME:-_FRAME] = example.image
                 value = _short(example.value, signed=shown.signed)
-                _write(figure, left, up + side + 14, f"{value}  (tile {example.tile})", size=9)
+                _write(figure, left, up + side + 14, f"{place + 1}.  {value}  (tile {example.tile})", size=9)
+                if example.slide:
+                    _write(figure, left, up + side + 26, fitted(example.slide, side, size=8, most=1)[0], size=8)
             edge += math.ceil(len(part) / COLUMNS) * (side + gap)
         page = _white_page(figure)
         page[:] = _of_size(sheet, page, _HARD)
         return _written_over(page, figure)
-
-
-def _beside(compared: str) -> str:
-    return f", compared with {compared}" if compared else ""
 
 
 def _short(value: float, *, signed: bool) -> str:
@@ -239,13 +239,12 @@ def _colour_scale(figure: Figure, shown: Shown, *, left: float, width: float) ->
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     bar.ax.locator_params(nbins=5)
     bar.ax.tick_params(labelsize=9, color=FAINT)
-    bar.set_label(shown.unit, size=10)
+    bar.set_label("\n".join(fitted(shown.unit, width + 100, size=10)), size=10)
 
 
-def _write(figure: Figure, left: float, top: float, text: str, *, size: float = 10, weight: str = "normal") -> None:
+def _write(figure: Figure, left: float, top: float, text: str, *, size: float) -> None:
     """Text with its base line at a place in points from the top left corner."""
-    across, up = _points(figure)
-    figure.text(left / across, 1 - top / up, text, size=size, weight=weight, color=INK)
+    write_rows(figure, [Row(text, top, size)], left=left)
 
 
 def _panel(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:

@@ -22,6 +22,7 @@ from mirror.evaluation.prototypes import FEWEST, Membership
 
 AMONG = ("all", "test")
 SURE = 0.5
+SURVIVAL = "survival"
 
 
 class Association(NamedTuple):
@@ -150,4 +151,4 @@ def _survival(run: str, number: int, among: str, inside: np.ndarray, people: pd.
     died = np.array([(event & (time == moment)).sum() for moment in moments])
     expected = float((died * at_risk[inside].sum(axis=0) / at_risk.sum(axis=0)).sum())
     value = float(event[inside].sum() / expected) if expected > 0 else float("nan")
-    return [Association(run, number, "survival", among, int(inside.sum()), int((~inside).sum()), value, p)]
+    return [Association(run, number, SURVIVAL, among, int(inside.sum()), int((~inside).sum()), value, p)]

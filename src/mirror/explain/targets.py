@@ -26,6 +26,8 @@ CLASS = "class:"
 RISK = "risk"
 AGREEMENT = "agreement"
 EMBEDDING = "embedding"
+FUSED = "fused"
+"""The view of both modalities, which is affine in what the model makes of either."""
 
 
 class Target(Protocol):

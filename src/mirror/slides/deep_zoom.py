@@ -19,6 +19,7 @@ from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
 from mirror.errors import DataError, first_line
+from mirror.slides.glass import on_white
 
 PIECE_PX, OVERLAP_PX = 510, 1
 """Side of a piece and what it shares with each neighbour: with both edges 512 px, few requests a screen."""
@@ -118,7 +119,7 @@ class DeepZoom:
             region = opened.slide.read_region((place.x, place.y), level, (size, size))
         except openslide.OpenSlideError as error:
             raise self._damaged(slide, error) from error
-        return _jpeg(_on_white(region).resize((px, px)))
+        return _jpeg(on_white(region).resize((px, px)))
 
     def _opened(self, slide: str) -> _Opened:
         with self._lock:
@@ -157,9 +158,3 @@ def _jpeg(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.convert("RGB").save(file, "jpeg", quality=QUALITY)
     return file.getvalue()
-
-
-def _on_white(region: Image.Image) -> Image.Image:
-    ground = Image.new("RGB", region.size, "white")
-    ground.paste(region, mask=region.getchannel("A"))
-    return ground

@@ -11,10 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-import numpy as np
 import openslide
-from numpy.typing import NDArray
 
 from mirror.slides.manifest import ENDINGS
 from mirror.slides.scan import Scan, open_scan
@@ -30,32 +27,25 @@ class Properties(NamedTuple):
 
 
 class Reader:
-    """Regions of the slide in `file`."""
+    """The slide in `file`; `reader` is OpenSlide's own, and both are called as wsidata calls them."""
+
+    name = "openslide"
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self._slide = openslide.OpenSlide(file)
+        self.reader = openslide.OpenSlide(file)
 
     @property
     def properties(self) -> Properties:
         """What the header says."""
-        (width, height), told = self._slide.dimensions, self._slide.properties
+        (width, height), told = self.reader.dimensions, self.reader.properties
         whole = {"x": 0, "y": 0, "width": width, "height": height}
         left, up, wide, high = (int(told.get(f"openslide.bounds-{name}", length)) for name, length in whole.items())
-        return Properties((height, width), (left, up, wide, high), tuple(self._slide.level_downsamples))
-
-    def get_region(self, x: int, y: int, width: int, height: int, *, level: int) -> NDArray[np.uint8]:
-        """RGB (H, W, 3) of a region: corner in level-0 px, size at `level`. Raises `OpenSlideError`."""
-        region = self._slide.read_region((x, y), level, (width, height))
-        return np.asarray(cv2.cvtColor(np.asarray(region), cv2.COLOR_RGBA2RGB), dtype=np.uint8)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._slide.close()
+        return Properties((height, width), (left, up, wide, high), tuple(self.reader.level_downsamples))
 
 
 class Glance(NamedTuple):
-    """As much of wsidata's `WSIData` as `read_overview` and `read_region` use."""
+    """As much of wsidata's `WSIData` as `read_overview` and `read_region` use of what is `shown`."""
 
     properties: Properties
     reader: Reader
@@ -78,7 +68,7 @@ def open_glance(path: Path) -> Generator[Glance | Scan]:
     try:
         yield Glance(reader.properties, reader)
     finally:
-        reader.close()
+        reader.reader.close()
 
 
 def _is_for_openslide(path: Path) -> bool:

@@ -19,9 +19,9 @@ MOST_PX = 900
 
 
 class Looks(NamedTuple):
-    """The whole slide, RGB (H, W, 3); its size in level-0 px (width, height); where in it the part begins that has
-    pixels at all (x, y), from which QuPath counts; um a level-0 px; and of the tiles asked for, by their corner, RGB
-    (px, px, 3)."""
+    """The whole slide, RGB (H, W, 3), white where it has no pixels; its size in level-0 px (width, height); where in it
+    the part begins that has pixels at all (x, y), from which QuPath counts; um a level-0 px; and of the tiles asked
+    for, by their corner, RGB (px, px, 3)."""
 
     image: NDArray[np.uint8]
     size: tuple[int, int]
@@ -43,7 +43,7 @@ def look_at(
     with opened(entry.path) as scan:
         known = mpp if mpp is not None else _told(scan, entry)
         # An overview's size is chosen by resolution; where nobody knows it, as if it were a scan at 20x.
-        overview = read_overview(scan, Resolution(known or 0.5, "manifest"))
+        overview = read_overview(scan, Resolution(known or 0.5, "manifest"), shown=True)
         height, width = scan.properties.shape
         shrink = min(1.0, MOST_PX / max(overview.image.shape[:2]))
         size = tuple(max(1, round(length * shrink)) for length in overview.image.shape[1::-1])
@@ -52,7 +52,8 @@ def look_at(
         level = max((one for one, by in enumerate(downsamples) if by <= max(1.0, side / px) * 1.001), default=0)
         length = max(1, round(side / downsamples[level]))
         found = {
-            corner: _square(read_region(scan, *corner, (length, length), level), px) for corner in dict.fromkeys(tiles)
+            corner: _square(read_region(scan, *corner, (length, length), level, shown=True), px)
+            for corner in dict.fromkeys(tiles)
         }
         left, up, *_ = scan.properties.bounds or (0, 0)
     return Looks(np.asarray(image, dtype=np.uint8), (int(width), int(height)), (int(left), int(up)), known, found)

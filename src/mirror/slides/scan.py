@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirror.errors import DataError, first_line
+from mirror.slides.glass import on_white
 from mirror.slides.manifest import SlideEntry
 
 PLAUSIBLE_MPP = (0.1, 1.5)
@@ -110,11 +111,12 @@ def resolution_of(scan: Scan, entry: SlideEntry) -> Resolution:
     return Resolution(float(found), "header")
 
 
-def read_overview(scan: Scan, resolution: Resolution) -> Overview:
+def read_overview(scan: Scan, resolution: Resolution, *, shown: bool = False) -> Overview:
     """The whole slide at `OVERVIEW_MPP` or coarser, from the pyramid's next finer level, a block at a time.
 
     So the same tissue is found whatever levels a scanner wrote and however much memory is free, and a slide without a
-    pyramid is never held whole. Raises `DataError` when a part of the slide cannot be read.
+    pyramid is never held whole. `shown` as `read_region` has it. Raises `DataError` when a part of the slide cannot be
+    read.
     """
     height, width = scan.properties.shape
     downsample = max(OVERVIEW_MPP / resolution.mpp, math.sqrt(height * width / OVERVIEW_PIXELS), 1.0)
@@ -128,16 +130,24 @@ def read_overview(scan: Scan, resolution: Resolution) -> Overview:
         for left in range(0, wide, step):
             rows, columns = min(step, high - top), min(step, wide - left)
             size = (max(1, round(columns * downsample / by)), max(1, round(rows * downsample / by)))
-            block = read_region(scan, round(left * downsample), round(top * downsample), size, level)
+            block = read_region(scan, round(left * downsample), round(top * downsample), size, level, shown=shown)
             image[top : top + rows, left : left + columns] = cv2.resize(
                 block, (columns, rows), interpolation=cv2.INTER_AREA
             )
     return Overview(image, downsample)
 
 
-def read_region(scan: Scan, x: int, y: int, size: tuple[int, int], level: int) -> NDArray[np.uint8]:
-    """RGB of a region: corner in level-0 px, `size` (width, height) at `level`. Raises `DataError` when damaged."""
+def read_region(
+    scan: Scan, x: int, y: int, size: tuple[int, int], level: int, *, shown: bool = False
+) -> NDArray[np.uint8]:
+    """RGB of a region: corner in level-0 px, `size` (width, height) at `level`. Raises `DataError` when damaged.
+
+    Where the slide has no pixels, outside its bounds, the region is black, which is what encoders were given so far;
+    for people (`shown`) it is white.
+    """
     try:
+        if shown and scan.reader.name == "openslide":
+            return np.asarray(on_white(scan.reader.reader.read_region((x, y), level, size)))
         return scan.reader.get_region(x, y, *size, level=level)
     except Exception as error:  # every reader fails in its own way
         raise damaged(scan, error, x=x, y=y) from error

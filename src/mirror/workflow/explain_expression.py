@@ -21,14 +21,15 @@ from mirror.artefacts import hash_file, write_aside, write_json
 from mirror.config import Config
 from mirror.data.cohort import Cohort
 from mirror.errors import ConfigError, DataError
+from mirror.explain.caption import Caption
 from mirror.explain.enrichment import EnrichedSet, enrich
 from mirror.explain.gene_picture import gene_picture
 from mirror.explain.gene_sets import GeneSet, in_panel, read_gene_sets
 from mirror.explain.gene_table import INTERVAL, RunEffects, mean_null, summarise_effects
-from mirror.explain.genes import FUSED, GeneContributions, Profiles, Reference, contributions, reference
+from mirror.explain.genes import GeneContributions, Profiles, Reference, contributions, reference
 from mirror.explain.null_effects import DRAWS, null_effects
 from mirror.explain.offered_genes import require_offered, why_not
-from mirror.explain.targets import AGREEMENT, Target, distinct_targets
+from mirror.explain.targets import AGREEMENT, FUSED, Target, distinct_targets
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.explained import ExplainedRun, RunName, explain_folder, explained_run
@@ -40,7 +41,7 @@ Representation = Literal["expression", "fused"]
 class ExplainedTarget(NamedTuple):
     """One target over runs: `genes` with the columns of `gene_table`, `sets` where gene sets were given.
 
-    `error` is the worst of `GeneContributions.error`; `patients` counts test patients over all runs.
+    `error` is the worst of `GeneContributions.error`; `patients` counts test patients, each once whatever the seeds.
     """
 
     name: str
@@ -114,7 +115,7 @@ def explain_expression(
     explained = tuple(_explained(target, parts, sets) for target, parts in found.items())
     folder = config.output / "explain" if run is None else explain_folder(config, run)
     account = ExplainedExpression(folder, representation, tuple(names), explained, tuple(refused.values()))
-    _write(account, gene_sets, sets)
+    _write(config.name, account, gene_sets, sets)
     return account
 
 
@@ -175,7 +176,7 @@ def _explained(target: str, parts: Sequence[_Found], sets: Sequence[GeneSet] | N
         first.unit,
         first.method,
         max(part.given.error for part in parts),
-        sum(len(part.given.patients) for part in parts),
+        len({patient for part in parts for patient in part.given.patients}),
         table,
         enriched,
     )
@@ -218,14 +219,19 @@ def _write_table(path: Path, tables: Sequence[pd.DataFrame]) -> None:
         pd.concat(tables, ignore_index=True).to_parquet(aside, index=False)
 
 
-def _write(account: ExplainedExpression, gene_sets: Path | None, sets: Sequence[GeneSet] | None) -> None:
+def _write(name: str, account: ExplainedExpression, gene_sets: Path | None, sets: Sequence[GeneSet] | None) -> None:
     _write_table(account.folder / "expression.parquet", [one.genes for one in account.targets])
     for path in account.folder.glob("expression-*.png"):
         path.unlink()  # pictures are always those of the table beside them
     for one in account.targets:
         folds = one.genes["folds"].max()
         with write_aside(picture_file(account.folder, one.name)) as aside:
-            aside.write_bytes(gene_picture(one.genes, target=one.name, unit=one.unit, folds=int(folds)))
+            of = "both modalities" if account.representation == FUSED else "the expression"
+            of = "slide and expression" if one.name == AGREEMENT else f"a head on {of}"
+            runs = str(account.runs[0]) if len(account.runs) == 1 else f"{len(account.runs)} runs"
+            told = f"{of}, {one.patients} test patients of {runs}"
+            about = Caption(f"{name}: {one.name}", (told,))
+            aside.write_bytes(gene_picture(one.genes, about, target=one.name, unit=one.unit, folds=int(folds)))
     write_json(
         account.folder / "expression.json",
         {

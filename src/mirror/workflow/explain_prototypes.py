@@ -20,6 +20,7 @@ from mirror.evaluation.embed import NO_SLIDE, load_embeddings
 from mirror.evaluation.metrics import Floats
 from mirror.evaluation.prototypes import Membership, gene_shifts, membership, unit_rows
 from mirror.evaluation.report.prototypes import Prototype, opened_prototype
+from mirror.explain.caption import Caption
 from mirror.explain.overlay import Example, Shown, draw_sheet, png
 from mirror.explain.parts import PartShares, has_parts, head_shares, variance_shares
 from mirror.explain.prototypes import (
@@ -140,7 +141,7 @@ def explain_prototypes(
     for one in opened:
         own = [test for test in result.tests if test.run == str(one.run)]
         place = explain_folder(config, one.run)
-        _draw(place / "prototypes.png", one, entries, cohort)
+        _draw(place / "prototypes.png", one, entries, cohort, config.name)
         write_json(place / "prototypes.json", _run_json(one, own, parts.get(str(one.run), ())))
     if run is None:
         write_json(folder / "prototypes.json", study_json(result))
@@ -208,7 +209,7 @@ def _mean(values: Any) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _draw(path: Path, one: RunPrototypes, entries: Mapping[SlideId, SlideEntry], cohort: Cohort) -> None:
+def _draw(path: Path, one: RunPrototypes, entries: Mapping[SlideId, SlideEntry], cohort: Cohort, name: str) -> None:
     """The contact sheet, of those tiles whose slide file and place are known; none of them, no sheet."""
     sections: list[tuple[str, list[Example]]] = []
     store, side_um = FeatureStore(cohort.paths, keep_open=1), None
@@ -225,20 +226,23 @@ def _draw(path: Path, one: RunPrototypes, entries: Mapping[SlideId, SlideEntry],
             looks = look_at(entry, mpp=places.mpp, tiles=corners, side=places.side)
             side_um = None if looks.mpp is None else places.side * looks.mpp
             pictures += [
-                Example(looks.tiles[corner], tile.tile, tile.closeness)
+                Example(looks.tiles[corner], tile.tile, tile.closeness, slide)
                 for corner, tile in zip(corners, rows, strict=True)
             ]
         if pictures:
             pictures.sort(key=lambda example: -example.value)
-            patients = len(opened.found.patients)
-            sections.append((f"prototype {opened.found.title}: {patients} patients", pictures))
+            patients, tested = len(opened.found.patients), opened.found.tested
+            heading = f"prototype {opened.found.title}: {patients} patients, {tested} of them test patients"
+            sections.append((heading, pictures))
     if not sections:
         return
     values = np.array([example.value for _, examples in sections for example in examples])
     shown = Shown("closeness", values, "cosine of the tile with the prototype", signed=False)
-    title = f"{one.run}: tiles nearest to the {len(sections)} largest prototypes"
+    looked = f"at most {TILES_A_SLIDE} tiles of a slide, of the {SLIDES_LOOKED} slides nearest to each"
+    told = f"model of run {one.run}; {looked}"
+    caption = Caption(f"{name}: tiles nearest to the {len(sections)} largest prototypes", (told,))
     with write_aside(path) as aside:
-        aside.write_bytes(png(draw_sheet(sections, shown, title=title, side_um=side_um)))
+        aside.write_bytes(png(draw_sheet(sections, shown, caption, side_um=side_um)))
 
 
 def _slides(own: _Loaded, number: int, names: Sequence[str]) -> list[str]:

@@ -16,7 +16,6 @@ from mirror.data.feature_store import Bag, FeatureStore, find_bags
 from mirror.data.places import tile_places
 from mirror.data.slide_table import ReadOwners, read_slides
 from mirror.errors import ConfigError, raise_together
-from mirror.explain.relevance import Subject
 from mirror.ids import SlideId
 from mirror.tasks.trained import FeatureKind
 from mirror.types import Progress, silent
@@ -53,6 +52,14 @@ class ExplainedSlide(NamedTuple):
     layers: tuple[dict[str, Any], ...]
     files: tuple[str, ...]
     notes: tuple[str, ...]
+
+
+_SEEN = {
+    "train": "which was TRAINED on this patient",
+    "test": "which has not seen this patient (test half)",
+    "unused": "which has not seen this patient (in neither half)",
+    "new": "which has not seen this patient (not of the cohort)",
+}
 
 
 class _Item(NamedTuple):
@@ -128,8 +135,7 @@ def _explain(
     entry: SlideEntry | None,
 ) -> ExplainedSlide:
     run = fitted.run
-    profile = run.profiles.get(item.patient) if run.role(item.patient) != "new" else None
-    subject = Subject(bag.read(), profile, run.mean_tile)
+    subject = fitted.subject(bag.read(), item.patient)
     notes: list[str] = []
     layers = layers_of(fitted, item.slide, subject, wanted.asked, notes)
     if list(run.cohort.owners.values()).count(item.patient) > 1:
@@ -151,8 +157,7 @@ def _explain(
         table.to_parquet(aside, index=False)
     files, origin = ["relevance.parquet"], None
     if places is not None:
-        seen = "has not seen this patient" if run.role(item.patient) != "train" else "was TRAINED on this patient"
-        model = f"model {run.name}, which {seen}"
+        model = f"patient {item.patient}; model of run {run.name}, {_SEEN[run.role(item.patient)]}"
         drawn = draw_layers(folder, item.slide, layers, places, entry, model=model, notes=notes)
         files, origin = [*files, *drawn.files], drawn.origin
     facts = tuple(facts_of(layer) for layer in layers)

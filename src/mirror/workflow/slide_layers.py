@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mirror.errors import ConfigError
 from mirror.explain import overlay
+from mirror.explain.head_score import HeadScore
 from mirror.explain.offered import default_method, why_not
 from mirror.explain.pattern import Seen
-from mirror.explain.relevance import Method, Relevance, Subject, relevance
-from mirror.explain.targets import AGREEMENT, EMBEDDING, Head, Target, distinct_targets
+from mirror.explain.relevance import COMPLETE, Described, Method, Relevance, Subject
+from mirror.explain.targets import AGREEMENT, EMBEDDING, FUSED, Head, Target, distinct_targets
+from mirror.explain.wording import Meaning, meaning
 from mirror.workflow.explained import ExplainedRun
 from mirror.workflow.kept_fits import Kept, mark_of, read_kept, write_kept
 
@@ -29,6 +32,7 @@ class Fitted:
         self.run = run
         self._kept_in, self._mark = kept_in, mark_of(run)
         self._kept = read_kept(kept_in, self._mark)
+        self._scores: dict[tuple[str, str], HeadScore | None] = {}
 
     def targets(self, names: tuple[str, ...], representation: str) -> list[Target]:
         """As `ExplainedRun.targets`."""
@@ -38,6 +42,13 @@ class Fitted:
         if new:
             self._keep(self._kept._replace(heads={**self._kept.heads, **new}))
         return found
+
+    def score(self, target: Target) -> HeadScore | None:
+        """As `ExplainedRun.judged`."""
+        key = target.representation, target.name
+        if key not in self._scores:
+            self._scores[key] = self.run.judged(target)
+        return self._scores[key]
 
     @cached_property
     def seen(self) -> Seen:
@@ -50,6 +61,15 @@ class Fitted:
     def _keep(self, kept: Kept) -> None:
         self._kept = kept
         write_kept(self._kept_in, self._mark, kept)
+
+    @cached_property
+    def _means(self) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        return self.run.mean_tile, self.run.mean_expression
+
+    def subject(self, tiles_TD: NDArray[np.float32], patient: str) -> Subject:
+        """A slide of a patient, beside the means of the training patients."""
+        profile = self.run.profiles.get(patient) if self.run.role(patient) != "new" else None
+        return Subject(tiles_TD, profile, *self._means)
 
 
 class Asked(NamedTuple):
@@ -64,13 +84,14 @@ class Asked(NamedTuple):
 
 class Layer(NamedTuple):
     """One column of relevance.parquet: what of, by which method, what came out, between which numbers the training
-    patients lie, and why the method is not offered where it is not."""
+    patients lie, how well the head judges test patients, and why the method is not offered where it is not."""
 
     name: str
     target: Target | None
     method: Method
     found: Relevance
     usual: tuple[float, float] | None
+    score: HeadScore | None = None
     unproven: str | None = None
 
     @property
@@ -81,7 +102,39 @@ class Layer(NamedTuple):
             told = f"share of the slide's attention{warned}"
             return overlay.Shown(self.name, self.found.values, told, signed=False)
         told = "relative to the slide's mean tile" if self.method == "pattern" else "a tile's part"
-        return overlay.Shown(self.name, self.found.values, f"{self.target.unit}, {told}{warned}", signed=True)
+        unit = f"{self.target.unit}, {told}{warned}"
+        return overlay.Shown(self.name, self.found.values, unit, signed=True, meaning=self.meaning)
+
+    @property
+    def meaning(self) -> Meaning | None:
+        """What a tile does that is above zero, or below; nothing of a share of attention."""
+        return None if self.target is None else meaning(self.target.name, self.method)
+
+    @property
+    def fused(self) -> bool:
+        """True of a number of both modalities that is a sum of what either says."""
+        return self.target is not None and self.target.representation == FUSED
+
+    @property
+    def number(self) -> str:
+        """The number that the tiles are of, and what of it is the slide's; empty where there is none."""
+        if self.target is None:
+            return ""
+        found = self.found
+        told = f"number {_signed(found.value)} ({self.target.unit})"
+        if self.target.name == AGREEMENT:
+            return f"{told} of the slide with the patient's expression"
+        if self.fused:
+            return (
+                f"{told} of slide and expression: {_signed(found.usual)} at the training patients' means, "
+                f"{_signed(found.from_slide)} from the slide, {_signed(found.from_expression)} from the expression"
+            )
+        return f"{told} of the slide alone, {_signed(found.baseline)} at the training patients' mean tile"
+
+
+def _signed(value: float) -> str:
+    """Two decimals, and no minus before a zero."""
+    return f"{round(value, 2) + 0.0:+.2f}"
 
 
 def layers_of(
@@ -99,6 +152,7 @@ def layers_of(
     names = [*distinct_targets(run.table), EMBEDDING, ATTENTION] if asked.targets is None else list(asked.targets)
     targets = _targets(fitted, tuple(names), subject, asked)
     layers: list[Layer] = []
+    described = Described(run.trained.model, subject)
     for target in targets:
         name = ATTENTION if target is None else target.name
         if target is not None and target.name == AGREEMENT and subject.profile_G is None:
@@ -115,11 +169,20 @@ def layers_of(
             notes.append(str(error))  # of all there are, those that can be explained
             continue
         seen = fitted.seen if method == "pattern" else None
-        found = relevance(run.trained.model, subject, target, method, seen=seen)
+        found = described.relevance(target, method, seen=seen)
         usual = None if target is None else run.usual(target)
-        layers.append(Layer(name, target, method, found, usual, reason))
+        score = None if target is None else fitted.score(target)
+        layers.append(Layer(name, target, method, found, usual, score, reason))
         if reason is not None:
             notes.append(f"UNPROVEN: {reason}")
+        if score is not None and not score.beats_chance:
+            notes.append(
+                f"UNSURE: the head of {name} judges no better than chance may, {score.told}: its heat says what the "
+                "head looks at, and may say nothing of the disease"
+            )
+        whole, added = found.values.sum(), found.from_slide
+        if method == "integrated-gradients" and abs(whole - added) > COMPLETE * abs(added):
+            notes.append(f"{name} is not complete: tiles add up to {whole:+.3f}, the slide adds {added:+.3f}")
         if target is not None and usual is not None and not usual[0] <= found.value <= usual[1]:
             notes.append(
                 f"{target.name} of {slide} is {found.value:+.2f}, training patients have {usual[0]:+.2f} to "
@@ -134,13 +197,13 @@ def _targets(fitted: Fitted, names: tuple[str, ...], subject: Subject, asked: As
     """The targets `names` in their order. Where no representation is named: of both modalities where the patient has
     them and a method has passed for it, else of the slide alone."""
     numbers = tuple(name for name in names if name != ATTENTION)
-    both = subject.profile_G is not None and "fused" in fitted.run.table.views
-    found = fitted.targets(numbers, asked.representation or ("fused" if both else "slide"))
+    both = subject.profile_G is not None and FUSED in fitted.run.table.views
+    found = fitted.targets(numbers, asked.representation or (FUSED if both else "slide"))
     named: dict[str, Target | None] = {ATTENTION: None, **dict(zip(numbers, found, strict=True))}
     if asked.representation is None and both:
         model = fitted.run.trained.model
         refused = [one for one in found if why_not(model, one, asked.method or default_method(model, one)) is not None]
-        alone = tuple(one.name for one in refused if one.representation == "fused")
+        alone = tuple(one.name for one in refused if one.representation == FUSED)
         named |= dict(zip(alone, fitted.targets(alone, "slide"), strict=True))
     return [named[name] for name in names]
 
@@ -151,7 +214,8 @@ def facts_of(layer: Layer) -> dict[str, Any]:
     def number(value: float) -> float | None:
         return None if np.isnan(value) else value
 
-    target = layer.target
+    target, means = layer.target, layer.meaning
+    apart = target is not None and target.name != AGREEMENT  # a cosine is no sum of what either says
     return {
         "name": layer.name,
         "target": None if target is None else target.name,
@@ -162,7 +226,14 @@ def facts_of(layer: Layer) -> dict[str, Any]:
         "fitted_on": 0 if target is None else len(target.fitted_on),
         "value": number(layer.found.value),
         "at_mean_tile": number(layer.found.baseline),
+        "at_means": number(layer.found.usual),
+        "from_slide": number(layer.found.from_slide) if apart else None,
+        "from_expression": number(layer.found.from_expression),
+        "head": None if layer.score is None else layer.score._asdict(),
         "unproven": layer.unproven,
         "sum": None if layer.method == "pattern" else float(layer.found.values.sum()),
         "training_patients": layer.usual,
+        "more": None if means is None else means.more,
+        "less": None if means is None else means.less,
+        "compared": None if means is None else means.compared,
     }

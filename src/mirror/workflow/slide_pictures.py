@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +14,6 @@ from mirror.artefacts import write_aside, write_text
 from mirror.data.places import TilePlaces
 from mirror.errors import DataError
 from mirror.explain import geojson, overlay
-from mirror.explain.relevance import Method
 from mirror.workflow.slide_layers import Layer
 
 if TYPE_CHECKING:
@@ -23,16 +22,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = 12
 """Tiles on the contact sheet, of most and of least relevance each."""
-
-REST_OF_SLIDE, MEAN_TILE = "the rest of this slide", "training patients' mean tile"
-COMPARED: Mapping[Method, str] = {
-    "pattern": REST_OF_SLIDE,
-    "attention-gradient": REST_OF_SLIDE,
-    "contributions": MEAN_TILE,
-    "integrated-gradients": MEAN_TILE,
-    "attention": "",
-}
-"""What a tile of value zero is like, by method."""
 
 
 class Drawn(NamedTuple):
@@ -55,7 +44,7 @@ def draw_layers(
 ) -> Drawn:
     """Write GeoJSON, overlays and contact sheets to `folder`.
 
-    `model` says by what the layers were made; what cannot be drawn goes to `notes`.
+    `model` says of whom and by what the layers were made; what cannot be drawn goes to `notes`.
     """
     shown = [layer.shown for layer in layers]
     chosen = [_examples(one) for one in shown]
@@ -67,8 +56,7 @@ def draw_layers(
         {one.name: one.values.astype(np.float32) for one in shown},
         shown=shown[0].name,
         colours=overlay.colours_of(shown[0]),
-        signed=shown[0].signed,
-        compared=COMPARED[layers[0].method],
+        meaning=shown[0].meaning,
         origin=origin or (0, 0),
     )
     files = ["relevance.geojson"]
@@ -81,26 +69,26 @@ def draw_layers(
     # One picture is compressed and written while the next is drawn; drawing itself is for one thread.
     with ThreadPoolExecutor(1) as writer:
         for layer, one, name, rows in zip(layers, shown, file_names(shown), chosen, strict=True):
-            title, compared = f"{slide}: {layer.name}", COMPARED[layer.method]
-            note = f"{layer.method}; {model}{_value(layer)}"
+            head = [] if layer.score is None else [f"head: {layer.score.told}"]
+            caption = overlay.Caption(f"{slide}: {layer.name}", (model, _by(layer), *head))
             files.append(f"overlay-{name}.png")
-            drawn = overlay.draw_overlay(canvas, places, one, title=title, note=note, compared=compared)
+            drawn = overlay.draw_overlay(canvas, places, one, caption)
             written.append(writer.submit(_write, folder / files[-1], drawn))
             if looks is not None:
                 top, bottom = (_pictured(part, looks, places, one) for part in rows)
                 side = None if canvas.mpp is None else places.side * canvas.mpp
                 files.append(f"tiles-{name}.png")
-                drawn = overlay.draw_examples(top, bottom, one, title=title, side_um=side, compared=compared)
+                drawn = overlay.draw_examples(top, bottom, one, caption, side_um=side)
                 written.append(writer.submit(_write, folder / files[-1], drawn))
     for one in written:
         one.result()  # what could not be written is told here
     return Drawn(files, origin)
 
 
-def _value(layer: Layer) -> str:
-    if layer.target is None:
-        return ""
-    return f"; the number is {layer.found.value:+.2f}, of usual tiles {layer.found.baseline:+.2f}"
+def _by(layer: Layer) -> str:
+    """The method, and the number that a picture is of."""
+    warned = "" if layer.unproven is None else " (UNPROVEN)"
+    return "; ".join(filter(None, (f"method {layer.method}{warned}", layer.number)))
 
 
 class _Rows(NamedTuple):

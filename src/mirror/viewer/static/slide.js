@@ -294,22 +294,43 @@ export function startSlide() {
     }
     const { name, run, role, facts } = layer.about;
     const unit = facts.unit ?? name;
-    const number = name.replace(/^class:/, "");
-    const colours = facts.method === "pattern"
-      ? `red: more for ${number} than the rest of this slide; blue: less`
-      : `red raises ${number}, blue lowers it`;
-    const usual = facts.training_patients;
+    const colours = facts.more
+      ? `red ${facts.more}, blue ${facts.less}, compared with ${facts.compared}`
+      : `red: higher for ${name}; blue: lower`; // an explanation from before it said more
     return [
       [`${ends} ${unit}`, layer.signed ? colours : ""],
       [
         facts.method ? `method ${facts.method}` : "",
         facts.representation ? `of ${facts.representation}` : "",
-        facts.value === undefined || facts.value === null ? ""
-          : `the slide's own number: ${shown(facts.value, 2)} ${unit.split(",")[0]}`
-            + (usual ? ` (training patients ${shown(usual[0], 2)} to ${shown(usual[1], 2)})` : ""),
+        numberOf(facts, unit),
+        facts.head ? headOf(facts.head) : "",
         `run ${run}, which ${SEEN[role]}`,
       ],
     ];
+  }
+
+  /** The number that the tiles are of: whose it is, and what of it is the slide's. */
+  function numberOf({ value, representation, training_patients: usual, ...facts }, unit) {
+    if (value === undefined || value === null) return "";
+    const known = (one) => one !== undefined && one !== null;
+    const whose = { fused: "number of slide and expression", aligned: "number of the slide with the patient's expression" };
+    const parts = known(facts.at_means) && known(facts.from_expression)
+      ? `, which is ${shown(facts.at_means, 2)} at the training patients' means, ${signed(facts.from_slide)} from the slide`
+        + ` and ${signed(facts.from_expression)} from the expression` : "";
+    return `${whose[representation] ?? "the slide's own number"}: ${shown(value, 2)} ${unit.split(",")[0]}${parts}`
+      + (usual ? ` (training patients ${shown(usual[0], 2)} to ${shown(usual[1], 2)})` : "");
+  }
+
+  /** How well the head judges patients it has not seen: heat can be no better. */
+  function headOf({ metric, value, low, high, patients }) {
+    const called = metric === "auroc" ? "AUROC" : "c-index";
+    const unsure = low > 0.5 ? "" : ", which chance may give as well";
+    return `head: ${called} ${shown(value, 2)} (${shown(low, 2)} to ${shown(high, 2)}) on ${patients} test patients${unsure}`;
+  }
+
+  function signed(value) {
+    const text = shown(value, 2);
+    return text.startsWith("−") ? text : `+${text}`;
   }
 
   function listTiles() {

@@ -67,6 +67,9 @@ def fitted(text: str, width: float, *, size: float, weight: str = "normal", most
 
 
 def _rows(text: str, width: float, size: float, weight: str) -> Iterator[str]:
+    if _across(text, size, weight) <= width:  # most do, and the words need not be measured one after the other
+        yield text
+        return
     row = ""
     for word in text.split(" "):
         longer = f"{row} {word}" if row else word

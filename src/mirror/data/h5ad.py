@@ -36,7 +36,9 @@ def read_plain(path: Path) -> PlainTable | None:
     """The file as anndata reads it, or None where that has to: of other kinds of columns, or to say what is wrong."""
     try:
         with h5py.File(path, "r") as file:
-            parts = {name: _element(file[name]) if name in file else None for name in PlainTable._fields}
+            parts: dict[str, Any] = {
+                name: _element(file[name]) if name in file else None for name in PlainTable._fields
+            }
     except (OSError, RuntimeError, KeyError, ValueError, TypeError):
         return None
     return PlainTable(**parts)

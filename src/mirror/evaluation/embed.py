@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mirror.artefacts import SCHEMA
-from mirror.data.h5ad import read_plain
+from mirror.data.h5ad import PlainTable, read_plain
 from mirror.data.hdf5 import hdf5_aside
 from mirror.errors import ArtefactError
 from mirror.types import Progress, silent
@@ -48,18 +48,8 @@ class Bags(Protocol):
     def bag(self, slide: str, /) -> OpenBag: ...
 
 
-class EmbeddedRows(Protocol):
-    """A table of embeddings as readers take it: an AnnData, or the part of one that was read without anndata."""
-
-    @property
-    def obs(self) -> Any: ...
-    @property
-    def obs_names(self) -> Any: ...
-    @property
-    def obsm(self) -> Any: ...
-    @property
-    def uns(self) -> Any: ...
-
+EmbeddedRows: TypeAlias = "anndata.AnnData | PlainTable"
+"""A table of embeddings as readers take it: obs, obsm and uns of an AnnData, whoever read them."""
 
 NO_SLIDE = "no slide: "
 """Begins the name of the row of a patient who has expression alone; the patient's name follows."""

@@ -298,6 +298,6 @@ def _written_over(page: Picture, figure: Figure) -> Picture:
     inked = np.flatnonzero(ink[:, 3])  # little of a page
     ink, pixels = ink[inked], page.reshape(-1, 3)
     below = pixels[inked]
-    _lay(below, ink[:, :3], ink[:, 3:] / np.float32(255))
+    _lay(below, ink[:, :3], ink[:, 3:].astype(np.float32) / np.float32(255))
     pixels[inked] = below
     return page

@@ -64,7 +64,10 @@ def read_kept(path: Path, mark: str) -> Kept:
         facts = json.loads(told["heads"])
     except (FileNotFoundError, SafetensorError):
         return NOTHING
-    heads = [Head(**{**one, "fitted_on": tuple(one["fitted_on"])}, weights=arrays[key]) for key, one in facts.items()]
+    heads = [
+        Head(one["name"], one["unit"], one["representation"], arrays[key], one["offset"], tuple(one["fitted_on"]))
+        for key, one in facts.items()
+    ]
     tissue = Tissue(arrays[_WITHIN], arrays[_DEVIATION]) if _WITHIN in arrays else None
     return Kept({(head.representation, head.name): head for head in heads}, tissue)
 

@@ -174,17 +174,17 @@ class Texts:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.of: list[list[str]] = []
-        drawn = overlay._picture
+        drawn = overlay._written_over
 
-        def listened(figure: Figure) -> np.ndarray:
-            picture, wide = drawn(figure), figure.get_size_inches()[0] * figure.dpi
+        def listened(page: np.ndarray, figure: Figure) -> np.ndarray:
+            picture, wide = drawn(page, figure), figure.get_size_inches()[0] * figure.dpi
             for text in figure.texts:
                 box = text.get_window_extent()
                 assert box.x0 >= 0 and box.x1 <= wide, f"cut off: {text.get_text()}"
             self.of.append([text.get_text() for text in figure.texts])
             return picture
 
-        monkeypatch.setattr(overlay, "_picture", listened)
+        monkeypatch.setattr(overlay, "_written_over", listened)
 
 
 LONG = "TCGA-3C-AALI-01Z-00-DX1.F6E9A5DF-D8FB-45CF-B4BD-C6B76294C291"

@@ -248,6 +248,40 @@ def test_progress_counts_up_to_the_end(simulate, tmp_path):
     assert f"{len(lock.files)}/{len(lock.files)} files" in heard[-1][2]
 
 
+IN_A_LOCK = """
+import os, signal, sys
+from concurrent.futures import _base
+
+once = [signal.SIGINT]
+acquire = _base._AcquireFutures.__enter__
+
+def interrupted(self):
+    acquire(self)
+    if once:
+        os.kill(os.getpid(), once.pop())
+
+_base._AcquireFutures.__enter__ = interrupted
+from mirror.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_at_the_worst_moment_ends_the_command_as_well(simulate, tmp_path):
+    """While the main thread holds the locks that all workers need to say that they are done."""
+    made = simulate()
+    command = [sys.executable, "-c", IN_A_LOCK, "data", "fetch", "brca", "--output", str(tmp_path / "d")]
+    ended = subprocess.run(
+        [*command, "--parts", "slides,clinical", "--settings", str(made.settings)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    assert ended.returncode == 130, ended.stderr
+    assert "the same command goes on" in ended.stderr
+
+
 def test_ctrl_c_keeps_what_came_and_the_same_command_goes_on(simulate, tmp_path):
     made = simulate()
     folder = tmp_path / "d"

@@ -98,12 +98,23 @@ def test_no_number_of_a_gene_is_cut_at_80_columns(capsys: pytest.CaptureFixture[
 def test_no_number_of_a_slide_is_cut_at_80_columns(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     layer = {"name": "class:CHRCC", "method": "integrated-gradients", "representation": "fused"}
     layer |= {"value": -12.3456, "at_mean_tile": 1.25, "at_means": -0.0001, "from_slide": -13.5956}
-    layer |= {"from_expression": 1.2501, "sum": -13.5}
+    layer |= {"from_expression": 1.2501, "sum": -13.5, "head": {"metric": "auroc", "value": 0.8351}}
     one = ExplainedSlide("S1", "P1", "test", "seed0/fold0", tmp_path, (layer,), (), ())
     screen().print(slide_table(one))
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 80 and "…" not in said
-    for whole in ("-12.346", "+0.000", "-13.596", "+1.250", "class:CHRCC", "gradients", "both, sum", *NUMBERS):
+    for whole in (
+        "0.84",
+        "c-index",
+        "-12.346",
+        "+0.000",
+        "-13.596",
+        "+1.250",
+        "class:CHRCC",
+        "gradients",
+        "both, sum",
+        *NUMBERS,
+    ):
         assert whole in said
 
 

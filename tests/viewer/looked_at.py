@@ -40,6 +40,7 @@ def explain(config: Path, slide: str) -> Path:
         "at_means": 0.1,
         "from_slide": -0.5,
         "from_expression": -0.33,
+        "head": {"metric": "c_index", "value": 0.64, "low": 0.49, "high": 0.77, "patients": 38},
         **meaning("risk", "contributions")._asdict(),
     }
     attention = {"name": "attention", "method": "attention", "unit": "share", "signed": False}

@@ -96,6 +96,7 @@ def test_a_layer_is_chosen_faded_and_cut(reader: Reader) -> None:
     parts = "which is 0.10 at the training patients' means, -0.50 from the slide and -0.33 from the expression"
     whole = f"number of slide and expression: -0.73 log hazard, {parts} (training patients -1.50 to 2.00)"
     assert "method contributions" in by and whole in by
+    assert "head: c-index 0.64 (0.49 to 0.77) on 38 test patients, which chance may give as well" in by
     seen = reader.browser.execute_script(COLOURS, [0, 100, 199])
     ends = overlay.colours_of(overlay.Shown("risk", np.array([-1.0, 0.0, 1.0]), "", signed=True))
     np.testing.assert_allclose(seen, ends, atol=4)  # the colours of the overlay

@@ -21,11 +21,15 @@ from mirror.data.cohort import Cohort
 from mirror.data.feature_store import Bag
 from mirror.errors import ConfigError
 from mirror.evaluation.embed import load_embeddings
+from mirror.evaluation.protocols import evaluate_fold
+from mirror.explain import overlay
+from mirror.explain.caption import Caption
 from mirror.training.runs import run_folder
 from mirror.types import Fold
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.explain_slide import Wanted, explain_slides
 from mirror.workflow.explained import RunName
+from mirror.workflow.patient_table import patient_table
 from mirror.workflow.slide_layers import Asked
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "explain" / "qupath_objects.schema.json").read_text())
@@ -90,6 +94,33 @@ def test_the_number_that_is_explained_is_that_of_the_embedding(trained: Path) ->
     one, other = table.obsm["X_align_slide"][row], table.obsm["X_align_expression"][row]
     cosine = float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
     assert found.layers[0]["value"] == pytest.approx(cosine, abs=1e-5)
+
+
+def test_beside_every_heat_stands_how_well_its_head_judges(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `mirror evaluate` finds of the same head on the same patients; in words, too, where chance gives as much."""
+    config, held = load_config(trained), cohort(trained)
+    fold = held.folds[0]
+    slide = slide_of(trained, fold=fold, role="test")
+    table = patient_table(held, load_embeddings(run_folder(config.output, seed=0, fold=0).embeddings))
+    judged = evaluate_fold(table, fold, config.evaluation, seed=0, representations=["fused"]).scores
+    found = {(one.protocol, one.metric): one.value for one in judged}
+    captions = list[Caption]()
+    drawn = overlay.draw_overlay
+    monkeypatch.setattr(overlay, "draw_overlay", lambda *given: (captions.append(given[-1]), drawn(*given))[1])
+    (told,) = explain_slides(config, Wanted(names=[slide]))
+    heads = {layer["name"]: layer["head"] for layer in told.layers}
+    assert heads["agreement"] is heads["embedding"] is None
+    for name, protocol, metric in (("class:B", "linear", "auroc"), ("risk", "cox", "c_index")):
+        head = heads[name]
+        assert head["metric"] == metric and 0 < head["patients"] <= len(fold.test)
+        assert head["value"] == pytest.approx(found[protocol, metric], abs=1e-6)
+        unsure = next((note for note in told.notes if note.startswith(f"UNSURE: the head of {name}")), "")
+        assert bool(unsure) == (head["low"] <= 0.5)
+        (caption,) = [one for one in captions if one.title == f"{slide}: {name}"]
+        interval = f"{head['value']:.2f} ({head['low']:.2f} to {head['high']:.2f})"
+        assert any(line.startswith("head: ") and interval in line for line in caption.lines)
+        assert interval in unsure or not unsure
+    assert any(head is not None and head["low"] <= 0.5 for head in heads.values())  # twelve patients are few
 
 
 def test_contributions_add_up_to_the_number(trained: Path, tmp_path: Path) -> None:

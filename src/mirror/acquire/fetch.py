@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import signal
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 from mirror.acquire.budget import Bandwidth, Disk, DiskFull, size
@@ -83,7 +85,10 @@ def _fetch(
     means = Means(client, Bandwidth(limit, client.stop), disk, tally.hear)
     failed: list[tuple[RemoteFile, str]] = []
     fatal: MirrorError | None = None
-    with ThreadPoolExecutor(transfer.workers, thread_name_prefix="fetch") as pool:
+    with (
+        _interrupted_between_looks() as look,
+        ThreadPoolExecutor(transfer.workers, thread_name_prefix="fetch") as pool,
+    ):
         running: dict[Future[Fetched], RemoteFile] = {
             pool.submit(download, file, folder, means): file for file in missing
         }
@@ -107,6 +112,7 @@ def _fetch(
                     elif not isinstance(error, Stopped):
                         raise error
                 progress(*tally.state())
+                look()
         finally:
             if running:  # Ctrl-C, or a defect: nobody may go on writing behind the back of who gave up
                 _call_off(client, running)
@@ -119,6 +125,38 @@ def _call_off(client: Client, running: Mapping[Future[Fetched], RemoteFile]) -> 
     client.call_off()
     for future in running:
         future.cancel()
+
+
+@contextmanager
+def _interrupted_between_looks() -> Generator[Callable[[], None]]:
+    """What raises the `KeyboardInterrupt` of a Ctrl-C that came since it was last called.
+
+    Raised wherever the main thread happens to be, it can leave a lock of the executor taken that every worker needs to
+    end, and the process would hang. A second Ctrl-C is raised at once, as ever.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield lambda: None  # Ctrl-C is not ours to hear
+        return
+    heard = False
+
+    def hear(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal heard
+        heard = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def look() -> None:
+        if heard:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield look
+        look()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class _Tally:

@@ -106,7 +106,7 @@ def slide(
 
 def slide_table(one: ExplainedSlide) -> Table:
     """A slide's layers: what of, by which method, and the number: what it is at the training patients' mean tile and
-    mean expression, what this slide adds to that, and what this expression."""
+    mean expression, what this slide adds to that, and what this expression; how well the head judges test patients."""
     table = Table(
         title=f"{escape(one.slide)} (patient {escape(one.patient)}, {one.role} of {one.run})",
         title_justify="left",
@@ -119,12 +119,13 @@ def slide_table(one: ExplainedSlide) -> Table:
     shown = {"value": "number", "at": "at\nmeans", "from_slide": "slide\nadds", "from_expression": "expression\nadds"}
     for name in shown.values():
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("AUROC,\nc-index", justify="right", no_wrap=True)
     for layer in one.layers:
         at = layer["at_mean_tile"] if layer["at_means"] is None else layer["at_means"]
         told = {**layer, "at": at}
         numbers = [_number(told[name]) if layer["value"] is not None else "" for name in shown]
         by = "\n".join(filter(None, (layer["method"].replace("-", "-\n"), _OF.get(layer["representation"]))))
-        table.add_row(escape(layer["name"]), by, *numbers)
+        table.add_row(escape(layer["name"]), by, *numbers, f"{layer['head']['value']:.2f}" if layer["head"] else "")
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from mirror.data.feature_store import FeatureStore
 from mirror.errors import ArtefactError, ConfigError
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.representations import PatientTable
+from mirror.explain.head_score import HeadScore, head_score
 from mirror.explain.pattern import Seen, within_slides
 from mirror.explain.targets import Target, fit_targets
 from mirror.seeding import rng_for
@@ -120,10 +121,21 @@ class ExplainedRun(NamedTuple):
 
     def usual(self, target: Target) -> tuple[float, float]:
         """Least and greatest number of the target among the training patients who have what it reads."""
-        rows = self.table.rows(self.fold.train)
+        _, values = self.numbers(target, self.fold.train)
+        return float(values.min()), float(values.max())
+
+    def numbers(self, target: Target, patients: Iterable[str]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+        """Those of `patients`, ascending, who have what the target reads, and the target's number of each."""
+        named = np.array(sorted(patients))
+        rows = self.table.rows(named)
         views = {f"X_{name}": torch.from_numpy(view[rows]) for name, view in self.table.views.items()}
         values = target.value(views).numpy()
-        return float(np.nanmin(values)), float(np.nanmax(values))
+        known = ~np.isnan(values)
+        return tuple(named[known].tolist()), values[known]
+
+    def judged(self, target: Target) -> HeadScore | None:
+        """How well the target's head judges the run's test patients; None where there is no outcome to judge by."""
+        return head_score(target, self.table, self.fold, seed=self.name.seed)
 
 
 def explain_folder(config: Config, name: RunName) -> Path:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mirror.errors import ConfigError
 from mirror.explain import overlay
+from mirror.explain.head_score import HeadScore
 from mirror.explain.offered import default_method, why_not
 from mirror.explain.pattern import Seen
 from mirror.explain.relevance import COMPLETE, Described, Method, Relevance, Subject
@@ -28,6 +29,7 @@ class Fitted:
     def __init__(self, run: ExplainedRun) -> None:
         self.run = run
         self._targets: dict[tuple[str, tuple[str, ...]], list[Target]] = {}
+        self._scores: dict[tuple[str, str], HeadScore | None] = {}
 
     def targets(self, names: tuple[str, ...], representation: str) -> list[Target]:
         """As `ExplainedRun.targets`."""
@@ -35,6 +37,13 @@ class Fitted:
         if key not in self._targets:
             self._targets[key] = self.run.targets(names, representation)
         return self._targets[key]
+
+    def score(self, target: Target) -> HeadScore | None:
+        """As `ExplainedRun.judged`."""
+        key = target.representation, target.name
+        if key not in self._scores:
+            self._scores[key] = self.run.judged(target)
+        return self._scores[key]
 
     @cached_property
     def seen(self) -> Seen:
@@ -63,13 +72,14 @@ class Asked(NamedTuple):
 
 class Layer(NamedTuple):
     """One column of relevance.parquet: what of, by which method, what came out, between which numbers the training
-    patients lie, and why the method is not offered where it is not."""
+    patients lie, how well the head judges test patients, and why the method is not offered where it is not."""
 
     name: str
     target: Target | None
     method: Method
     found: Relevance
     usual: tuple[float, float] | None
+    score: HeadScore | None = None
     unproven: str | None = None
 
     @property
@@ -149,9 +159,15 @@ def layers_of(
         seen = fitted.seen if method == "pattern" else None
         found = described.relevance(target, method, seen=seen)
         usual = None if target is None else run.usual(target)
-        layers.append(Layer(name, target, method, found, usual, reason))
+        score = None if target is None else fitted.score(target)
+        layers.append(Layer(name, target, method, found, usual, score, reason))
         if reason is not None:
             notes.append(f"UNPROVEN: {reason}")
+        if score is not None and not score.beats_chance:
+            notes.append(
+                f"UNSURE: the head of {name} judges no better than chance may, {score.told}: its heat says what the "
+                "head looks at, and may say nothing of the disease"
+            )
         whole, added = found.values.sum(), found.from_slide
         if method == "integrated-gradients" and abs(whole - added) > COMPLETE * abs(added):
             notes.append(f"{name} is not complete: tiles add up to {whole:+.3f}, the slide adds {added:+.3f}")
@@ -201,6 +217,7 @@ def facts_of(layer: Layer) -> dict[str, Any]:
         "at_means": number(layer.found.usual),
         "from_slide": number(layer.found.from_slide) if apart else None,
         "from_expression": number(layer.found.from_expression),
+        "head": None if layer.score is None else layer.score._asdict(),
         "unproven": layer.unproven,
         "sum": None if layer.method == "pattern" else float(layer.found.values.sum()),
         "training_patients": layer.usual,

@@ -69,7 +69,8 @@ def draw_layers(
     # One picture is compressed and written while the next is drawn; drawing itself is for one thread.
     with ThreadPoolExecutor(1) as writer:
         for layer, one, name, rows in zip(layers, shown, file_names(shown), chosen, strict=True):
-            caption = overlay.Caption(f"{slide}: {layer.name}", (model, _by(layer)))
+            head = [] if layer.score is None else [f"head: {layer.score.told}"]
+            caption = overlay.Caption(f"{slide}: {layer.name}", (model, _by(layer), *head))
             files.append(f"overlay-{name}.png")
             drawn = overlay.draw_overlay(canvas, places, one, caption)
             written.append(writer.submit(_write, folder / files[-1], drawn))

@@ -303,6 +303,7 @@ export function startSlide() {
         facts.method ? `method ${facts.method}` : "",
         facts.representation ? `of ${facts.representation}` : "",
         numberOf(facts, unit),
+        facts.head ? headOf(facts.head) : "",
         `run ${run}, which ${SEEN[role]}`,
       ],
     ];
@@ -321,6 +322,13 @@ export function startSlide() {
   }
 
   const rounded = (value) => shown(Math.round(value * 100) / 100, 2);
+
+  /** How well the head judges patients it has not seen: heat can be no better. */
+  function headOf({ metric, value, low, high, patients }) {
+    const called = metric === "auroc" ? "AUROC" : "c-index";
+    const unsure = low > 0.5 ? "" : ", which chance may give as well";
+    return `head: ${called} ${shown(value, 2)} (${shown(low, 2)} to ${shown(high, 2)}) on ${patients} test patients${unsure}`;
+  }
 
   function signed(value) {
     const text = rounded(value);

@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import product
 from typing import get_args
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
+from mirror.explain import gene_picture
 from mirror.explain.caption import MOST, Caption, fitted, write_rows
 from mirror.explain.relevance import Method
 from mirror.explain.wording import MEAN_TILE, REST_OF_SLIDE, meaning
@@ -65,3 +67,26 @@ def test_a_name_as_long_as_two_rows_loses_its_middle_and_the_lines_below_move_do
     figure = Figure(figsize=(400 / 72, 2))
     write_rows(figure, more)
     assert [text.get_text() for text in figure.texts] == [row.text for row in more]
+
+
+@pytest.mark.parametrize(
+    ("target", "unit", "says"),
+    [
+        ("class:ILC", "log-odds", "class ILC likelier with more of the gene"),
+        ("risk", "log hazard", "a higher risk with more of the gene"),
+        ("agreement", "cosine", "adds to the agreement"),
+    ],
+)
+def test_the_picture_of_genes_says_of_whom_it_is_and_which_way_is_which(
+    monkeypatch: pytest.MonkeyPatch, target: str, unit: str, says: str
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gene_picture, "write_rows", lambda _, rows: said.extend(row.text for row in rows))
+    row = {"effect": 0.5, "size": 0.1, "low": 0.25, "high": 0.75, "folds": 3, "runs": 3, "target": target}
+    genes = pd.DataFrame([{"gene": f"GENE{number}", **row} for number in range(30)])
+    about = Caption(f"brca: {target}", ("the expression, 116 test patients of 3 runs",))
+    content = gene_picture.gene_picture(genes, about, target=target, unit=unit, folds=3)
+    assert content[:4] == b"\x89PNG"
+    told = " ".join(said)
+    assert f"brca: {target}" in told and "116 test patients" in told and says in told
+    assert "the 20 largest effects of 30 genes; band: 95 % interval over 3 folds" in told

@@ -161,7 +161,8 @@ def test_layers_are_made_when_a_reader_asks_for_them(reader: Reader) -> None:
     layers = Select(reader.at("layer"))
     layers.select_by_visible_text(next(one.text for one in layers.options if one.text.startswith("class:B")))
     reader.until(lambda: meaning("class:B", "pattern").legend in reader.text("layer-said"))
-    assert "method pattern" in reader.text("layer-by") and "the slide's own number: " in reader.text("layer-by")
+    by = reader.text("layer-by")
+    assert "method pattern" in by and "number of slide and expression: " in by and " from the expression (" in by
     names = [option.text.split(" — ")[0] for option in Select(reader.at("layer")).options]
     assert {"none", "risk"} <= set(names)
     assert reader.heat()[0] > 0 and reader.state()["layer"]

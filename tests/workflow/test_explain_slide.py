@@ -27,6 +27,7 @@ from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.protocols import evaluate_fold
 from mirror.explain import overlay
 from mirror.explain.caption import Caption
+from mirror.explain.wording import meaning
 from mirror.training.runs import run_folder
 from mirror.types import Fold
 from mirror.workflow.cohort import cohort_folder
@@ -81,6 +82,12 @@ def test_a_slide_is_explained_by_the_model_that_has_not_seen_its_patient(trained
     for layer in about["layers"][:2]:
         assert layer["method"] == "pattern" and layer["representation"] == "fused" and layer["fitted_on"] > 5
         assert layer["sum"] is None and layer["unproven"] is None
+        parts = layer["at_means"] + layer["from_slide"] + layer["from_expression"]
+        assert layer["value"] == pytest.approx(parts, abs=1e-9) and layer["from_expression"] != 0
+    for layer in about["layers"]:
+        assert (layer["more"], layer["less"], layer["compared"]) == meaning(layer["target"], "pattern")
+    assert about["layers"][2]["from_slide"] is None  # a cosine is no sum
+    assert about["layers"][3]["at_means"] is None and about["layers"][3]["from_expression"] is None
     jsonschema.validate(json.loads((folder / "relevance.geojson").read_text()), SCHEMA)
     assert (folder / "overlay-risk.png").read_bytes()[:4] == PNG
     assert not (folder / "tiles-risk.png").exists()

@@ -197,7 +197,7 @@ def test_every_picture_says_of_which_slide_by_what_and_which_number_it_is(
     texts, head = Texts(monkeypatch), Head(f"class:{label}", "log-odds", "fused", np.ones(2), 0.0, ())
     layers = [
         Layer(head.name, head, METHOD, Relevance(VALUES, 1.5, 0.25, -0.5), None),
-        Layer("agreement", Agreement(), METHOD, Relevance(VALUES, 0.3, -0.001), None, "it is not offered"),
+        Layer("agreement", Agreement(), METHOD, Relevance(VALUES, 0.3, -0.001), None, unproven="it is not offered"),
         Layer("attention", None, "attention", Relevance(np.abs(VALUES)), None),
     ]
     entry = SlideEntry(SlideId(name), drawing.slide, None)

@@ -175,7 +175,7 @@ class Described:
                 values = _integrated_gradients(number, ends[0] - ends[1])
             case _:
                 values = _attention_gradient(number)
-        return Relevance(values, *ends, usual)
+        return Relevance(values, ends[0], ends[1], usual)
 
 
 @torch.no_grad()

@@ -315,11 +315,13 @@ export function startSlide() {
     const known = (one) => one !== undefined && one !== null;
     const whose = { fused: "number of slide and expression", aligned: "number of the slide with the patient's expression" };
     const parts = known(facts.at_means) && known(facts.from_expression)
-      ? `, which is ${shown(facts.at_means, 2)} at the training patients' means, ${signed(facts.from_slide)} from the slide`
+      ? `, which is ${rounded(facts.at_means)} at the training patients' means, ${signed(facts.from_slide)} from the slide`
         + ` and ${signed(facts.from_expression)} from the expression` : "";
-    return `${whose[representation] ?? "the slide's own number"}: ${shown(value, 2)} ${unit.split(",")[0]}${parts}`
-      + (usual ? ` (training patients ${shown(usual[0], 2)} to ${shown(usual[1], 2)})` : "");
+    return `${whose[representation] ?? "the slide's own number"}: ${rounded(value)} ${unit.split(",")[0]}${parts}`
+      + (usual ? ` (training patients ${rounded(usual[0])} to ${rounded(usual[1])})` : "");
   }
+
+  const rounded = (value) => shown(Math.round(value * 100) / 100, 2);
 
   /** How well the head judges patients it has not seen: heat can be no better. */
   function headOf({ metric, value, low, high, patients }) {
@@ -329,7 +331,7 @@ export function startSlide() {
   }
 
   function signed(value) {
-    const text = shown(value, 2);
+    const text = rounded(value);
     return text.startsWith("−") ? text : `+${text}`;
   }
 

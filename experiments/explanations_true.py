@@ -15,7 +15,7 @@ anything of the preset, whether it is offered or not.
   keeps 1.
 * removed: what the target loses when the fifth of the tiles with most relevance, the red ones, is taken out of the
   slide, beside random fifths; in standard deviations of the target over the slides. `p` is of Wilcoxon's test that the
-  first is more than the second, slide by slide.
+  first is more than the second, slide by slide, of the first 60 slides.
 
 The rows `told the truth` are a ceiling of what any relevance that is linear in the features could reach: a linear
 ranking that is told where the tumour of training slides is and what factor it has, the best of four penalties on the
@@ -74,6 +74,8 @@ TARGETS = ("class:B", "risk", AGREEMENT, EMBEDDING)
 TOLD, OF_FACTOR = "told the truth", "pattern of the true factor"
 REMOVED = 0.2
 DRAWS, PAIRS = 10, 60
+LOOKED_AT = 60
+"""Most slides of which tiles are removed, which takes a pass of the model for each draw."""
 WHOLE = 0.9
 """Share of tumour from which on a tile is wholly tumour, and of anything else from which on it is wholly not."""
 
@@ -218,14 +220,19 @@ def cascade(
     method: Method,
     first: list[Floats],
     seen: Seen,
+    said: dict[int, dict[str, Any]] | None = None,
 ) -> Floats:
-    """Mean absolute rank correlation with `first` after each further layer is drawn anew."""
+    """Mean absolute rank correlation with `first` after each further layer is drawn anew. `said` keeps what is the same
+    for all targets: what the model says of training patients after each layer."""
+    said = {} if said is None else said
     model = copy.deepcopy(run.trained.model)
     left: list[float] = []
     for number, (_, draw) in enumerate(layers(model)):
         draw(model, generator_for(0, "cascade", number))
         if method == "pattern":
-            seen = replace(seen, **said_of(run, model, seen.fitted_on))
+            if number not in said:
+                said[number] = said_of(run, model, seen.fitted_on)
+            seen = replace(seen, **said[number])
         if isinstance(target, Embedding):
             target = Embedding.of(seen.views["X_slide"].double().numpy(), target.fitted_on)
         again = [relevance(model, slide.subject, target, method, seen=seen).values for slide in slides]
@@ -295,6 +302,7 @@ def rows_of(
         whole = planted(slides, target.name, found, whole=True)
         about = {**about, "method": OF_FACTOR}
         yield {**about, "planted": planted(slides, target.name, found), "planted_whole": whole, **nothing}
+    said = dict[int, dict[str, Any]]()
     for method in methods:
         for target in [None] if method == "attention" else targets:
             alone = target is None or target.representation == "slide"
@@ -304,8 +312,10 @@ def rows_of(
             except ConfigError:  # it says nothing of this target in this model
                 continue
             named = None if target is None else target.name
-            left = cascade(run, some[:5], target, method, found[:5], seen)
-            lost = (float("nan"),) * 3 if target is None else removed(model, some, target, found)
+            left = cascade(run, some[:5], target, method, found[:5], seen, said)
+            lost = (
+                (float("nan"),) * 3 if target is None else removed(model, some[:LOOKED_AT], target, found[:LOOKED_AT])
+            )
             yield {
                 "preset": name, "method": method, "target": named or "-", "planted": planted(some, named, found),
                 "planted_whole": planted(some, named, found, whole=True),

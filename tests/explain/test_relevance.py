@@ -258,14 +258,21 @@ def test_values_of_a_pattern_are_less_those_of_the_slides_mean_tile() -> None:
 
 def test_what_has_passed_both_exams_is_offered_and_the_rest_has_a_reason_with_its_figure() -> None:
     closed, pooled, tokens = canonical(start="canonical"), canonical(correction=1.0), published()
-    for representation in ("slide", "fused"):
-        target = head(closed, representation)
-        assert default_method(closed, target) == "pattern" and why_not(closed, target, "pattern") is None
-    for model, target in ((closed, None), (tokens, None), (tokens, Agreement())):
+    risk = replace(head(tokens, "slide"), name="risk")
+    for model, target in (
+        (closed, head(closed, "fused")),
+        (closed, replace(head(closed, "slide"), name="risk")),
+        (closed, Agreement()),
+        (pooled, head(pooled, "slide")),
+        (tokens, risk),
+        (published("nystrom"), risk),
+    ):
+        assert default_method(model, target) == "pattern" and why_not(model, target, "pattern") is None
+    for model, target in ((closed, head(closed, "slide")), (closed, None), (tokens, None), (tokens, Agreement())):
         reason = why_not(model, target, default_method(model, target))
         assert reason is not None and "no method passed" in reason
-    reason = why_not(tokens, head(tokens, "fused"), "integrated-gradients")
-    assert reason is not None and re.search(r"class of both modalities of .* AUROC of 0\.\d+, .* take pattern", reason)
+    reason = why_not(tokens, risk, "integrated-gradients")
+    assert reason is not None and re.search(r"risk of the slide alone of .* AUROC of 0\.\d+, .* take pattern", reason)
     assert "was not measured" in str(why_not(pooled, head(pooled, "slide"), "contributions"))
     easy_alone = [one for one in MEASURED if one.planted[0] >= PASSED > one.planted[1]]
     assert easy_alone and all(one.of("slide") < PASSED for one in easy_alone)

@@ -27,6 +27,7 @@ from mirror.explain.genes import contributions
 from mirror.explain.offered_genes import MEASURED, PASSED
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.simulate.planted_genes import planted_genes
+from mirror.simulate.scans import write_scan
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.explain_expression import ExplainedExpression, explain_expression, profiles_of
 from mirror.workflow.explain_prototypes import explain_prototypes
@@ -203,6 +204,30 @@ def test_prototypes_are_opened(planted: Config) -> None:
     # Twenty genes were planted for each factor: a prototype has more that differ than a table would name.
     assert max(len(one["genes"]) for one in content["prototypes"]) > 12
     assert all(gene["q"] < 0.05 for one in content["prototypes"] for gene in one["genes"])
+
+
+def test_tiles_of_prototypes_are_drawn_with_their_slides_and_what_cannot_be_is_told(
+    planted: Config, tmp_path: Path
+) -> None:
+    one = RunName(0, 0)
+    sheet = planted.output / "explain" / "seed0" / "fold0" / "prototypes.png"
+    slides = explain_prototypes(planted, run=one).runs[0].prototypes[0].slides
+    assert not sheet.exists()
+    coords = FeatureStore(prepare_cohort(planted).paths).bag(slides[0]).coords()
+    assert coords is not None
+    image = np.full((*(coords.max(axis=0)[::-1] + 1024), 3), 200, dtype=np.uint8)
+    write_scan(tmp_path / f"{slides[0]}.tif", image, mpp=0.25)
+    write_scan(tmp_path / f"{slides[1]}.tif", image[:16, :16], mpp=0.25)
+    (tmp_path / f"{slides[2]}.tif").write_bytes(b"II*\0")
+    told = CliRunner().invoke(
+        app,
+        ["explain", "prototypes", str(planted.output / "job.yaml"), "--run", "seed0/fold0", "--slides", str(tmp_path)],
+    )
+    assert told.exit_code == 0, told.output
+    assert sheet.exists()
+    assert re.search(rf"{slides[1]}: \d+ of \d+ tiles lie outside .*{slides[1]}.tif, which has 16 x 16 px", told.stderr)
+    assert re.search(rf"{slides[2]}: .*breaks off or is damaged.*there are no pictures of its tiles", told.stderr)
+    assert f"{slides[0]}: " not in told.stderr
 
 
 def test_the_commands_print_tables_or_json(planted: Config, gene_sets: Path) -> None:

@@ -45,7 +45,15 @@ ROWS: dict[str, dict[str, Any]] = {
     },
     "alignment-only": {"preset": "alignment-only", "model": {"components": 16}, "pretraining": {"tiles": 48}},
     "mirror": {"preset": "mirror", "model": {"components": 16}, "pretraining": {"tiles": 48}},
+    "published, Nystrom": {
+        "preset": "published",
+        "model": {"width": 96, "landmarks": 16, "style_hidden": 64, "style_out": 48, "style_latent": 32,
+                  "prototypes": 64},
+        "pretraining": {"tiles": 48, "epochs": 30, "learning_rate": 2e-4, "expression_transform": "standardise"},
+    },
 }  # fmt: skip
+SHOWN = ("published", "alignment-only", "mirror")
+"""The rows of the README: Nystrom attention, which the preset `published` has, is that of bags too large for exact."""
 VIEWS = ("X_slide", "X_shared", "X_slide_private", "X_expression_private")
 
 
@@ -106,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(SHOWN))
     given = parser.parse_args()
     lines: list[dict[str, Any]] = []
     for seed in given.seeds:

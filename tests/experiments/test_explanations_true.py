@@ -54,8 +54,8 @@ def test_planted_tiles_are_found_the_weights_heeded_and_relevant_tiles_missed_wh
     if target not in ("agreement", "embedding"):
         assert script.planted(slides, target, found) <= script.ceiling(slides, slides, target)[0]
     assert script.cascade(run, slides[:8], head, method, found[:8], seen)[-1] < 0.7
-    top, chance = script.removed(model, slides, head, found)
-    assert top > 0.2 and top > 5 * abs(chance)
+    top, chance, p = script.removed(model, slides, head, found)
+    assert top > 0.2 and top > 5 * abs(chance) and p < 1e-3
 
 
 def test_the_measure_knows_relevance_that_points_elsewhere(explained) -> None:
@@ -64,8 +64,8 @@ def test_the_measure_knows_relevance_that_points_elsewhere(explained) -> None:
     nothing = [rng.normal(size=len(slide.planted)) for slide in slides]
     assert 0.4 < script.planted(slides, "risk", nothing) < 0.6
     (head,) = run.targets(["risk"], "slide")
-    top, _ = script.removed(run.trained.model, slides, head, nothing)
-    assert abs(top) < 0.2
+    top, _, p = script.removed(run.trained.model, slides, head, nothing)
+    assert abs(top) < 0.2 and p > 0.01
 
 
 def test_every_figure_is_of_one_method_once() -> None:

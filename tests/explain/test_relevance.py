@@ -163,7 +163,7 @@ def test_a_number_of_both_modalities_is_what_either_adds_whatever_the_other_is(m
 def test_what_numbers_of_a_slide_have_in_common_is_computed_once(model, monkeypatch: pytest.MonkeyPatch) -> None:
     given, seen = subject(), training(model)
     centre = np.zeros(len(head(model, "slide").weights))
-    targets = [head(model, "fused"), head(model, "slide"), Agreement(), Embedding(centre, ())]
+    targets = [head(model, "fused"), head(model, "slide"), Agreement(), Embedding(centre, np.eye(len(centre)), ())]
     each = [relevance(model, given, target, "pattern", seen=seen) for target in targets]
     counted, embed = [], model.embed_slide
     monkeypatch.setattr(model, "embed_slide", lambda tiles: counted.append(len(tiles)) or embed(tiles))
@@ -231,15 +231,19 @@ def test_a_pattern_of_the_agreement_is_of_how_slides_agree_with_this_patients_ex
 def test_a_pattern_of_the_embedding_is_of_how_slides_lie_along_this_slides_own_direction(model) -> None:
     seen, given = training(model), subject(profile=False)
     view = seen.views["X_slide"].double().numpy()
-    target = Embedding(view.mean(axis=0), seen.fitted_on)
+    target = Embedding.of(view, seen.fitted_on)
+    variances, axes = np.linalg.eigh(np.cov(view.T, bias=True))
+    kept = variances > 1e-9 * variances.max()
+    root = axes[:, kept] @ np.diag(variances[kept] ** -0.5) @ axes[:, kept].T
     found = relevance(model, given, target, "pattern", seen=seen)
     with torch.no_grad():
         slide = model.embed_slide(torch.from_numpy(given.tiles_TD)[None])
         own = model.views(slide, slide.new_full((1, model.expression_width), torch.nan))["X_slide"].double()[0].numpy()
     away = own - view.mean(axis=0)
-    assert found.value == pytest.approx(np.linalg.norm(away), rel=1e-5)
-    expected = as_tiles_say(given.tiles_TD, seen, view @ away)
-    expected = (expected - expected.mean()) / np.linalg.norm(away)
+    distance = np.sqrt(away @ root @ away)
+    assert found.value == pytest.approx(distance, rel=1e-5)
+    expected = as_tiles_say(given.tiles_TD, seen, view @ root @ away)
+    expected = (expected - expected.mean()) / distance
     np.testing.assert_allclose(found.values, expected, atol=1e-5 * np.abs(expected).max())
 
 

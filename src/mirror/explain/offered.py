@@ -1,7 +1,7 @@
 """Which methods may explain which model: those that were held to a known truth and passed.
 
-A method passes where it finds planted tiles (AUROC of relevance at least 0.9), changes with the weights, and where the
-tiles it puts first count for more than others when removed. The figures are those of
+A method passes where it finds planted tiles (AUROC of relevance at least 0.9), changes with the weights, and where
+removing the tiles it puts first costs the number more than removing others, in either exam. The figures are those of
 `python experiments/explanations_true.py` (docs/log.md); what has none here cannot say anything of that model at all.
 """
 
@@ -13,26 +13,38 @@ from mirror.explain.relevance import Method, Model, is_linear
 from mirror.explain.targets import Target
 from mirror.nn.canonical import CanonicalMirror
 
-Kind = Literal["closed form", "pooling network", "token attention"]
+Kind = Literal["closed form", "pooling network", "token attention", "Nystrom attention"]
 
 PASSED = 0.9
 """AUROC of relevance for planted tiles from which on a method is offered."""
 
 
+FEWEST, MOST = 200, 400
+"""Training patients of the exams' cohorts with pixels."""
+
+
 class Figure(NamedTuple):
     """A method on a kind of model and target, and its measured AUROC for planted tiles in features and in slides with
-    pixels: of a head on the slide alone, and `fused` on both modalities (nothing where heads have no part). The first
-    method that passed both is the default."""
+    pixels: of a head on the slide alone, and `fused` on both modalities (nothing where heads have no part). `fails`
+    says what else it failed by. The first method that passed all is the default."""
 
     kind: Kind
     target: str
     method: Method
     planted: tuple[float, ...]
     fused: tuple[float, ...] = ()
+    fails: str = ""
 
     def of(self, representation: str) -> float:
         """The lesser figure for what a head reads."""
         return min(self.fused if representation == "fused" else self.planted)
+
+    def reason(self, representation: str) -> str | None:
+        """Why it is not offered for what a head reads; None where it passed."""
+        found = self.of(representation)
+        if found < PASSED:
+            return f"finds planted tiles with an AUROC of {found:.3f}, {PASSED} is asked for"
+        return self.fails or None
 
 
 MEASURED: tuple[Figure, ...] = (
@@ -78,45 +90,42 @@ MEASURED: tuple[Figure, ...] = (
 
 def kind_of(model: Model) -> Kind:
     """What a slide's views are made by: the closed form (preset `mirror`), a network that pools tiles
-    (`alignment-only`), or token attention (`published`)."""
+    (`alignment-only`), or token attention, exact or where it may be Nystrom's (`published`)."""
     if isinstance(model, CanonicalMirror):
         return "closed form" if is_linear(model) else "pooling network"
-    return "token attention"
+    return "token attention" if model.sizes.attention == "exact" else "Nystrom attention"
 
 
 def default_method(model: Model, target: Target | None) -> Method:
     """The method that explains a target (None: no number in particular) of a model when none is named: the first that
     passed, else the first that was measured."""
     figures = _figures(model, target)
-    for method, planted in figures.items():
-        if planted >= PASSED:
-            return method
-    return next(iter(figures))
+    representation = _read_by(target)
+    return next((one for one in figures if one.reason(representation) is None), figures[0]).method
 
 
 def why_not(model: Model, target: Target | None, method: Method) -> str | None:
     """The reason, with its figure, why a method is not offered for a model of this kind; None where it is."""
-    figures = _figures(model, target)
-    better = [other for other, planted in figures.items() if planted >= PASSED]
+    figures, representation = _figures(model, target), _read_by(target)
+    better = [one.method for one in figures if one.reason(representation) is None]
     if method in better:
         return None
-    found = f"finds planted tiles with an AUROC of {figures[method]:.3f}" if method in figures else "was not measured"
+    measured = next((one for one in figures if one.method == method), None)
+    found = "was not measured" if measured is None else measured.reason(representation)
     remedy = f"take {' or '.join(better)}" if better else "no method passed"
     return (
-        f"'{method}' is not offered {_of(target)} a model by {kind_of(model)}: it {found}, {PASSED} is asked for "
-        f"(docs/explain.md); {remedy}"
+        f"'{method}' is not offered {_of(target)} a model by {kind_of(model)}: it {found} (docs/explain.md); {remedy}"
     )
 
 
-def _figures(model: Model, target: Target | None) -> dict[Method, float]:
-    """The measured AUROC of each method, in the order of `MEASURED`."""
-    kind, name = kind_of(model), _measured_as(target)
-    representation = "slide" if target is None else target.representation
-    found: dict[Method, float] = {}
-    for one in MEASURED:
-        if (one.kind, one.target) == (kind, name):
-            found[one.method] = one.of(representation)
-    return found
+def _figures(model: Model, target: Target | None) -> list[Figure]:
+    """Those of a kind of model and target, in the order of `MEASURED`."""
+    measured = kind_of(model), _measured_as(target)
+    return [one for one in MEASURED if (one.kind, one.target) == measured]
+
+
+def _read_by(target: Target | None) -> str:
+    return "slide" if target is None else target.representation
 
 
 def _of(target: Target | None) -> str:

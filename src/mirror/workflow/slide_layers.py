@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mirror.errors import ConfigError
 from mirror.explain import overlay
 from mirror.explain.head_score import HeadScore
-from mirror.explain.offered import default_method, why_not
+from mirror.explain.offered import FEWEST, MOST, default_method, why_not
 from mirror.explain.pattern import Seen
 from mirror.explain.relevance import COMPLETE, Described, Method, Relevance, Subject
 from mirror.explain.targets import AGREEMENT, EMBEDDING, FUSED, Head, Target, distinct_targets
@@ -188,6 +188,12 @@ def layers_of(
                 f"{target.name} of {slide} is {found.value:+.2f}, training patients have {usual[0]:+.2f} to "
                 f"{usual[1]:+.2f}: the slide is unlike those the model knows, and so is what it says of it"
             )
+    few = {layer.name: len(layer.target.fitted_on) for layer in layers if layer.target and layer.score}
+    if few and min(few.values()) < FEWEST:
+        notes.append(
+            f"FEW: heads of {', '.join(few)} were fitted on {min(few.values())} patients, those of the exams on "
+            f"{FEWEST} and {MOST} (docs/explain.md): with fewer, heat is less to be believed"
+        )
     if not layers:
         raise ConfigError("nothing of this slide can be explained: " + "; ".join(notes))
     return layers

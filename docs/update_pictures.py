@@ -1,9 +1,11 @@
 """The pictures of the documentation: the top of a page, as Chromium shows it, or a picture as a command wrote it.
 
 python docs/update_pictures.py runs/brca/report.html docs/pictures/brca_report.png [HEIGHT]
-python docs/update_pictures.py demo-slides/run/explain/seed0/fold0/slides/SIM-0003-DX1/overlay-risk.png \\
+python docs/update_pictures.py demo-slides/run/explain/seed0/fold2/slides/SIM-0063-DX1/overlay-risk.png \\
     docs/pictures/heat.png
-python docs/update_pictures.py 'http://127.0.0.1:8907/#slide=SIM-0003-DX1&layer=...' docs/pictures/view.png 860
+python docs/update_pictures.py \\
+    'http://127.0.0.1:8907/#run=seed0/fold2&slide=SIM-0063-DX1&patient=SIM-0063&layer=seed0/fold2:risk&tile=15' \\
+    docs/pictures/view.png 900
 """
 
 from __future__ import annotations
@@ -61,8 +63,7 @@ def main() -> None:
         content = photograph(page, height=int(height[0]) if height else HEIGHT)
         shot = Image.open(io.BytesIO(content)).convert("RGB")
     small = shot.resize((SHOWN, round(shot.height * SHOWN / shot.width)), Image.Resampling.LANCZOS)
-    # A palette is enough for a page of few colours, and a fraction of the size.
-    small.quantize(256).save(target, optimize=True)
+    small.save(target, optimize=True)  # without a palette, which would make one colour of a scale's two dark ends
     print(f"{target}: {Path(target).stat().st_size / 1000:.0f} kB")
 
 

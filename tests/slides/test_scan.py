@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from small_scans import SIDE
 
 from mirror.errors import DataError
@@ -14,6 +17,7 @@ from mirror.ids import SlideId
 from mirror.seeding import rng_for
 from mirror.simulate.scans import MPP, STROMA, draw_scan, write_scan
 from mirror.slides import scan as scan_module
+from mirror.slides.glance import open_glance
 from mirror.slides.manifest import SlideEntry
 from mirror.slides.scan import Resolution, UnknownResolution, open_scan, read_overview, resolution_of
 
@@ -64,6 +68,34 @@ def test_a_file_that_is_no_slide_says_what_it_looks_like(tmp_path: Path) -> None
     for name, says in (("page.svs", "web page"), ("empty.svs", "is empty"), ("gone.svs", "is not there")):
         with pytest.raises(DataError, match=says), open_scan(tmp_path / name):
             pass
+
+
+@pytest.mark.parametrize(
+    ("form", "says"),
+    [
+        ({"compression": "deflate"}, r"a whole TIFF file in strips \(DEFLATE\), not in tiles of a pyramid"),
+        ({}, r"a whole TIFF file in strips \(NONE\), not in tiles"),
+        ({"tile": (256, 256), "compression": "lzma"}, r"a whole TIFF file in tiles \(LZMA\), of a kind that no reader"),
+    ],
+)
+def test_a_whole_tiff_that_is_no_slide_is_to_be_converted_and_a_damaged_one_copied_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, form: dict[str, Any], says: str
+) -> None:
+    path = tmp_path / "flat image.tif"
+    tifffile.imwrite(
+        path, np.random.default_rng(0).integers(0, 255, (500, 600, 3), np.uint8), photometric="rgb", **form
+    )
+    remedy = rf"vips tiffsave '{path}' 'flat image.tiled.tif' --tile --pyramid"
+    for opened in (open_scan, open_glance):
+        with pytest.raises(DataError, match=says) as told, opened(path):
+            pass
+        assert re.search(remedy, str(told.value)) and "again" not in str(told.value)
+    whole = path.read_bytes()
+    for kept in (8, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:kept])
+        with pytest.raises(DataError, match=r"breaks off or is damaged.*download it again"), open_scan(path):
+            pass
+    assert caplog.text == ""
 
 
 def test_the_overview_is_the_whole_slide_made_smaller_whatever_the_blocks(

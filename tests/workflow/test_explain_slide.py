@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from bounded_slide import write_bounded
 from mirror.artefacts import read_json
 from mirror.cli.app import app
+from mirror.cli.notes import told_notes
 from mirror.config import load_config
 from mirror.data.cohort import Cohort
 from mirror.data.feature_store import Bag
@@ -201,6 +202,39 @@ def test_one_of_several_slides_says_that_heads_are_judged_on_their_mean(trained:
         noted = any("on the mean over a patient's slides" in note for note in one.notes)
         assert noted == (len(slides[one.patient]) > 1)
     assert {len(slides[one.patient]) > 1 for one in told} == {True, False}
+
+
+def test_a_folder_of_features_that_is_not_there_is_told_by_its_option(trained: Path, tmp_path: Path) -> None:
+    for folder, says in (
+        (tmp_path / "no", "there is no folder of tile features"),
+        (tmp_path, "has no .pt or .h5 file"),
+    ):
+        told = CliRunner().invoke(app, ["explain", "slide", str(trained), "--features", str(folder)])
+        error = " ".join(told.stderr.split())
+        assert told.exit_code == 1 and says in error and "--features" in error and "features.path" not in error
+
+
+def test_a_note_of_some_of_several_slides_names_them(trained: Path, tmp_path: Path) -> None:
+    table = cohort(trained).slides.drop_duplicates("patient")
+    known, lost = table["slide"].astype(str).tolist()[:2]
+    (tmp_path / "scans").mkdir()
+    image = np.full((1024, 2048, 3), (230, 140, 220), dtype=np.uint8)
+    write_bounded(tmp_path / "scans" / f"{known}.scn", image, canvas=(5632, 5632), at=(512, 1536), mpp=0.25)
+    command = ["explain", "slide", str(trained), "--slide", known, "--slide", lost, "--target", "risk"]
+    told = CliRunner().invoke(
+        app, [*command, "--slides", str(tmp_path / "scans"), "--output", str(tmp_path / "out"), "--run", "seed0/fold0"]
+    )
+    assert told.exit_code == 0, told.output
+    assert f"{lost}: the slide file is not known" in told.stderr and f"{known}: the slide file" not in told.stderr
+
+
+def test_notes_name_the_first_slides_and_say_how_many_more_there_are() -> None:
+    notes = {f"S{number}": ["of all", *(["of some"] if number < 5 else []), *(["of S6"] if number == 6 else [])]
+             for number in range(7)}  # fmt: skip
+    assert told_notes(notes, slides=7) == ["all 7 slides: of all", "S0, S1, S2 and 2 more: of some", "S6: of S6"]
+    assert told_notes({"S0": ["of it"]}, slides=1) == ["of it"]
+    # Of prototypes only slides with a note are told.
+    assert told_notes({"S0": ["of it"]}, slides=9) == ["S0: of it"]
 
 
 def test_what_is_not_offered_or_not_there_is_refused_with_what_is(trained: Path) -> None:

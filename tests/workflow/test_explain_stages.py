@@ -27,9 +27,10 @@ from mirror.explain.genes import contributions
 from mirror.explain.offered_genes import MEASURED, PASSED
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.simulate.planted_genes import planted_genes
+from mirror.simulate.scans import write_scan
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.explain_expression import ExplainedExpression, explain_expression, profiles_of
-from mirror.workflow.explain_prototypes import explain_prototypes
+from mirror.workflow.explain_prototypes import ExplainedPrototypes, explain_prototypes
 from mirror.workflow.explained import ExplainedRun, RunName, explained_run
 
 SIZES = SimulationSizes(patients=240, genes=200, tile_features=24, tiles=(12, 20), planted=20)
@@ -170,8 +171,13 @@ def test_one_run_is_explained_beside_the_study(planted: Config) -> None:
     assert one.targets[0].genes["low"].isna().all() and set(one.targets[0].genes["folds"]) == {1}
 
 
-def test_prototypes_are_opened(planted: Config) -> None:
-    found = explain_prototypes(planted)
+@pytest.fixture(scope="module")
+def prototypes(planted: Config) -> ExplainedPrototypes:
+    return explain_prototypes(planted)
+
+
+def test_prototypes_are_opened(planted: Config, prototypes: ExplainedPrototypes) -> None:
+    found = prototypes
     cohort = prepare_cohort(planted)
     everyone = set(cohort.patients.index)
     for one in found.runs:
@@ -205,6 +211,29 @@ def test_prototypes_are_opened(planted: Config) -> None:
     assert all(gene["q"] < 0.05 for one in content["prototypes"] for gene in one["genes"])
 
 
+def test_tiles_of_prototypes_are_drawn_with_their_slides_and_what_cannot_be_is_told(
+    planted: Config, prototypes: ExplainedPrototypes, tmp_path: Path
+) -> None:
+    sheet = planted.output / "explain" / "seed0" / "fold0" / "prototypes.png"
+    assert not sheet.exists() and prototypes.runs[0].run == RunName(0, 0)
+    slides = prototypes.runs[0].prototypes[0].slides
+    coords = FeatureStore(prepare_cohort(planted).paths).bag(slides[0]).coords()
+    assert coords is not None
+    image = np.full((*(coords.max(axis=0)[::-1] + 1024), 3), 200, dtype=np.uint8)
+    write_scan(tmp_path / f"{slides[0]}.tif", image, mpp=0.25)
+    write_scan(tmp_path / f"{slides[1]}.tif", image[:16, :16], mpp=0.25)
+    (tmp_path / f"{slides[2]}.tif").write_bytes(b"II*\0")
+    command = ["explain", "prototypes", str(planted.output / "job.yaml"), "--run", "seed0/fold0", "--json"]
+    told = CliRunner().invoke(app, [*command, "--slides", str(tmp_path)])
+    assert told.exit_code == 0, told.output
+    assert sheet.exists()
+    assert re.search(rf"{slides[1]}: \d+ of \d+ tiles lie outside .*{slides[1]}.tif, which has 16 x 16 px", told.stderr)
+    assert re.search(rf"{slides[2]}: .*breaks off or is damaged.*there are no pictures of its tiles", told.stderr)
+    assert f"{slides[0]}: " not in told.stderr
+    content = json.loads(told.stdout)
+    assert content["parts"]["seed0/fold0"] and set(content["notes"]) == set(slides[1:3])
+
+
 def test_the_commands_print_tables_or_json(planted: Config, gene_sets: Path) -> None:
     config = str(planted.output / "job.yaml")
     runner = CliRunner()
@@ -223,8 +252,6 @@ def test_the_commands_print_tables_or_json(planted: Config, gene_sets: Path) -> 
     assert f"the {SHOWN} largest; {len(content['prototypes']) - SHOWN} more" in told.stdout
     surest = min(content["tests"], key=lambda test: test["p"])
     assert re.search(rf"seed0/fold1, +{surest['prototype']} │ +{surest['outcome']}", told.stdout)
-    told = runner.invoke(app, ["explain", "prototypes", config, "--run", "seed0/fold0", "--json"])
-    assert json.loads(told.stdout)["parts"]["seed0/fold0"]
     told = runner.invoke(app, ["explain", "expression", config, "--target", "class:C"])
     assert told.exit_code == 1 and "there are class:A" in told.stderr
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +12,15 @@ import matplotlib as mpl
 import numpy as np
 import openslide
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from PIL import Image
 
 from bounded_slide import write_bounded
 from mirror.data.places import TilePlaces
-from mirror.explain import overlay
+from mirror.explain import caption, lettering, overlay
 from mirror.explain.relevance import Relevance
 from mirror.explain.targets import Agreement, Head
 from mirror.ids import SlideId
@@ -225,6 +229,137 @@ def test_a_tile_that_reaches_beyond_the_scan_is_white_there(drawing: Drawing) ->
     tile = looks.tiles[corner]
     assert (tile[:, : SIDE // 2 - 1] == 255).all()
     np.testing.assert_array_equal(tile[5, SIDE // 2 + 5], COLOURS[0])
+
+
+def bars_of(panel: np.ndarray) -> list[tuple[int, int]]:
+    """Begin and end of every stretch of black in a panel's rows."""
+    return [run for row in (panel < 25).all(axis=2) for run in runs(row)]
+
+
+def test_the_scale_bar_is_seen_beside_the_scan_where_the_canvas_is_white(drawing: Drawing) -> None:
+    panels = Panels(pixels(drawing.folder / "overlay-agreement.png"))
+    left, right = panels.sides[0]
+    below = panels.at(0, 0, 0.9 * CANVAS[1])
+    np.testing.assert_array_equal(below, 255)  # the scan ends at 768 of 1024 px, and begins at 512 of 1536
+    corner = panels.page[panels.down - (panels.down - panels.up) // 8 : panels.down - 2, left + 2 : right - 2]
+    begin, end = max(bars_of(corner), key=lambda run: run[1] - run[0])
+    a_pixel = CANVAS[0] * 0.5 / (right - left)
+    assert (end - begin) * a_pixel == pytest.approx(100, abs=4 * a_pixel)  # less its white rim
+    assert end < AT[0] / CANVAS[0] * (right - left)
+
+
+def moved(by: tuple[int, int] | np.ndarray) -> TilePlaces:
+    return PLACES._replace(coords=PLACES.coords + by)
+
+
+def drawn_at(places: TilePlaces, drawing: Drawing, folder: Path) -> tuple[Drawn, list[str]]:
+    notes: list[str] = []
+    layer = Layer("agreement", Agreement(), METHOD, Relevance(VALUES, 0.3, 0.1), None)
+    entry = SlideEntry(SlideId("S1"), drawing.slide, None)
+    return draw_layers(folder, "S1", [layer], places, entry, model="m", notes=notes), notes
+
+
+@pytest.mark.parametrize("by", [(5000, 5000), (0, 1024 - 256), (-5000, 0)])
+def test_tiles_that_all_lie_outside_the_slide_are_drawn_as_if_it_had_no_file(
+    drawing: Drawing, tmp_path: Path, by: tuple[int, int]
+) -> None:
+    places = moved(by)
+    drawn, notes = drawn_at(places, drawing, tmp_path)
+    said = " ".join(notes)
+    low, high = places.coords.min(axis=0), places.coords.max(axis=0) + SIDE
+    assert f"7 of 7 tiles lie outside {drawing.slide}, which has 1,536 x 1,024 px" in said
+    assert f"reach from ({low[0]:,}, {low[1]:,}) to ({high[0]:,}, {high[1]:,})" in said
+    assert "another slide" in said and "another level" in said and "empty map" in said and "has bounds" in said
+    assert drawn.origin is None and drawn.files == ["relevance.geojson", "overlay-agreement.png"]
+
+
+def test_tiles_of_which_some_lie_outside_the_slide_are_drawn_where_they_are_in_it(
+    drawing: Drawing, tmp_path: Path
+) -> None:
+    away = np.zeros((7, 2), dtype=int)
+    away[[0, 3]] = [[1024, 0], [-1500, -900]]  # one at 1536, just beyond the right edge; one left of and above all
+    drawn, notes = drawn_at(moved(away), drawing, tmp_path)
+    (note,) = notes
+    assert note.startswith("2 of 7 tiles lie outside ") and "missing in the heat" in note
+    assert "tiles-agreement.png" in drawn.files and drawn.origin == AT
+    panels = Panels(pixels(tmp_path / "overlay-agreement.png"))
+    for (x, y), colour, value, out in zip(PLACES.coords, COLOURS, VALUES, away.any(axis=1), strict=True):
+        tissue = (colour // 3).mean()
+        wanted = np.full(3, tissue) if out else overlay.HEAT * heated(value) + (1 - overlay.HEAT) * tissue
+        np.testing.assert_allclose(panels.at(1, x + SIDE / 2, y + 0.75 * SIDE), wanted, atol=4)
+    # Nothing is wrapped around from beyond the corner to as far before the opposite one.
+    wrapped = PLACES.coords[3] + away[3] + SIDE / 2 + CANVAS
+    np.testing.assert_allclose(panels.at(1, *wrapped), np.mean(GLASS), atol=4)
+    # The tile with most for it is outside: it keeps its rank, without a picture.
+    sheet = pixels(tmp_path / "tiles-agreement.png")
+    frame = np.argwhere((abs(sheet - heated(2.0)) < 3).all(axis=2))
+    up, left = frame.min(axis=0)
+    assert (sheet[up + 20 : up + 60, left + 20 : left + 60] == 255).all()
+
+
+@pytest.mark.parametrize("by", [(64, 0), (0, 64), (-575, 0)])
+def test_a_tile_over_the_edge_of_the_slide_is_no_tile_outside(by: tuple[int, int]) -> None:
+    size = (int(PLACES.coords[:, 0].max()) + SIDE, int(PLACES.coords[:, 1].max()) + SIDE)
+    assert not moved(by).outside(size).any()
+    assert PLACES._replace(coords=np.array([[size[0], 0], [-SIDE, 0], [1 - SIDE, 0]])).outside(size).tolist() == [
+        True, True, False,
+    ]  # fmt: skip
+
+
+NAMES = ("\u5207\u7247-1", "\u5207\u9762-1")
+"""Two slides in Chinese, of letters that DejaVu Sans has not."""
+
+
+def test_a_name_that_no_font_can_write_is_told_by_its_codes_and_nothing_warns(
+    drawing: Drawing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lettering, "_installed", lambda _: (lettering.FONT,))
+    lettering._drawn_by.cache_clear()
+    texts, layer = Texts(monkeypatch), Layer("agreement", Agreement(), METHOD, Relevance(VALUES, 0.3, 0.1), None)
+    for name in NAMES:
+        entry = SlideEntry(SlideId(name), drawing.slide, None)
+        with warnings.catch_warnings(action="error"):
+            draw_layers(tmp_path / name, name, [layer], PLACES, entry, model=f"patient {name}", notes=[])
+    lettering._drawn_by.cache_clear()
+    first, _, second, _ = (" ".join(own) for own in texts.of)
+    assert "\\u5207\\u7247-1: agreement" in first and "\\u5207\\u9762-1: agreement" in second and first != second
+    assert caplog.text == ""
+
+
+def test_a_name_is_written_in_another_font_where_one_has_its_letters(
+    drawing: Drawing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    font = FontBuilder(1000, isTTF=True)  # a font of two letters, which are squares
+    font.setupGlyphOrder([".notdef", "square"])
+    font.setupCharacterMap({0x5207: "square", 0x7247: "square"})
+    pen = TTGlyphPen(None)
+    for corner in ((0, 0), (0, 800), (800, 800), (800, 0)):
+        (pen.lineTo if corner != (0, 0) else pen.moveTo)(corner)
+    pen.closePath()
+    square = pen.glyph()
+    font.setupGlyf({".notdef": square, "square": square})
+    font.setupHorizontalMetrics({".notdef": (1000, 0), "square": (1000, 0)})
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": "Squares Sans", "styleName": "Regular"})
+    font.setupOS2(usWeightClass=400)
+    font.setupPost()
+    font.save(tmp_path / "squares.ttf")
+    monkeypatch.setattr(fontManager, "ttflist", list(fontManager.ttflist))
+    fontManager.addfont(tmp_path / "squares.ttf")
+    for kept in (lettering._drawn_by, lettering._installed, caption._across):
+        kept.cache_clear()
+    layer = Layer("agreement", Agreement(), METHOD, Relevance(VALUES, 0.3, 0.1), None)
+    texts, entry = Texts(monkeypatch), SlideEntry(SlideId(NAMES[0]), drawing.slide, None)
+    with warnings.catch_warnings(action="error"):
+        draw_layers(tmp_path, NAMES[0], [layer], PLACES, entry, model="m", notes=[])
+    for kept in (lettering._drawn_by, lettering._installed, caption._across):
+        kept.cache_clear()
+    assert texts.of[0][0] == f"{NAMES[0]}: agreement"
+    # The title begins with two black squares, each of its own, 0.8 of a letter wide.
+    title = pixels(tmp_path / "overlay-agreement.png")[:60]
+    squares = [run for run in runs((title < 60).all(axis=2).sum(axis=0) >= 14) if run[1] - run[0] >= 14]
+    assert len(squares) == 2
+    assert caplog.text == ""
 
 
 def objects(drawing: Drawing) -> list[dict]:

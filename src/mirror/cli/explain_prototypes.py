@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mirror.cli.as_json import AsJson, print_json
+from mirror.cli.notes import print_notes
 from mirror.cli.options import ConfigFile, OneRun, SlideFiles
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
@@ -53,6 +54,8 @@ def prototypes(
         highlight=False,
         soft_wrap=True,
     )
+    slides = {slide for one in found.runs for opened in one.prototypes for slide in opened.slides}
+    print_notes(console, found.notes, slides=len(slides), kept="each in prototypes.json")
     if found.no_parts is not None:
         console.print(f"[bold]explain[/]   {escape(found.no_parts)}", highlight=False, soft_wrap=True)
     console.print(

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mirror.cli.as_json import AsJson, print_json
+from mirror.cli.notes import print_notes
 from mirror.cli.options import ConfigFile, SlideFiles
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
@@ -80,13 +81,11 @@ def slide(
     else:
         for one in found[:SHOWN]:
             screen().print(slide_table(one))
-    notes = list(dict.fromkeys(note for one in found for note in one.notes))
-    if len(notes) > SHOWN:
-        notes[SHOWN:] = [f"{len(notes) - SHOWN:,} more notes, each in the relevance.json of its slide"]
+    notes = {one.slide: one.notes for one in found}
+    print_notes(console, notes, slides=len(found), kept="each in the relevance.json of its slide")
     if not as_json and len(found) > SHOWN:
-        notes.append(f"tables of {len(found) - SHOWN:,} more slides, each in its relevance.json")
-    for note in notes:
-        console.print(f"[bold]explain[/]   {escape(note)}", highlight=False, soft_wrap=True)
+        more = f"tables of {len(found) - SHOWN:,} more slides, each in its relevance.json"
+        console.print(f"[bold]explain[/]   {more}", highlight=False, soft_wrap=True)
     trained = sum(one.role == "train" for one in found)
     if trained:
         console.print(

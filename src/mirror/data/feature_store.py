@@ -28,13 +28,14 @@ ENDINGS = (".pt", ".h5")
 _BLOCK_BYTES = 8 << 20  # what `inspect_bag` holds in memory at a time
 
 
-def find_bags(folder: Path) -> dict[SlideId, Path]:
+def find_bags(folder: Path, *, given_as: str = "`features.path`") -> dict[SlideId, Path]:
     """Every `.pt` and `.h5` file of `folder`, by slide (the file name without its ending), in order of slide.
 
-    Raises `DataError` when the folder is missing or has no such file, or has a slide in both formats.
+    `given_as`: the key or option that named the folder, as errors call it. Raises `DataError` when the folder is
+    missing or has no such file, or has a slide in both formats.
     """
     if not folder.is_dir():
-        raise DataError(f"there is no folder of tile features {folder}; correct `features.path`")
+        raise DataError(f"there is no folder of tile features {folder}; correct {given_as}")
     bags: dict[SlideId, Path] = {}
     twice: list[str] = []
     for path in sorted(folder.iterdir(), key=lambda path: (path.stem, path.suffix)):
@@ -46,7 +47,7 @@ def find_bags(folder: Path) -> dict[SlideId, Path]:
         bags[slide] = path
     raise_together(DataError, "a slide has two feature files; remove one of each pair:", twice)
     if not bags:
-        raise DataError(f"{folder} has no {' or '.join(ENDINGS)} file; `features.path` wants one file a slide")
+        raise DataError(f"{folder} has no {' or '.join(ENDINGS)} file; {given_as} wants one file a slide")
     return bags
 
 

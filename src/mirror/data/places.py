@@ -21,6 +21,15 @@ class TilePlaces(NamedTuple):
     side_from: Literal["file", "spacing"]
     mpp: float | None
 
+    def outside(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """Which tiles (T,) have no pixel in a slide of so many level-0 px (width, height); those over its edge have."""
+        return outside(self.coords, self.side, size)
+
+
+def outside(coords_T2: NDArray[np.int64], side: float, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which squares (T,) with these corners and this side have no pixel in a slide of a size (width, height)."""
+    return np.any((coords_T2 >= np.array(size)) | (coords_T2 + side <= 0), axis=1)
+
 
 def tile_places(bag: Bag) -> TilePlaces | None:
     """The places of a bag's tiles, or None where its file has no positions in level-0 px.

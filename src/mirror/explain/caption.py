@@ -5,13 +5,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from mirror.evaluation.report.drawing import INK
+from mirror.explain.lettering import drawable, families
 
 TITLE, LINE = 13.0, 10.0
 """Sizes of text, points."""
@@ -31,11 +32,16 @@ class Caption(NamedTuple):
         rows: list[Row] = []
         down = 6.0
         for text in (self.title, *self.lines):
-            size, weight = (TITLE, "bold") if not rows else (LINE, "normal")
+            size, weight = (TITLE, self._title_weight) if not rows else (LINE, "normal")
             for part in fitted(text, width, size=size, weight=weight):
                 down += _LEAD * size
                 rows.append(Row(part, down, size, weight))
         return rows, down + LINE
+
+    @property
+    def _title_weight(self) -> str:
+        """Bold, unless a font that the title needs is not."""
+        return "bold" if drawable(self.title, "bold") == drawable(self.title) else "normal"
 
 
 class Row(NamedTuple):
@@ -51,12 +57,20 @@ def write_rows(figure: Figure, rows: Sequence[Row], *, left: float = 14) -> None
     """Put the rows of a caption at the top of a figure, `left` points from its edge."""
     width, height = (72 * side for side in figure.get_size_inches())
     for row in rows:
-        figure.text(left / width, 1 - row.down / height, row.text, size=row.size, weight=row.weight, color=INK)
+        set_as: dict[str, Any] = {
+            "size": row.size,
+            "weight": row.weight,
+            "family": families(row.text, row.weight),
+            "color": INK,
+        }
+        figure.text(left / width, 1 - row.down / height, row.text, **set_as)
 
 
 def fitted(text: str, width: float, *, size: float, weight: str = "normal", most: int = MOST) -> list[str]:
     """`text` in at most `most` rows of at most `width` points, broken between words, a longer word within; what does
-    not go into them loses its middle, because the ends of names tell them apart."""
+    not go into them loses its middle, because the ends of names tell them apart. Letters that no font has are written
+    by their code."""
+    text = drawable(text, weight)
     rows = list(_rows(text, width, size, weight))
     if len(rows) <= most:
         return rows
@@ -89,5 +103,5 @@ def _rows(text: str, width: float, size: float, weight: str) -> Iterator[str]:
 @lru_cache(maxsize=4096)
 def _across(text: str, size: float, weight: str) -> float:
     """Points that a line of text takes, by the advances of its letters: without its outlines, which take 40 ms."""
-    font = FontProperties(family=["DejaVu Sans"], size=size, weight=weight)
+    font = FontProperties(family=families(text, weight), size=size, weight=weight)
     return text_to_path.get_text_width_height_descent(text, font, False)[0] if text.strip() else 0.0

@@ -79,9 +79,9 @@ class Example(NamedTuple):
 
 
 def empty_canvas(places: TilePlaces) -> Canvas:
-    """A canvas for a slide whose file is not there: as large as its tiles reach."""
-    right, bottom = (places.coords.max(axis=0) + places.side).tolist()
-    return Canvas(None, (right, bottom), places.mpp)
+    """A canvas for a slide whose file is not there, or is not its own: as large as its tiles reach."""
+    right, bottom = np.maximum(places.coords.max(axis=0), 0) + places.side
+    return Canvas(None, (float(right), float(bottom)), places.mpp)
 
 
 def colours_of(shown: Shown) -> NDArray[np.uint8]:
@@ -198,6 +198,7 @@ def _heat(places: TilePlaces, shown: Shown, size: tuple[float, float], pixels: t
     by = np.array([width / size[0], height / size[1]])
     low = np.floor(places.coords * by).astype(int)
     high = np.maximum(np.ceil((places.coords + places.side) * by - 1e-6).astype(int), low + 1)
+    low, high = np.maximum(low, 0), np.maximum(high, 0)  # a negative index would count from the other edge
     for (left, up), (right, down), value in zip(low, high, shown.values.astype(float), strict=True):
         total[up:down, left:right] += value
         count[up:down, left:right] += 1

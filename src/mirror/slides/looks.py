@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mirror.data.places import outside
 from mirror.errors import DataError
 from mirror.slides.glance import open_glance
 from mirror.slides.manifest import SlideEntry
@@ -33,7 +34,8 @@ class Looks(NamedTuple):
 def look_at(
     entry: SlideEntry, *, mpp: float | None, tiles: Iterable[tuple[int, int]] = (), side: float = 0.0, px: int = 128
 ) -> Looks:
-    """Read the whole slide, small, and some tiles with their corners at `tiles` (x, y) and `side` level-0 px wide.
+    """Read the whole slide, small, and some tiles with their corners at `tiles` (x, y) and `side` level-0 px wide; what
+    lies outside the slide is white.
 
     `mpp` is what the features say of the slide's resolution, which counts for more than manifest or header. Raises
     `DataError` when the file is missing or damaged.
@@ -51,10 +53,12 @@ def look_at(
         downsamples = [float(by) for by in scan.properties.level_downsample]
         level = max((one for one, by in enumerate(downsamples) if by <= max(1.0, side / px) * 1.001), default=0)
         length = max(1, round(side / downsamples[level]))
-        found = {
-            corner: _square(read_region(scan, *corner, (length, length), level, shown=True), px)
-            for corner in dict.fromkeys(tiles)
-        }
+        found: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        for corner in dict.fromkeys(tiles):
+            if outside(np.array([corner]), side, (int(width), int(height))).any():  # not every reader answers there
+                found[corner] = np.full((px, px, 3), 255, dtype=np.uint8)
+            else:
+                found[corner] = _square(read_region(scan, *corner, (length, length), level, shown=True), px)
         left, up, *_ = scan.properties.bounds or (0, 0)
     return Looks(np.asarray(image, dtype=np.uint8), (int(width), int(height)), (int(left), int(up)), known, found)
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mirror.errors import DataError, first_line
 from mirror.slides.glass import on_white
 from mirror.slides.manifest import SlideEntry
+from mirror.slides.unreadable import BEGINNING, seems
 
 PLAUSIBLE_MPP = (0.1, 1.5)
 """um/px of level 0, from a 100x oil scan to an 8x one. Outside it a header speaks of something else (TIFFs that give
@@ -63,7 +64,8 @@ def open_scan(path: Path) -> Generator[Scan]:
     from wsidata import open_wsi  # most of a second of start-up that what only looks at a slide does not pay
 
     try:
-        first_bytes = _first_bytes(path)
+        with path.open("rb") as file:
+            start = file.read(BEGINNING)
     except FileNotFoundError:
         raise DataError(f"{path} is not there; correct its path in the manifest") from None
     except IsADirectoryError:
@@ -74,9 +76,7 @@ def open_scan(path: Path) -> Generator[Scan]:
         with warnings.catch_warnings(action="ignore"):
             scan: Scan = open_wsi(path, store=None)  # pyright: ignore[reportArgumentType]
     except Exception as error:  # every reader fails in its own way
-        raise DataError(
-            f"{path} cannot be opened as a slide ({first_line(error)}): {first_bytes}; copy or download it again"
-        ) from error
+        raise DataError(f"{path} cannot be opened as a slide ({first_line(error)}): {seems(path, start)}") from error
     try:
         yield scan
     finally:
@@ -165,15 +165,3 @@ def _both_directions(raw: str | None, otherwise: float) -> tuple[float, float]:
     header: dict[str, Any] = json.loads(raw) if raw else {}
     values = [header.get(f"openslide.mpp-{axis}", otherwise) for axis in ("x", "y")]
     return float(values[0]), float(values[1])
-
-
-def _first_bytes(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(200)
-    if not start.strip():
-        return "the file is empty"
-    if start.lstrip()[:1] == b"<" or b"<html" in start.lower():
-        return "it is a web page (a failed download?)"
-    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return f"it begins like a slide and breaks off or is damaged after that, {path.stat().st_size:,} bytes"
-    return f"{path.stat().st_size:,} bytes"

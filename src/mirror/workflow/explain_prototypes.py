@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anndata
@@ -41,6 +42,7 @@ from mirror.workflow.explained import ExplainedRun, RunName, explain_folder, exp
 from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.prototypes import learned_directions, why_none
 from mirror.workflow.slide_files import slide_entries
+from mirror.workflow.slide_looks import looks_of
 
 if TYPE_CHECKING:
     from mirror.slides.manifest import SlideEntry
@@ -85,13 +87,15 @@ class RunPrototypes(NamedTuple):
 
 
 class ExplainedPrototypes(NamedTuple):
-    """`parts`, by run, are empty, and `no_parts` says why, where the preset does not tell parts apart."""
+    """`parts`, by run, are empty, and `no_parts` says why, where the preset does not tell parts apart. `notes`, by
+    slide: what of its tiles could not be drawn, and why."""
 
     folder: Path
     runs: tuple[RunPrototypes, ...]
     tests: tuple[Association, ...]
     parts: Mapping[str, tuple[PartShares, ...]]
     no_parts: str | None
+    notes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 class _Loaded(NamedTuple):
@@ -137,11 +141,12 @@ def explain_prototypes(
     progress(1, 1)
     no_parts = None if parts else f"the preset {config.preset} does not tell shared and private parts apart"
     folder = config.output / "explain" if run is None else explain_folder(config, run)
-    result = ExplainedPrototypes(folder, tuple(opened), tuple(corrected(tests)), parts, no_parts)
+    notes: dict[str, tuple[str, ...]] = {}
+    result = ExplainedPrototypes(folder, tuple(opened), tuple(corrected(tests)), parts, no_parts, notes)
     for one in opened:
         own = [test for test in result.tests if test.run == str(one.run)]
         place = explain_folder(config, one.run)
-        _draw(place / "prototypes.png", one, entries, cohort, config.name)
+        notes |= _draw(place / "prototypes.png", one, entries, cohort, config.name)
         write_json(place / "prototypes.json", _run_json(one, own, parts.get(str(one.run), ())))
     if run is None:
         write_json(folder / "prototypes.json", study_json(result))
@@ -155,6 +160,7 @@ def study_json(found: ExplainedPrototypes) -> dict[str, Any]:
         "tests": [_test_json(one) for one in found.tests],
         "parts": {run: [_share_json(one) for one in shares] for run, shares in found.parts.items()},
         "no_parts": found.no_parts,
+        "notes": {slide: list(own) for slide, own in found.notes.items()},
     }
 
 
@@ -209,8 +215,13 @@ def _mean(values: Any) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _draw(path: Path, one: RunPrototypes, entries: Mapping[SlideId, SlideEntry], cohort: Cohort, name: str) -> None:
-    """The contact sheet, of those tiles whose slide file and place are known; none of them, no sheet."""
+def _draw(
+    path: Path, one: RunPrototypes, entries: Mapping[SlideId, SlideEntry], cohort: Cohort, name: str
+) -> dict[str, tuple[str, ...]]:
+    """The contact sheet, of those tiles whose slide file and place are known; none of them, no sheet. What is wrong
+    with a slide's file, by slide."""
+    path.unlink(missing_ok=True)  # an earlier call's may show what this one cannot
+    told: dict[str, tuple[str, ...]] = {}
     sections: list[tuple[str, list[Example]]] = []
     store, side_um = FeatureStore(cohort.paths, keep_open=1), None
     for opened in one.prototypes[:DRAWN]:
@@ -219,15 +230,19 @@ def _draw(path: Path, one: RunPrototypes, entries: Mapping[SlideId, SlideEntry],
             entry, places = entries.get(SlideId(slide)), tile_places(store.bag(slide))
             if entry is None or places is None:
                 continue
-            from mirror.slides.looks import look_at
-
-            rows = [tile for tile in opened.tiles if tile.slide == slide]
-            corners = [(int(x), int(y)) for x, y in places.coords[[tile.tile for tile in rows]]]
-            looks = look_at(entry, mpp=places.mpp, tiles=corners, side=places.side)
+            near = [tile for tile in opened.tiles if tile.slide == slide]
+            notes: list[str] = []
+            otherwise = "there are no pictures of its tiles"
+            looks = looks_of(entry, places, (tile.tile for tile in near), otherwise=otherwise, notes=notes)
+            if notes:
+                told[slide] = tuple(notes)
+            if looks is None:
+                continue
             side_um = None if looks.mpp is None else places.side * looks.mpp
+            corners = (tuple(places.coords[tile.tile].tolist()) for tile in near)
             pictures += [
                 Example(looks.tiles[corner], tile.tile, tile.closeness, slide)
-                for corner, tile in zip(corners, rows, strict=True)
+                for corner, tile in zip(corners, near, strict=True)
             ]
         if pictures:
             pictures.sort(key=lambda example: -example.value)
@@ -235,14 +250,16 @@ def _draw(path: Path, one: RunPrototypes, entries: Mapping[SlideId, SlideEntry],
             heading = f"prototype {opened.found.title}: {patients} patients, {tested} of them test patients"
             sections.append((heading, pictures))
     if not sections:
-        return
+        return told
     values = np.array([example.value for _, examples in sections for example in examples])
     shown = Shown("closeness", values, "cosine of the tile with the prototype", signed=False)
     looked = f"at most {TILES_A_SLIDE} tiles of a slide, of the {SLIDES_LOOKED} slides nearest to each"
-    told = f"model of run {one.run}; {looked}"
-    caption = Caption(f"{name}: tiles nearest to the {len(sections)} largest prototypes", (told,))
+    caption = Caption(
+        f"{name}: tiles nearest to the {len(sections)} largest prototypes", (f"model of run {one.run}; {looked}",)
+    )
     with write_aside(path) as aside:
         aside.write_bytes(png(draw_sheet(sections, shown, caption, side_um=side_um)))
+    return told
 
 
 def _slides(own: _Loaded, number: int, names: Sequence[str]) -> list[str]:

@@ -106,7 +106,7 @@ def _of_cohort(config: Config, cohort: Cohort, wanted: Wanted) -> tuple[FeatureS
 def _new(config: Config, cohort: Cohort, wanted: Wanted) -> tuple[FeatureStore, list[_Item]]:
     """Slides of a folder of features; without expression, each is its own patient."""
     assert wanted.features is not None
-    every = list(find_bags(wanted.features))
+    every = list(find_bags(wanted.features, given_as="--features"))
     names = every if wanted.names is None else [SlideId(name) for name in wanted.names]
     raise_together(
         ConfigError,

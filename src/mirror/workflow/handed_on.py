@@ -145,7 +145,7 @@ def _given(
     if isinstance(features, Mapping):
         return _arrays(features, patients)
     folder = Path(features)
-    owners = _owners(list(find_bags(folder)), patients, str(folder))
+    owners = _owners(list(find_bags(folder, given_as="the folder of features")), patients, str(folder))
     read = read_slides(owners, FeaturesConfig(path=folder, encoder=encoder))
     slides = pd.DataFrame(
         {"slide": [row.slide for row in read.slides], "patient": [row.patient for row in read.slides]}

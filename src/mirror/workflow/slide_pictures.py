@@ -12,9 +12,9 @@ import numpy as np
 
 from mirror.artefacts import write_aside, write_text
 from mirror.data.places import TilePlaces
-from mirror.errors import DataError
 from mirror.explain import geojson, overlay
 from mirror.workflow.slide_layers import Layer
+from mirror.workflow.slide_looks import looks_of
 
 if TYPE_CHECKING:
     from mirror.slides.looks import Looks
@@ -114,28 +114,19 @@ def _looks(
     """What the slide file shows, or None with notes."""
     from mirror.slides.manifest import may_have_bounds
 
+    empty = "the heat is drawn on an empty map, and there are no pictures of tiles"
     shifted = (
         "GeoJSON counts from the corner of the whole canvas, as no slide file could be asked: if this slide has bounds "
         "(.mrxs, .scn and .bif may), QuPath shows the tiles shifted by them; give the file with --slides"
     )
     if entry is None:
-        notes.append(
-            "the slide file is not known (--slides FOLDER, or slides.jsonl beside the features): the heat is drawn on "
-            "an empty map, and there are no pictures of tiles"
-        )
-        if may_have_bounds(slide):
-            notes.append(shifted)
-        return None
-    from mirror.slides.looks import look_at
-
-    corners = [(int(x), int(y)) for x, y in places.coords[sorted(set(rows))]]
-    try:
-        return look_at(entry, mpp=places.mpp, tiles=corners, side=places.side, px=overlay.PICTURE_PX)
-    except DataError as error:
-        notes.append(f"{error}: the heat is drawn on an empty map, and there are no pictures of tiles")
-        if may_have_bounds(entry.path):
-            notes.append(shifted)
-        return None
+        looks = None
+        notes.append(f"the slide file is not known (--slides FOLDER, or slides.jsonl beside the features): {empty}")
+    else:
+        looks = looks_of(entry, places, rows, otherwise=empty, notes=notes)
+    if looks is None and may_have_bounds(slide if entry is None else entry.path):
+        notes.append(shifted)
+    return looks
 
 
 def _pictured(rows: Iterable[int], looks: Looks, places: TilePlaces, shown: overlay.Shown) -> list[overlay.Example]:

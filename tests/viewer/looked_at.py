@@ -19,6 +19,8 @@ BARE, NAKED = "SIM-0003-DX1", "SIM-0004-DX1"
 """A slide with coordinates and no file, and one with neither."""
 PLAIN = "SIM-0005-DX1"
 """A slide with a file and no coordinates."""
+PASSED_ON = "SIM-0006-DX1"
+"""A slide with coordinates that nobody has explained; one test alone has layers of it computed."""
 GRID, TILE_PX = 8, 64
 
 

@@ -6,11 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import uvicorn
+
+from mirror.viewer.contents import Contents
+from mirror.viewer.server import HOST, Parts, application
 
 
 @contextmanager
@@ -32,3 +38,19 @@ def served(run: Path, slides: Path, made: Path) -> Generator[str]:
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
+
+
+@contextmanager
+def served_here(contents: Contents) -> Generator[str]:
+    """The address at which this process shows `contents`, which need not be as any command leaves them."""
+    server = uvicorn.Server(uvicorn.Config(application(Parts(contents)), host=HOST, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield f"http://{HOST}:{server.servers[0].sockets[0].getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)

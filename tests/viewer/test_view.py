@@ -206,6 +206,15 @@ def test_a_slide_says_what_there_is_of_it(page: str) -> None:
     )
 
 
+@pytest.mark.parametrize("slide", [NAKED, PLAIN])
+def test_no_layer_is_computed_that_could_not_be_drawn(page: str, slide: str) -> None:
+    assert told(page, "/data/slide", slide=slide)["can_explain"] is False
+    assert told(page, "/data/slide", slide=BARE)["can_explain"] is True
+    status, _, content = ask(page, "/data/explain", method="POST", slide=slide)
+    assert status == 404 and "no coordinates" in json.loads(content)["error"]
+    assert told(page, "/data/slide", slide=slide)["layers"] == []
+
+
 def test_pieces_and_tiles_are_pictures_that_a_browser_keeps_to_itself(page: str) -> None:
     pyramid = told(page, "/data/slide", slide=EXPLAINED)["picture"]
     query = {"slide": EXPLAINED, "level": pyramid["least_level"], "column": 0, "row": 0}
@@ -435,6 +444,26 @@ def test_a_patient_without_expression_is_predicted_from_the_slide(contents: Cont
     known = Patients(contents).known(patient)
     assert known["genes"] == {"reason": "no expression profile of this patient"}
     assert known["classes"]["by"] == "linear probe on slide" and known["survival"]["by"] == "Cox on slide"
+
+
+def test_what_is_not_predicted_is_said_to_be_missing_with_the_command_that_makes_it(contents: Contents) -> None:
+    people, table = contents.cohort.patients, contents.predictions
+    assert table is not None
+    patient = str(people.dropna(subset=["time", "label"]).index[0])
+    judged = contents.judged_in(patient)
+    assert judged is not None
+    assert Patients(contents).known(patient)["unpredicted"] is None
+    command = f"mirror evaluate {contents.config}"
+    never = Patients(replace(contents, predictions=None)).known(patient)["unpredicted"]
+    assert never == {"reason": "no run is evaluated yet", "command": command}
+    earlier = table[table["fold"] != judged.fold.number]
+    early = Patients(replace(contents, predictions=earlier)).known(patient)["unpredicted"]
+    assert early == {"reason": f"the evaluation that is there has none by run {judged.name}", "command": command}
+    others = table[table["patient"] != patient]
+    alone = Patients(replace(contents, predictions=others)).known(patient)["unpredicted"]
+    assert alone == {"reason": f"the evaluation of run {judged.name} has none of this patient", "command": None}
+    unknown = replace(contents.cohort, slides=contents.cohort.slides.assign(label=None, time=np.nan))
+    assert Patients(replace(contents, cohort=unknown, predictions=None)).known(patient)["unpredicted"] is None
 
 
 def test_a_layer_has_the_numbers_of_its_file_and_refuses_those_of_other_features(contents: Contents) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, PLAIN, TILE_PX
+from looked_at import BARE, EXPLAINED, GRID, NAKED, PASSED_ON, PICTURED, PLAIN, TILE_PX
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 
@@ -20,6 +21,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
+from served import served_here
 
 from chromium import headless, needs_chromium
 from mirror.explain import overlay
@@ -280,6 +282,66 @@ def test_an_address_that_nobody_wrote_so_opens_what_there_is(reader: Reader) -> 
     assert not reader.at("notice").is_displayed()
 
 
+def test_a_link_says_which_layer_tile_and_gene_are_not_here_and_what_is_shown(reader: Reader) -> None:
+    asked = {"layer": "seed0/fold0:class:Z", "tile": "99999", "colour": "gene:NOPE", "opacity": "30", "map": "zz"}
+    reader.open(urlencode({"slide": EXPLAINED, **asked}))
+    reader.until(lambda: "NOPE" in reader.text("notice"))
+    told = reader.text("notice")
+    for gone in (
+        "no map zz",
+        "no layer class:Z of run seed0/fold0",
+        f"no tile 99999 of {EXPLAINED} (it has 0 to {GRID * GRID - 1})",
+        "no expression of a gene NOPE",
+    ):
+        assert gone in told
+    for instead in ("No layer is shown; there are risk, attention.", "No tile is picked.", "is coloured by label."):
+        assert instead in told
+    state = reader.still()
+    assert state["opacity"] == "30" and not {"layer", "tile", "colour", "map"} & set(state)
+    reader.until(lambda: reader.text("near-said").startswith("Click a tile"))
+    assert not reader.at("notice").find_elements(By.TAG_NAME, "button")  # there are layers, so none are computed
+    Select(reader.at("layer")).select_by_index(1)  # what the reader chooses is no word of the link's any more
+    reader.until(lambda: "class:Z" not in reader.text("notice"))
+    assert "no tile 99999" in reader.text("notice")
+
+
+def test_a_layer_of_another_run_is_not_taken_for_the_one_that_the_link_names(reader: Reader) -> None:
+    own = told_layers(reader, DESK)[0]
+    reader.open(urlencode({"slide": EXPLAINED, "layer": "seed7/fold0:risk"}))
+    reader.until(lambda: reader.state().get("layer") == own)
+    assert "no layer risk of run seed7/fold0" in reader.text("notice")
+    assert f"The layer shown is risk of run {own.removesuffix(':risk')}." in reader.text("notice")
+    reader.until(lambda: reader.heat()[0] > 0)
+    reader.browser.execute_script("location.hash = arguments[0]", urlencode({"slide": EXPLAINED, "layer": own}))
+    reader.until(lambda: not reader.at("notice").is_displayed())
+    for gone, lost in (
+        ("no tile -3", {"slide": EXPLAINED, "layer": own, "tile": "-3"}),
+        ("no slide SIM-NOBODY", {"slide": "SIM-NOBODY", "tile": "2"}),
+    ):
+        reader.browser.execute_script("location.hash = arguments[0]", urlencode(lost))  # a link put into an open page
+        reader.until(lambda gone=gone: gone in reader.text("notice"))
+        reader.until(lambda: reader.text("near-said").startswith("Click a tile"))
+    assert f"no slide SIM-NOBODY. This is {PICTURED[0]}" in reader.text("notice")
+
+
+def test_a_layer_that_was_computed_for_the_sender_alone_is_offered_to_who_follows_the_link(
+    reader: Reader, contents: Contents
+) -> None:
+    judged = contents.judged_in(contents.owners[PASSED_ON])
+    assert judged is not None
+    link = {"slide": PASSED_ON, "layer": f"{judged.name}:class:B", "opacity": "30", "cut": "20", "tile": "4"}
+    reader.open(urlencode(link))
+    reader.until(lambda: f"no layer class:B of run {judged.name}" in reader.text("notice"))
+    assert "No layer is shown." in reader.text("notice") and "layer" not in reader.still()
+    assert Select(reader.at("layer")).options[0].is_selected()  # nothing is computed by following a link
+    reader.at("notice-explain").click()
+    reader.until(lambda: meaning("class:B", "pattern").legend in reader.text("layer-said"))
+    assert not reader.at("notice").is_displayed()
+    state = reader.still()
+    assert {name: state[name] for name in link} == link
+    assert reader.heat()[0] > 0
+
+
 def test_no_key_turns_the_slide_away_from_its_layer(reader: Reader) -> None:
     reader.open(f"slide={EXPLAINED}")
     reader.still()
@@ -386,14 +448,36 @@ def test_tiles_are_drawn_where_there_is_no_slide_and_their_absence_is_said(reade
     assert "no slide file" in reader.text("slide-about") and reader.heat()[0] > 0
     reader.browser.find_element(By.CSS_SELECTOR, ".openseadragon-canvas").send_keys(Keys.ENTER)
     reader.until(lambda: reader.at("near-list").find_elements(By.TAG_NAME, "button"))
-    reader.open(f"slide={NAKED}")
-    assert "no coordinates" in reader.text("slide-note")
-    assert f"--slide {NAKED}" in reader.text("layer-said")
-    assert "Survival" in reader.text("patient-body")
+    for slide in (NAKED, PLAIN):
+        reader.open(urlencode({"slide": slide, "layer": "seed0/fold0:risk"}))
+        assert "no coordinates" in reader.text("slide-note")
+        assert "can be had as a table of its tiles" in reader.text("layer-said")
+        assert f"--slide {slide}" in reader.text("layer-said")
+        assert "No layer can be drawn here: the tiles of this slide have no coordinates." in reader.text("notice")
+        reader.until(lambda: reader.text("near-said").startswith("No tile of this slide can be picked"))
+        for name in ("layer-controls", "layer-scale", "layer-tiles"):  # nothing is offered that cannot be shown
+            assert not reader.at(name).is_displayed()
+        assert not reader.browser.find_elements(By.CSS_SELECTOR, "#explain, #notice-explain")
+        assert "Survival" in reader.text("patient-body")
+    reader.open(f"slide={PLAIN}&tile=4&layer=similar")  # as the nearest tiles of another slide lead here
+    reader.until(lambda: reader.at("near-list").find_elements(By.TAG_NAME, "button"))
+    assert not reader.at("layer-scale").is_displayed()
     reader.open(f"slide={PLAIN}")
     reader.still()
     assert "The slide alone is shown" in reader.text("slide-note") and "no coordinates" in reader.text("slide-note")
     assert "no slide file" not in reader.text("slide-about") and reader.heat() == (0, 0)
+
+
+def test_a_run_that_is_not_evaluated_says_so_and_by_which_command_it_is(
+    browser: webdriver.Chrome, contents: Contents
+) -> None:
+    with served_here(replace(contents, predictions=None)) as page:
+        reader = Reader(browser, page)
+        reader.open(f"slide={EXPLAINED}")
+        told = reader.text("patient-body")
+        assert "Neither label nor risk is predicted here: no run is evaluated yet." in told
+        assert f"mirror evaluate {contents.config}" in told and "Survival" in told
+        assert browser.get_log("browser") == []
 
 
 def test_a_patient_without_expression_is_shown_with_what_there_is(reader: Reader, contents: Contents) -> None:

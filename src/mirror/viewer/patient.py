@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mirror.evaluation.report.embedding_map import of_risk, risk_steps
 from mirror.evaluation.weighted import PROBABILITY
-from mirror.viewer.contents import Contents, ShownRun, Unknown
+from mirror.viewer.contents import PROTOCOLS, Contents, ShownRun, Unknown
 from mirror.viewer.relevance import attributions_of
 
 SHOWN = 12
@@ -70,7 +70,25 @@ class Patients:
                 **self._predicted_survival(patient, judged),
             },
             "classes": self._predicted_classes(patient, judged),
+            "unpredicted": self._unpredicted(patient, judged),
         }
+
+    def _unpredicted(self, patient: str, judged: ShownRun | None) -> dict[str, str | None] | None:
+        """Why neither label nor survival is predicted, and the command that makes it, if one does.
+
+        None where something is, where nothing can be: no run judges the patient, or the cohort knows no outcome.
+        """
+        outcomes = self._contents.cohort.patients[["label", "time"]]
+        told = any(not self._foretold(protocol, patient, judged).empty for protocol in PROTOCOLS)
+        if judged is None or told or not outcomes.notna().to_numpy().any():
+            return None
+        command = shlex.join(["mirror", "evaluate", str(self._contents.config)])
+        if self._contents.predictions is None:
+            return {"reason": "no run is evaluated yet", "command": command}
+        table = self._predictions
+        if not ((table["fold"] == judged.fold.number) & (table["seed"] == judged.seed)).any():
+            return {"reason": f"the evaluation that is there has none by run {judged.name}", "command": command}
+        return {"reason": f"the evaluation of run {judged.name} has none of this patient", "command": None}
 
     def _genes(self, patient: str, judged: ShownRun | None) -> dict[str, Any]:
         """The largest z-scores to either side, by the training patients of the run that judges the patient.

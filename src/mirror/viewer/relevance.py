@@ -44,10 +44,9 @@ class Relevance:
         self._contents = contents
         self._one_at_a_time = threading.Lock()
 
-    @property
-    def can_make(self) -> bool:
-        """True where layers can be made on demand."""
-        return self._contents.explain is not None
+    def can_make(self, patient: str) -> bool:
+        """True where layers of the patient's slides can be made on demand: by a run that has not seen the patient."""
+        return self._contents.explain is not None and patient in self._contents.folds
 
     def make(self, slide: str) -> None:
         """Explain a slide that has no layers, by the run in which its patient is a test patient.

@@ -211,7 +211,7 @@ class Parts:
                 "mpp": None if places is None else places.mpp,
                 "unplaced": unplaced,
                 "layers": [one._asdict() for one in self._relevance.layers(name)],
-                "can_explain": self._relevance.can_make,
+                "can_explain": places is not None and self._relevance.can_make(self._contents.owners[name]),
                 "command": shlex.join(["mirror", "explain", "slide", str(self._contents.config), "--slide", name]),
             }
         )
@@ -223,6 +223,9 @@ class Parts:
 
     def explain(self, request: Request) -> Response:
         name = self._slide(request)
+        places, unplaced = self._places(name)
+        if places is None:
+            raise Unknown(f"nothing can be laid over slide '{name}': {unplaced}")
         self._relevance.make(name)
         return _json({"layers": [one._asdict() for one in self._relevance.layers(name)]})
 

@@ -11,6 +11,17 @@ export async function ask(path, query = {}, options = {}) {
   return answer.json();
 }
 
+let last = { name: null, told: null };
+
+/** What there is of a slide; the parts that need it ask once between them, and anew when it is opened again. */
+export function askSlide(name) {
+  if (last.name !== name) last = { name, told: ask("/data/slide", { slide: name }) };
+  return last.told;
+}
+
+/** True where a slide has a tile of that number. */
+export const isTile = ({ tiles }, tile) => Number.isInteger(tile) && tile >= 0 && tile < tiles;
+
 /** Calls `each` with every line of an answer that comes line by line. */
 export async function askLines(path, query, each, options = {}) {
   const answer = await fetch(address(path, query), options);

@@ -10,7 +10,8 @@ const SIZE = { test: 4.6, train: 3.6, neither: 3.6 };
 const INK = "#202124";
 const GENE = "gene:";
 
-export function startMap() {
+/** `missing` says what a link names that is not here. */
+export function startMap(missing) {
   const canvas = byId("map-canvas");
   const tip = byId("map-tip");
   const views = byId("map-view");
@@ -25,6 +26,7 @@ export function startMap() {
   let zoom = { scale: 1, x: 0, y: 0 };
   let cursor = -1; // the point that the keyboard or the mouse is at
   let asked = "";
+  let linked = false; // the colour is a link's word
 
   async function load() {
     const key = `${state.run} ${state.map}`;
@@ -55,7 +57,10 @@ export function startMap() {
     const found = data.colourings.find((one) => one.key === key) ?? byGene.get(key);
     if (found || !key.startsWith(GENE)) return found ?? data.colourings[0];
     try {
-      byGene.set(key, await ask("/data/gene", { name: key.slice(GENE.length) }));
+      const name = key.slice(GENE.length);
+      const { genes: there } = await ask("/data/genes", { like: name });
+      if (!there.includes(name)) return data.colourings[0];
+      byGene.set(key, await ask("/data/gene", { name }));
       return byGene.get(key);
     } catch (error) {
       if (state.colour === key) refuse(error.message);
@@ -79,7 +84,13 @@ export function startMap() {
     fill(colours, choices.map((one) => make("option", { value: one.key }, titleOf(one).split(",")[0])));
     colours.value = colouring.key;
     if (gene.validity.valid) gene.value = found.key.startsWith(GENE) ? found.key.slice(GENE.length) : "";
+    const ofLink = linked;
+    linked = false;
     if (state.colour !== colouring.key) change({ colour: colouring.key });
+    if (ofLink && key !== colouring.key) {
+      const what = key.startsWith(GENE) ? `no expression of a gene ${key.slice(GENE.length)}` : `no colours by ${key}`;
+      missing("colour", what, `The map is coloured by ${titleOf(colouring)}.`);
+    }
     const counts = colouring.legend.map(() => 0);
     for (const point of points) {
       point.kind = colouring.classes[point.patient] ?? colouring.legend.length - 1;
@@ -301,7 +312,8 @@ export function startMap() {
   runs.addEventListener("change", () => change({ run: runs.value }, { step: true }));
   new ResizeObserver(draw).observe(canvas);
 
-  return (changed) => {
+  return (changed, fromLink) => {
+    if (changed.has("colour")) linked = fromLink;
     if (changed.has("run") || changed.has("map")) {
       views.value = state.map;
       runs.value = state.run;

@@ -1,6 +1,6 @@
 // The tiles of the cohort that look most like the picked one.
 
-import { address, askLines } from "./ask.js";
+import { address, askLines, askSlide, isTile } from "./ask.js";
 import { byId, fill, make, say, shown } from "./dom.js";
 import { change, state } from "./state.js";
 
@@ -12,13 +12,20 @@ export function startNear(cohort) {
     asked = null;
     fill(byId("near-list"), []);
     byId("near-progress").hidden = true;
-    if (state.tile === null || !state.slide) {
-      byId("near-said").textContent = "Click a tile of the slide, or press Enter on it for the one under the cross in the middle.";
-      return;
-    }
+    byId("near-said").textContent = "";
+    if (!state.slide) return;
     const own = new AbortController();
     asked = own;
     const [slide, tile, others] = [state.slide, state.tile, state.others];
+    const there = await askSlide(slide).catch(() => null); // the slide's part says why it cannot be shown
+    if (own.signal.aborted || !there) return;
+    if (tile === null) {
+      byId("near-said").textContent = there.x
+        ? "Click a tile of the slide, or press Enter on it for the one under the cross in the middle."
+        : "No tile of this slide can be picked here: nobody knows where they lie.";
+      return;
+    }
+    if (!isTile(there, tile)) return; // the slide's part takes it back, and says so
     byId("near-said").textContent = `Comparing tile ${tile} with the cohort's …`;
     let nearest = [];
     try {

@@ -25,7 +25,7 @@ export function startPatient(cohort) {
       fill(byId("patient-body"), [make("p", { class: "note" }, `This patient cannot be shown: ${error.message}`)]);
       return;
     }
-    fill(byId("patient-body"), [facts(), slides(), predicted(), survival(), genes()].filter(Boolean));
+    fill(byId("patient-body"), [facts(), slides(), predicted() ?? unpredicted(), survival(), genes()].filter(Boolean));
   }
 
   function facts() {
@@ -57,6 +57,15 @@ export function startPatient(cohort) {
           make("td", {}, bar(chance, 0, 1, name === known.label ? "own" : "other")),
           make("td", { class: "number" }, shown(chance, 2))))),
       ));
+  }
+
+  function unpredicted() {
+    if (!known.unpredicted) return null;
+    const { reason, command } = known.unpredicted;
+    return make("div", {},
+      make("h3", {}, "Predictions"),
+      make("p", { class: "help" }, `Neither label nor risk is predicted here: ${reason}.`,
+        ...(command ? [" This makes it, for a page that is opened afterwards: ", make("code", {}, command)] : [])));
   }
 
   function survival() {

@@ -1,6 +1,6 @@
 // The slide: deep zoom by OpenSeadragon, the tiles' layer on a canvas above it, the scale, and the tile that is picked.
 
-import { address, ask } from "./ask.js";
+import { address, ask, askSlide, isTile } from "./ask.js";
 import { byId, fill, make, say, shown } from "./dom.js";
 import { heat } from "./heat.js";
 import { change, state } from "./state.js";
@@ -12,13 +12,20 @@ const SEEN = {
   test: "has not seen this patient", train: "was trained on this patient", neither: "has not seen this patient",
 };
 
+/** The run and the name in the key of a layer. */
+function partsOf(key) {
+  const [run, ...name] = key.split(":");
+  return { run, name: name.join(":") };
+}
+
 // OpenSeadragon adds rules of style that take the focus' outline away on touch screens, unless they are there already;
 // this page wants the outline, and its server forbids styles that come with a script (but for empty ones).
 if (!document.querySelector("style[data-openseadragon-mobile-css]")) {
   document.head.append(make("style", { "data-openseadragon-mobile-css": true }));
 }
 
-export function startSlide() {
+/** `missing` says what a link names that is not here. */
+export function startSlide(missing) {
   const canvas = make("canvas", { class: "heat", "aria-hidden": "true" });
   const viewer = OpenSeadragon({
     element: byId("zoom"),
@@ -57,10 +64,12 @@ export function startSlide() {
   let layer = null; // {key, facts, ...heat}
   let order = []; // tiles with a value, by colour
   let wanted = "";
+  let lacking = ""; // the layer that a link named and that is not here
 
-  async function open() {
+  async function open(linked) {
     const name = state.slide;
     wanted = name;
+    lacking = "";
     slide = null;
     layer = null;
     order = [];
@@ -75,7 +84,7 @@ export function startSlide() {
     showLayerFacts();
     if (!name) return;
     try {
-      const answer = await ask("/data/slide", { slide: name });
+      const answer = await askSlide(name);
       if (wanted !== name) return;
       slide = answer;
     } catch (error) {
@@ -87,7 +96,8 @@ export function startSlide() {
     byId("slide-about").textContent = aboutOf(slide);
     if (!source) note(`There is nothing to draw: ${slide.unplaced}, and there is no slide file. Map, genes and survival do not need them.`);
     else note(slide.x ? "" : `The slide alone is shown: ${slide.unplaced}, so no layer can be drawn and no tile be picked.`);
-    listLayers();
+    byId("layer-controls").hidden = !slide.x;
+    settle(linked);
     if (source) viewer.open(source);
     loadLayer();
     say(`${name} is open. ${aboutOf(slide)}`);
@@ -124,12 +134,45 @@ export function startSlide() {
     }
     options.push(make("option", { value: SIMILAR, disabled: state.tile === null }, "similarity to the picked tile"));
     fill(byId("layer"), options);
-    // A layer of another run or slide has the same name here, where there is one.
-    const same = slide.layers.find((one) => one.key === state.layer)
-      ?? slide.layers.find((one) => one.name === state.layer.split(":").slice(1).join(":"));
-    const chosen = same?.key ?? (state.layer === SIMILAR && state.tile !== null ? SIMILAR : "");
-    byId("layer").value = chosen;
-    if (chosen !== state.layer && !(state.layer === SIMILAR)) change({ layer: chosen });
+  }
+
+  /** The layer `key`; where it is not here, that of another run or slide which has the same name. */
+  function layerLike(key) {
+    if (!slide.x) return undefined;
+    return slide.layers.find((one) => one.key === key) ?? slide.layers.find((one) => one.name === partsOf(key).name);
+  }
+
+  /** Takes back the tile and the layer that are not here, and says so where a link named them. */
+  function settle(linked) {
+    const { tile, layer: key } = state;
+    listLayers();
+    const noTile = tile !== null && !isTile(slide, tile);
+    if (noTile) change({ tile: null });
+    const like = layerLike(key);
+    const chosen = key === SIMILAR && slide.x ? SIMILAR : like?.key ?? "";
+    change({ layer: chosen });
+    byId("layer").value = chosen === SIMILAR && state.tile === null ? "" : chosen;
+    if (!linked) return;
+    if (noTile) missing("tile", `no tile ${tile} of ${slide.slide} (it has 0 to ${slide.tiles - 1})`, "No tile is picked.");
+    if (chosen !== key) sayLacking(key, like);
+  }
+
+  /** Says that a link's layer `key` is not here, what is shown instead (`like`, or none), and how it can be had. */
+  function sayLacking(key, like) {
+    const { run, name } = partsOf(key);
+    const what = name ? `no layer ${name} of run ${run}` : `no layer ${key}`;
+    if (!slide.x) {
+      missing("layer", what, `No layer can be drawn here: ${slide.unplaced}.`);
+    } else if (like) {
+      missing("layer", what, `The layer shown is ${like.name} of run ${like.run}.`);
+    } else if (slide.layers.length) {
+      missing("layer", what, `No layer is shown; there are ${slide.layers.map((one) => one.name).join(", ")}.`);
+    } else if (slide.can_explain) {
+      lacking = key;
+      missing("layer", what, "No layer is shown. What is computed for one page goes with it; here it can be computed too:", computeButton("notice-explain"));
+    } else {
+      missing("layer", what, "No layer is shown.");
+    }
   }
 
   async function loadLayer() {
@@ -138,7 +181,7 @@ export function startSlide() {
     draw();
     showLayerFacts();
     const [name, key, tile] = [state.slide, state.layer, state.tile];
-    if (!slide || !key || (key === SIMILAR && tile === null)) return;
+    if (!slide?.x || !key || (key === SIMILAR && tile === null)) return;
     try {
       const answer = key === SIMILAR
         ? await ask("/data/similar", { slide: name, tile })
@@ -156,6 +199,8 @@ export function startSlide() {
     showLayerFacts();
   }
 
+  const computeButton = (id) => make("button", { type: "button", id, onclick: explain }, "Compute it now");
+
   async function explain() {
     const name = slide.slide;
     fill(byId("layer-said"), ["Computing what the model looked at, some seconds …"]);
@@ -168,8 +213,11 @@ export function startSlide() {
       if (slide?.slide === name) fill(byId("layer-said"), [`This cannot be computed: ${error.message}`]);
       return;
     }
-    change({ layer: slide.layers[0]?.key ?? "" }, { step: true });
     listLayers();
+    const [asked, like] = [lacking, layerLike(lacking)];
+    lacking = "";
+    change({ layer: (like ?? slide.layers[0])?.key ?? "" }, { step: true });
+    if (asked && state.layer !== asked) sayLacking(asked, like ?? slide.layers[0]);
     say(`${slide.layers.length} layers are there.`);
     byId("layer").focus();
   }
@@ -261,12 +309,7 @@ export function startSlide() {
     byId("layer-tiles").hidden = !layer;
     byId("layer-by").textContent = "";
     if (!layer) {
-      const missing = slide && !slide.layers.length;
-      fill(byId("layer-said"), missing ? [
-        "What the model looked at on this slide is not computed yet. ",
-        slide.can_explain ? make("button", { type: "button", id: "explain", onclick: explain }, "Compute it now") : "",
-        " For all slides, and to keep it: ", make("code", {}, slide.command),
-      ] : slide ? [`What can be laid over this slide: ${slide.layers.map((one) => one.name).join(", ")}. Choose it above.`] : []);
+      fill(byId("layer-said"), slide ? layersThere() : []);
       return;
     }
     const facts = layer.about?.facts ?? {};
@@ -282,6 +325,22 @@ export function startSlide() {
     byId("layer-said").textContent = colours.filter(Boolean).join(" · ");
     byId("layer-by").textContent = by.filter(Boolean).join(" · ");
     listTiles();
+  }
+
+  /** What can be laid over the slide, or how it can be had. */
+  function layersThere() {
+    const [first] = slide.layers;
+    if (!slide.x) {
+      return first
+        ? ["What the model looked at on this slide is a table, in the run's folder: ", make("code", {}, `explain/${first.run}/slides/${slide.slide}/relevance.parquet`)]
+        : ["What the model looked at on this slide can be had as a table of its tiles: ", make("code", {}, slide.command)];
+    }
+    if (first) return [`What can be laid over this slide: ${slide.layers.map((one) => one.name).join(", ")}. Choose it above.`];
+    return [
+      "What the model looked at on this slide is not computed yet. ",
+      slide.can_explain ? computeButton("explain") : "",
+      " For all slides, and to keep it: ", make("code", {}, slide.command),
+    ];
   }
 
   /** What the colours of the layer mean; and by which method, of whom, with the slide's own number beside it. */
@@ -368,6 +427,7 @@ export function startSlide() {
 
   function pickAt(point) {
     const to = onScreen();
+    if (slide && !slide.x) say("No tile of this slide can be picked: nobody knows where they lie.");
     if (!to || !slide?.x) return;
     const [x, y] = [(point.x - to.left) / to.scale, (point.y - to.top) / to.scale];
     let best = -1;
@@ -433,11 +493,12 @@ export function startSlide() {
   byId("cut").addEventListener("input", (event) => change({ cut: Number(event.target.value) }));
   new ResizeObserver(draw).observe(byId("zoom"));
 
-  return (changed) => {
+  return (changed, linked) => {
     if (changed.has("slide")) {
-      open();
+      open(linked);
       return;
     }
+    if (linked && slide && (changed.has("layer") || changed.has("tile"))) settle(linked);
     if (changed.has("tile") && slide) {
       byId("layer").lastElementChild.disabled = state.tile === null;
       if (state.layer === SIMILAR) loadLayer();

@@ -10,7 +10,7 @@ const listeners = [];
 
 export const state = { ...FIRST };
 
-/** Calls `listener(changed)` with the set of names that changed, after every change. */
+/** Calls `listener(changed, linked)` with the set of names that changed, after every change; `linked` where an address said so. */
 export function whenChanged(listener) {
   listeners.push(listener);
 }
@@ -22,7 +22,7 @@ export function change(changes, { step = false } = {}) {
   const address = `#${written()}`;
   if (step) history.pushState(null, "", address);
   else history.replaceState(null, "", address);
-  listeners.forEach((listener) => listener(changed));
+  listeners.forEach((listener) => listener(changed, false));
 }
 
 /** Reads the address; what it does not say is as at first. */
@@ -40,7 +40,7 @@ export function readAddress() {
 
 addEventListener("popstate", () => {
   const changed = take(readAddress());
-  if (changed.size) listeners.forEach((listener) => listener(changed));
+  if (changed.size) listeners.forEach((listener) => listener(changed, true));
 });
 
 function within(name, value) {

@@ -329,13 +329,13 @@ def test_a_layer_that_was_computed_for_the_sender_alone_is_offered_to_who_follow
 ) -> None:
     judged = contents.judged_in(contents.owners[PASSED_ON])
     assert judged is not None
-    link = {"slide": PASSED_ON, "layer": f"{judged.name}:class:B", "opacity": "30", "cut": "20", "tile": "4"}
+    link = {"slide": PASSED_ON, "layer": f"{judged.name}:risk", "opacity": "30", "cut": "20", "tile": "4"}
     reader.open(urlencode(link))
-    reader.until(lambda: f"no layer class:B of run {judged.name}" in reader.text("notice"))
+    reader.until(lambda: f"no layer risk of run {judged.name}" in reader.text("notice"))
     assert "No layer is shown." in reader.text("notice") and "layer" not in reader.still()
     assert Select(reader.at("layer")).options[0].is_selected()  # nothing is computed by following a link
     reader.at("notice-explain").click()
-    reader.until(lambda: meaning("class:B", "pattern").legend in reader.text("layer-said"))
+    reader.until(lambda: meaning("risk", "pattern").legend in reader.text("layer-said"))
     assert not reader.at("notice").is_displayed()
     state = reader.still()
     assert {name: state[name] for name in link} == link

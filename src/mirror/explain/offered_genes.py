@@ -42,6 +42,11 @@ MEASURED: tuple[Recall, ...] = (
     Recall("token attention", "agreement", 0.85),
     Recall("token attention", "class", 0.858, "fused"),
     Recall("token attention", "risk", 1.0, "fused"),
+    Recall("Nystrom attention", "class", 0.95),
+    Recall("Nystrom attention", "risk", 0.933),
+    Recall("Nystrom attention", "agreement", 0.883),
+    Recall("Nystrom attention", "class", 0.85, "fused"),
+    Recall("Nystrom attention", "risk", 0.933, "fused"),
 )
 
 

@@ -23,14 +23,16 @@ from mirror.cli.notes import told_notes
 from mirror.config import load_config
 from mirror.data.cohort import Cohort
 from mirror.data.feature_store import Bag
-from mirror.errors import ConfigError
+from mirror.errors import ConfigError, LeakError
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.protocols import evaluate_fold
 from mirror.explain import overlay
 from mirror.explain.caption import Caption
 from mirror.explain.wording import meaning
+from mirror.ids import SlideId
 from mirror.training.runs import run_folder
 from mirror.types import Fold
+from mirror.workflow import evaluate
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.explain_slide import Wanted, explain_slides
 from mirror.workflow.explained import RunName, explained_run
@@ -142,10 +144,29 @@ def test_contributions_add_up_to_the_number(trained: Path, tmp_path: Path) -> No
     table = pd.read_parquet(found.folder / "relevance.parquet")
     for layer in found.layers:
         assert table[layer["name"]].sum() == pytest.approx(layer["value"] - layer["at_mean_tile"], abs=1e-4)
+        assert f'"{layer["name"]} (UNPROVEN)":' in (found.folder / "relevance.geojson").read_text()
         assert layer["sum"] == pytest.approx(table[layer["name"]].sum(), abs=1e-4)
         remedy = "no method passed" if layer["name"] == "class:B" else "take pattern"
         assert "'contributions' is not offered" in layer["unproven"] and remedy in layer["unproven"]
     assert any(note.startswith("UNPROVEN: 'contributions'") for note in found.notes)
+
+
+def test_a_run_of_other_folds_is_not_called_blind_to_whom_it_was_trained_on(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, held = load_config(trained), cohort(trained)
+    turned = replace(held, folds=tuple(Fold(fold.number, fold.test, fold.train) for fold in held.folds))
+    with pytest.raises(LeakError, match=r"was trained on test patients of fold 0 \(\d+ of \d+\)"):
+        explained_run(config, turned, RunName(0, 0))
+    with monkeypatch.context() as patched, pytest.raises(LeakError, match="was trained on test patients of fold 0"):
+        patched.setattr(evaluate, "prepare_cohort", lambda *_, **__: turned)
+        evaluate.evaluate_runs(config)
+    slide = slide_of(trained, fold=held.folds[0], role="train")
+    tiles = Bag(held.paths[SlideId(slide)]).read()
+    torch.save(torch.from_numpy(tiles), tmp_path / f"{slide}.pt")
+    wanted = Wanted(asked=Asked(["risk"]), features=tmp_path, output=tmp_path / "out", run=RunName(0, 0))
+    (found,) = explain_slides(config, wanted)
+    assert any("has a slide of this name" in note and "train of seed0/fold0" in note for note in found.notes)
 
 
 def test_who_was_trained_on_is_said_aloud(trained: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mirror.artefacts import read_json, versions, write_json
-from mirror.errors import ArtefactError
-from mirror.types import WHOLE
+from mirror.errors import ArtefactError, LeakError, raise_together
+from mirror.types import WHOLE, Fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,17 @@ class RunFolder:
     def finish(self, **facts: Any) -> None:
         """Write the record of a complete run: `facts` and the versions of the libraries that made it."""
         write_json(self.record, {**facts, "versions": versions()})
+
+    def require_blind(self, fold: Fold) -> None:
+        """Raise `LeakError`, naming them, when the run was trained on test patients of `fold`: as after a table has
+        changed, by which folds were dealt anew."""
+        seen = sorted({*self.read_record()["patients"]} & {*fold.test})
+        raise_together(
+            LeakError,
+            f"{self.path} was trained on test patients of fold {fold.number} ({len(seen)} of {len(fold.test)}); if "
+            "tables or folds have changed since, run `mirror pretrain --overwrite` and `mirror embed`:",
+            seen,
+        )
 
     def read_record(self) -> dict[str, Any]:
         """The record of a finished run. Raises `ArtefactError` when the run is not complete."""

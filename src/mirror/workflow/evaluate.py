@@ -14,7 +14,7 @@ from joblib import cpu_count
 from mirror.artefacts import fingerprint, write_json
 from mirror.config import Config
 from mirror.data.panel import GenePanel
-from mirror.errors import ArtefactError, LeakError, raise_together
+from mirror.errors import ArtefactError
 from mirror.evaluation import metrics
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.intervals import interval_table
@@ -52,13 +52,15 @@ def evaluate_runs(
     All representations, or only `representations`; `jobs` processes judge them, one a core for cohorts that take longer
     than processes take to start when not given. Scores that are there already and were made from these embeddings
     with these settings are left as they are. Returns the scores. Raises `ArtefactError` when a run has not been
-    embedded.
+    embedded, `LeakError` when it was trained on patients whom the folds of now test.
     """
     cohort = prepare_cohort(config, progress=progress)
     runs = wanted_runs(config, cohort, fold=None, seed=None)
-    embedded = [
-        load_embeddings(run_folder(config.output, seed=seed, fold=fold.number).embeddings) for seed, fold in runs
-    ]
+    embedded: list[anndata.AnnData] = []
+    for seed, fold in runs:
+        run = run_folder(config.output, seed=seed, fold=fold.number)
+        embedded.append(load_embeddings(run.embeddings))
+        run.require_blind(fold)
     others = [_beside(config, table, seed, fold) for table, (seed, fold) in zip(embedded, runs, strict=True)]
     panels = [chosen_genes(config, run_folder(config.output, seed=seed, fold=fold.number)) for seed, fold in runs]
     mark = fingerprint(
@@ -189,8 +191,7 @@ def _beside(config: Config, own: anndata.AnnData, seed: int, fold: Fold) -> dict
                 "another where both are of the same `cohort` section and the same files"
             )
         chosen_genes(config, run)
-        leaked = sorted(set(run.read_record()["patients"]) & set(fold.test))
-        raise_together(LeakError, f"{run.path} was trained on test patients of fold {fold.number}:", leaked)
+        run.require_blind(fold)
         found[other.name] = table
     return found
 

@@ -147,6 +147,12 @@ def _explain(
     if places is None:
         notes.append("the features have no coordinates of tiles in level-0 px: a table, and no pictures nor GeoJSON")
     folder = (wanted.output or run.output) / "slides" / item.slide
+    owner = run.cohort.owners.get(item.slide)
+    if wanted.features is not None and owner is not None:
+        notes.append(
+            f"the cohort has a slide of this name, of patient {owner} ({run.role(owner)} of {run.name}): if it is the "
+            "same, it is not new to the model; leave --features out"
+        )
     table = pd.DataFrame({"tile": np.arange(bag.tiles, dtype=np.int32)})
     if places is not None:
         table["x"], table["y"] = places.coords.astype(np.int32).T

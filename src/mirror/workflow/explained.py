@@ -166,10 +166,11 @@ def run_judging(cohort: Cohort, config: Config, patient: str) -> RunName:
 
 def explained_run(config: Config, cohort: Cohort, name: RunName) -> ExplainedRun:
     """Load a run. Raises `ConfigError` when the configuration has none of that name, `ArtefactError` when it is not
-    trained or not embedded."""
+    trained or not embedded, `LeakError` when it was trained on patients whom the folds of now test."""
     ((seed, fold),) = wanted_runs(config, cohort, fold=name.fold, seed=name.seed)
     folder = run_folder(config.output, seed=seed, fold=fold.number)
     trained = load_trained(folder)
+    folder.require_blind(fold)
     embeddings = read_embeddings(folder.embeddings)
     if embeddings.uns.get("run") != trained.fingerprint:
         raise ArtefactError(f"{folder.embeddings} is of an earlier training of this run; run `mirror embed` again")

@@ -192,7 +192,7 @@ def layers_of(
     if few and min(few.values()) < FEWEST:
         notes.append(
             f"FEW: heads of {', '.join(few)} were fitted on {min(few.values())} patients, those of the exams on "
-            f"{FEWEST} and {MOST} (docs/explain.md): with fewer, heat is less to be believed"
+            f"{FEWEST} to {MOST} (docs/explain.md): with fewer, heat is less to be believed"
         )
     if not layers:
         raise ConfigError("nothing of this slide can be explained: " + "; ".join(notes))

@@ -53,8 +53,8 @@ def draw_layers(
     collection = geojson.tile_objects(
         slide,
         places,
-        {one.name: one.values.astype(np.float32) for one in shown},
-        shown=shown[0].name,
+        {_told(layer): layer.found.values.astype(np.float32) for layer in layers},
+        shown=_told(layers[0]),
         colours=overlay.colours_of(shown[0]),
         meaning=shown[0].meaning,
         origin=origin or (0, 0),
@@ -83,6 +83,11 @@ def draw_layers(
     for one in written:
         one.result()  # what could not be written is told here
     return Drawn(files, origin)
+
+
+def _told(layer: Layer) -> str:
+    """A layer's name among measurements, which leave the page that warns of it."""
+    return layer.name if layer.unproven is None else f"{layer.name} (UNPROVEN)"
 
 
 def _by(layer: Layer) -> str:

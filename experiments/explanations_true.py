@@ -40,14 +40,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from numpy.typing import NDArray
 from scipy.stats import spearmanr, wilcoxon
+from simulated_presets import PRESETS, configuration
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from mirror.config import Config, load_config, resolve
+from mirror.config import Config, load_config
 from mirror.data.feature_store import FeatureStore
 from mirror.data.places import tile_places
 from mirror.errors import ConfigError
@@ -78,23 +78,6 @@ LOOKED_AT = 60
 """Most slides of which tiles are removed, which takes a pass of the model for each draw."""
 WHOLE = 0.9
 """Share of tumour from which on a tile is wholly tumour, and of anything else from which on it is wholly not."""
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "mirror": {"preset": "mirror", "model": {"components": 16}, "pretraining": {"tiles": 48}},
-    "alignment-only": {"preset": "alignment-only", "model": {"components": 16}, "pretraining": {"tiles": 48}},
-    "published": {
-        "preset": "published",
-        "model": {"width": 96, "attention": "exact", "style_hidden": 64, "style_out": 48, "style_latent": 32,
-                  "prototypes": 64},
-        "pretraining": {"tiles": 48, "epochs": 30, "learning_rate": 2e-4, "expression_transform": "standardise"},
-    },
-    "published, Nystrom": {
-        "preset": "published",
-        "model": {"width": 96, "landmarks": 16, "style_hidden": 64, "style_out": 48, "style_latent": 32,
-                  "prototypes": 64},
-        "pretraining": {"tiles": 48, "epochs": 30, "learning_rate": 2e-4, "expression_transform": "standardise"},
-    },
-}  # fmt: skip
 
 
 class Slide(NamedTuple):
@@ -323,13 +306,6 @@ def rows_of(
             }  # fmt: skip
 
 
-def planted_config(folder: Path, name: str) -> Config:
-    """The configuration of a simulated cohort for one of `PRESETS`."""
-    content = yaml.safe_load((folder / "demo.yaml").read_text(encoding="utf-8"))
-    content = {key: content[key] for key in ("name", "cohort")} | PRESETS[name] | {"output": f"run-{name}"}
-    return resolve(content, where=folder / "demo.yaml")
-
-
 def simulated_scans(folder: Path, *, seed: int, patients: int, contrast: float) -> None:
     """Slides with pixels, simulated and extracted where they are not there yet."""
     if not (folder / "demo.yaml").exists():
@@ -340,7 +316,7 @@ def simulated_scans(folder: Path, *, seed: int, patients: int, contrast: float) 
 
 def scanned(folder: Path, name: str = "mirror") -> ExplainedRun:
     """The run of fold 0 of slides with pixels, of the preset `name`; trained where it is not there yet."""
-    config = load_config(folder / "demo.yaml") if name == "mirror" else planted_config(folder, name)
+    config = load_config(folder / "demo.yaml") if name == "mirror" else configuration(folder, name)
     fresh = not run_folder(config.output, seed=config.seeds[0], fold=0).embeddings.exists()
     return trained(config, fresh=fresh)
 
@@ -389,7 +365,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             simulate_cohort(Path(place), seed=given.seed, sizes=sizes)
             for name in given.only:
-                add(name, trained(planted_config(Path(place), name), fresh=True), Path(place))
+                add(name, trained(configuration(Path(place), name), fresh=True), Path(place))
     print(json.dumps(lines, allow_nan=True))
 
 

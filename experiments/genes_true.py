@@ -37,8 +37,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from retention_proof import ROWS, SHOWN, configuration
 from scipy.stats import rankdata
+from simulated_presets import PRESETS, SHOWN, configuration
 
 from mirror.evaluation.metrics import Floats, c_index
 from mirror.explain.enrichment import enrich
@@ -244,7 +244,7 @@ def study(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--presets", nargs="+", choices=list(ROWS), default=list(SHOWN))
+    parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(SHOWN))
     parser.add_argument("--patients", type=int, default=400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--targets", nargs="+", choices=list(COORDINATES), default=list(COORDINATES))

@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from explanations_true import PRESETS, factor_behind, planted, scanned, slides_of
+from explanations_true import factor_behind, planted, scanned, slides_of
 from scipy.stats import spearmanr
+from simulated_presets import PRESETS
 
 from mirror.explain.relevance import relevance
 from mirror.workflow.explained import ExplainedRun

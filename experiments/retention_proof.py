@@ -20,12 +20,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
+from simulated_presets import PRESETS, SHOWN, configuration
 from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import StandardScaler
 
-from mirror.config import Config, resolve
 from mirror.data.cohort import Cohort
 from mirror.evaluation.embed import load_embeddings
 from mirror.simulate.cohort import FACTORS, SimulationSizes, simulate_cohort
@@ -36,32 +35,7 @@ from mirror.workflow.pretrain import pretrain_fold
 
 Floats = NDArray[np.float64]
 
-ROWS: dict[str, dict[str, Any]] = {
-    "published": {
-        "preset": "published",
-        "model": {"width": 96, "attention": "exact", "style_hidden": 64, "style_out": 48, "style_latent": 32,
-                  "prototypes": 64},
-        "pretraining": {"tiles": 48, "epochs": 30, "learning_rate": 2e-4, "expression_transform": "standardise"},
-    },
-    "alignment-only": {"preset": "alignment-only", "model": {"components": 16}, "pretraining": {"tiles": 48}},
-    "mirror": {"preset": "mirror", "model": {"components": 16}, "pretraining": {"tiles": 48}},
-    "published, Nystrom": {
-        "preset": "published",
-        "model": {"width": 96, "landmarks": 16, "style_hidden": 64, "style_out": 48, "style_latent": 32,
-                  "prototypes": 64},
-        "pretraining": {"tiles": 48, "epochs": 30, "learning_rate": 2e-4, "expression_transform": "standardise"},
-    },
-}  # fmt: skip
-SHOWN = ("published", "alignment-only", "mirror")
-"""The rows of the README: Nystrom attention, which the preset `published` has, is that of bags too large for exact."""
 VIEWS = ("X_slide", "X_shared", "X_slide_private", "X_expression_private")
-
-
-def configuration(folder: Path, row: str) -> Config:
-    """The simulated cohort's configuration with the sections of a row."""
-    content = yaml.safe_load((folder / "demo.yaml").read_text(encoding="utf-8"))
-    content = {name: content[name] for name in ("name", "cohort")} | ROWS[row] | {"output": f"run-{row}"}
-    return resolve(content, where=folder / "demo.yaml")
 
 
 def recovered(x: Floats, truth: pd.DataFrame, fold: Fold) -> dict[str, float]:
@@ -114,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(SHOWN))
+    parser.add_argument("--rows", nargs="+", choices=list(PRESETS), default=list(SHOWN))
     given = parser.parse_args()
     lines: list[dict[str, Any]] = []
     for seed in given.seeds:

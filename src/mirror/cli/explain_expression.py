@@ -82,9 +82,10 @@ def expression(
 
 def gene_table(one: ExplainedTarget) -> Table:
     """The leading genes of a target."""
-    of_head = "sd of the output that go along with one sd of the gene"
-    per = f"mean contribution in {one.unit}" if one.name == "agreement" else of_head
-    title = f"{escape(one.name)}: effect, {per}; mean size in {one.unit}; {one.patients} test patients"
+    from mirror.explain.wording import effect_of
+
+    effect = effect_of(one.name, one.unit)
+    title = f"{escape(one.name)}: effect, {effect}; mean size in {one.unit}; {one.patients} test patients"
     table = Table(title=title, title_justify="left", padding=(0, 1), pad_edge=False)
     table.add_column("gene", overflow="fold")  # the only one that may wrap: numbers are never cut
     for name in ("effect", "95 % interval", "mean size", "folds"):

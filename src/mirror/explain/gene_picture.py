@@ -11,6 +11,7 @@ import pandas as pd
 from mirror.evaluation.report.drawing import CLASS_COLOURS, FAINT, PAPER, RULE, new_figure, place_axes
 from mirror.explain.caption import Caption, fitted, write_rows
 from mirror.explain.targets import AGREEMENT, CLASS, RISK
+from mirror.explain.wording import effect_of
 
 WIDTH = 470
 SHOWN = 20
@@ -22,9 +23,7 @@ def gene_picture(genes: pd.DataFrame, caption: Caption, *, target: str, unit: st
     """A PNG of the first `SHOWN` rows of `genes` (columns of `gene_table`): a stick to the mean effect, its interval
     behind it; of one fold there is no interval. `caption` says of whom, what follows below it how to read it."""
     shown = genes.head(SHOWN)
-    per = "effect: sd of the output that go along with one sd of the gene"
     if target == AGREEMENT:
-        per = f"effect: mean contribution, {unit}"
         ways = "right, dots: adds to the agreement; left, squares: takes from it"
     elif target == RISK:
         ways = "right, dots: a higher risk with more of the gene; left, squares: a lower one"
@@ -49,7 +48,7 @@ def gene_picture(genes: pd.DataFrame, caption: Caption, *, target: str, unit: st
         axes.tick_params(axis="y", length=0, labelsize=9)
         axes.spines["left"].set_visible(False)
         axes.locator_params(axis="x", nbins=6)
-        axes.set_xlabel("\n".join(fitted(per, WIDTH - 124, size=10)), labelpad=3)
+        axes.set_xlabel("\n".join(fitted(f"effect: {effect_of(target, unit)}", WIDTH - 124, size=10)), labelpad=3)
         axes.grid(axis="x", color=RULE)
         write_rows(figure, rows)
         buffer = io.BytesIO()

@@ -18,8 +18,6 @@ Kind = Literal["closed form", "pooling network", "token attention", "Nystrom att
 
 PASSED = 0.9
 """AUROC of relevance for planted tiles from which on a method is offered."""
-
-
 FEWEST, MOST = 150, 400
 """Training patients of the exams' cohorts with pixels."""
 

@@ -28,8 +28,6 @@ AGREEMENT = "agreement"
 EMBEDDING = "embedding"
 FUSED = "fused"
 """The view of both modalities, which is affine in what the model makes of either."""
-
-
 _NONE = 1e-9
 """Share of the largest variance below which an axis is one of rounding."""
 

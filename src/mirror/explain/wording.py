@@ -32,6 +32,13 @@ _MOVES = {
 }
 
 
+def effect_of(target: str, unit: str) -> str:
+    """What the effect of a gene on a target is."""
+    if target == AGREEMENT:
+        return f"mean contribution, {unit}"
+    return "sd of the output that go along with one sd of the gene"
+
+
 class Meaning(NamedTuple):
     """What a tile does whose number is above zero, and below, as the rest of a sentence; `compared` with what zero is
     like."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from mirror.artefacts import SCHEMA, fingerprint, hash_file, versions, write_aside
+from mirror.artefacts import SCHEMA, fingerprint, hash_bytes, hash_file, versions, write_aside
 from mirror.evaluation import metrics
 from mirror.explain import pattern
 from mirror.explain.pattern import Tissue
@@ -61,6 +61,8 @@ def read_kept(path: Path, mark: str) -> Kept:
             if (told.get("schema"), told.get("mark")) != (str(SCHEMA), mark):
                 return NOTHING
             arrays: dict[str, NDArray[np.float64]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if told.get("content") != _content_of(arrays, told.get("heads", "")):
+            return NOTHING
         facts = json.loads(told["heads"])
     except (FileNotFoundError, SafetensorError):
         return NOTHING
@@ -86,7 +88,13 @@ def write_kept(path: Path, mark: str, kept: Kept) -> None:
             "offset": head.offset,
             "fitted_on": head.fitted_on,
         }
-    told = {"schema": str(SCHEMA), "mark": mark, "heads": json.dumps(facts)}
     whole = {name: np.ascontiguousarray(array, dtype=np.float64) for name, array in arrays.items()}
+    heads = json.dumps(facts)
+    told = {"schema": str(SCHEMA), "mark": mark, "heads": heads, "content": _content_of(whole, heads)}
     with write_aside(path) as aside:
         aside.write_bytes(save(whole, told))
+
+
+def _content_of(arrays: Mapping[str, NDArray[np.float64]], heads: str) -> str:
+    """A hash of the numbers themselves: a damaged one would be drawn like any other."""
+    return fingerprint(heads, [(name, hash_bytes([array.tobytes()])) for name, array in sorted(arrays.items())])

@@ -24,6 +24,13 @@ from mirror.workflow.kept_fits import Kept, mark_of, read_kept, write_kept
 ATTENTION = "attention"
 
 
+class Standing(NamedTuple):
+    """Between which numbers the training patients lie, and how well a head judges test patients."""
+
+    usual: tuple[float, float]
+    score: HeadScore | None
+
+
 class Fitted:
     """What is fitted once for all slides of a `run`, kept in the file `kept_in`: heads, and the training patients as
     slides are compared with them."""
@@ -32,10 +39,17 @@ class Fitted:
         self.run = run
         self._kept_in, self._mark = kept_in, mark_of(run)
         self._kept = read_kept(kept_in, self._mark)
-        self._scores: dict[tuple[str, str], HeadScore | None] = {}
+        self._targets: dict[tuple[str, tuple[str, ...]], list[Target]] = {}
+        self._standings: dict[tuple[str, str], Standing] = {}
 
     def targets(self, names: tuple[str, ...], representation: str) -> list[Target]:
         """As `ExplainedRun.targets`."""
+        key = representation, names
+        if key not in self._targets:
+            self._targets[key] = self._fit(names, representation)
+        return self._targets[key]
+
+    def _fit(self, names: tuple[str, ...], representation: str) -> list[Target]:
         known = {name: head for (of, name), head in self._kept.heads.items() if of == representation}
         found = self.run.targets(names, representation, known=known)
         new = {(representation, one.name): one for one in found if isinstance(one, Head) and one.name not in known}
@@ -43,12 +57,12 @@ class Fitted:
             self._keep(self._kept._replace(heads={**self._kept.heads, **new}))
         return found
 
-    def score(self, target: Target) -> HeadScore | None:
-        """As `ExplainedRun.judged`."""
+    def standing(self, target: Target) -> Standing:
+        """How the target stands in the run."""
         key = target.representation, target.name
-        if key not in self._scores:
-            self._scores[key] = self.run.judged(target)
-        return self._scores[key]
+        if key not in self._standings:
+            self._standings[key] = Standing(self.run.usual(target), self.run.judged(target))
+        return self._standings[key]
 
     @cached_property
     def seen(self) -> Seen:
@@ -170,8 +184,7 @@ def layers_of(
             continue
         seen = fitted.seen if method == "pattern" else None
         found = described.relevance(target, method, seen=seen)
-        usual = None if target is None else run.usual(target)
-        score = None if target is None else fitted.score(target)
+        usual, score = (None, None) if target is None else fitted.standing(target)
         layers.append(Layer(name, target, method, found, usual, score, reason))
         if reason is not None:
             notes.append(f"UNPROVEN: {reason}")
@@ -191,8 +204,8 @@ def layers_of(
     few = {layer.name: len(layer.target.fitted_on) for layer in layers if layer.target and layer.score}
     if few and min(few.values()) < FEWEST:
         notes.append(
-            f"FEW: heads of {', '.join(few)} were fitted on {min(few.values())} patients, those of the exams on "
-            f"{FEWEST} to {MOST} (docs/explain.md): with fewer, heat is less to be believed"
+            f"FEW: heads of {', '.join(few)} were fitted on as few as {min(few.values())} patients, those of the exams "
+            f"on {FEWEST} to {MOST} (docs/explain.md): with fewer, heat is less to be believed"
         )
     if not layers:
         raise ConfigError("nothing of this slide can be explained: " + "; ".join(notes))

@@ -39,6 +39,7 @@ from mirror.workflow.explained import RunName, explained_run
 from mirror.workflow.kept_fits import NOTHING, mark_of, read_kept
 from mirror.workflow.patient_table import patient_table
 from mirror.workflow.slide_layers import Asked
+from mirror.workflow.view import view
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "explain" / "qupath_objects.schema.json").read_text())
 PNG = b"\x89PNG"
@@ -161,6 +162,10 @@ def test_a_run_of_other_folds_is_not_called_blind_to_whom_it_was_trained_on(
     with monkeypatch.context() as patched, pytest.raises(LeakError, match="was trained on test patients of fold 0"):
         patched.setattr(evaluate, "prepare_cohort", lambda *_, **__: turned)
         evaluate.evaluate_runs(config)
+    with monkeypatch.context() as patched, pytest.raises(LeakError, match="was trained on test patients of fold 0"):
+        patched.setattr(Cohort, "load", lambda _: turned)
+        with view(trained, slides=None):
+            pass
     slide = slide_of(trained, fold=held.folds[0], role="train")
     tiles = Bag(held.paths[SlideId(slide)]).read()
     torch.save(torch.from_numpy(tiles), tmp_path / f"{slide}.pt")

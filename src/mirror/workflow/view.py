@@ -31,8 +31,8 @@ def view(path: Path, *, slides: Path | None) -> Generator[Contents]:
     """What can be looked at of the configuration, or of the output folder, `path`; what the page makes goes at the end.
 
     `slides`: a folder or a manifest of slide files; where it is not given, the account that `mirror slides` left
-    beside the features says where they lie. Raises `ConfigError` when `path` is neither, and `ArtefactError` when
-    nothing has been embedded.
+    beside the features says where they lie. Raises `ConfigError` when `path` is neither, `ArtefactError` when
+    nothing has been embedded, and `LeakError` when a run was trained on whom its fold tests by now.
     """
     config = configuration_of(path)
     cohort = Cohort.load(cohort_folder(config))
@@ -66,6 +66,7 @@ def _runs(config: Config, cohort: Cohort) -> Mapping[str, ShownRun]:
     for seed, fold in wanted_runs(config, cohort, fold=None, seed=None):
         folder = run_folder(config.output, seed=seed, fold=fold.number)
         if folder.embeddings.exists():
+            folder.require_blind(fold)
             name = folder.path.relative_to(config.output / "runs").as_posix()
             runs[name] = ShownRun(name, seed, fold, folder.embeddings, partial(learned_directions, config, folder))
     if not runs:

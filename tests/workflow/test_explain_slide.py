@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_job import CANONICAL, write_config
+from small_job import CANONICAL, embedded, write_config
 from typer.testing import CliRunner
 
 from bounded_slide import write_bounded
@@ -172,6 +173,24 @@ def test_a_run_of_other_folds_is_not_called_blind_to_whom_it_was_trained_on(
     wanted = Wanted(asked=Asked(["risk"]), features=tmp_path, output=tmp_path / "out", run=RunName(0, 0))
     (found,) = explain_slides(config, wanted)
     assert any("has a slide of this name" in note and "train of seed0/fold0" in note for note in found.notes)
+
+
+def test_where_no_method_passed_each_is_refused_by_its_figure_and_shown_when_asked_for(
+    simulated: Path, tmp_path: Path
+) -> None:
+    config = load_config(write_config(simulated, tmp_path / "published"))
+    embedded(config)
+    slide = str(Cohort.load(cohort_folder(config)).slides["slide"].iloc[0])
+    with pytest.raises(ConfigError) as caught:
+        explain_slides(config, Wanted(names=[slide]))
+    heading, *lines = str(caught.value).split("\n")
+    assert heading == "nothing of this slide can be explained:" and all("no method passed" in line for line in lines)
+    named = [re.match(r"  - '(\S+)' is not offered for (\S+)", line) for line in lines]
+    refused = [tuple(one.groups()) for one in named if one is not None]
+    assert refused[:4] == [("pattern", name) for name in ("class", "risk", "agreement", "embedding")]
+    assert len(refused) == 5 and refused[4][0] == "attention"
+    (found,) = explain_slides(config, Wanted(names=[slide], asked=Asked(["risk"], unproven=True)))
+    assert any(note.startswith("UNPROVEN") and "removal" in note for note in found.notes)
 
 
 def test_who_was_trained_on_is_said_aloud(trained: Path) -> None:

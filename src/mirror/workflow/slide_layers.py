@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mirror.errors import ConfigError
+from mirror.errors import ConfigError, raise_together
 from mirror.explain import overlay
 from mirror.explain.head_score import HeadScore
 from mirror.explain.offered import FEWEST, MOST, default_method, why_not
@@ -208,7 +208,7 @@ def layers_of(
             f"on {FEWEST} to {MOST} (docs/explain.md): with fewer, heat is less to be believed"
         )
     if not layers:
-        raise ConfigError("nothing of this slide can be explained: " + "; ".join(notes))
+        raise_together(ConfigError, "nothing of this slide can be explained:", notes)
     return layers
 
 

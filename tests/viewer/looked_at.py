@@ -46,5 +46,5 @@ def explain(config: Path, slide: str) -> Path:
         **meaning("risk", "contributions")._asdict(),
     }
     attention = {"name": "attention", "method": "attention", "unit": "share", "signed": False}
-    write_json(path.with_suffix(".json"), {"slide": slide, "layers": [risk, attention]})
+    write_json(path.with_suffix(".json"), {"slide": slide, "model": run.model, "layers": [risk, attention]})
     return path

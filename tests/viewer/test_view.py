@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,6 +25,7 @@ from mirror.data.feature_store import Bag, find_bags
 from mirror.errors import ArtefactError, ConfigError
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.prototypes import membership
+from mirror.explain.patient_genes import write_patient_genes
 from mirror.seeding import rng_for
 from mirror.viewer import tiles
 from mirror.viewer.contents import Contents, Unknown
@@ -413,8 +415,11 @@ def test_what_genes_add_is_read_from_the_run_that_judges_the_patient_and_signed(
     path = contents.explained / judged.name / "expression_patients.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [{"patient": patient, "target": "risk", "value": 1.5, "at_mean": -0.5, "G1": 0.1, "G2": -2.0, "G3": 0.4}]
-    pd.DataFrame([*rows, {**rows[0], "patient": other, "G1": 9.0}]).to_parquet(path, index=False)
+    written = pd.DataFrame([*rows, {**rows[0], "patient": other, "G1": 9.0}])
     try:
+        write_patient_genes(path, written, model="of an earlier training")
+        assert Patients(contents).known(patient)["genes"]["attributions"] == []
+        write_patient_genes(path, written, model=judged.model)
         (risk,) = Patients(contents).known(patient)["genes"]["attributions"]
         assert (risk["target"], risk["value"], risk["at_mean"]) == ("risk", 1.5, -0.5)
         assert [(one["gene"], one["value"]) for one in risk["genes"]] == [("G2", -2.0), ("G3", 0.4), ("G1", 0.1)]
@@ -458,7 +463,7 @@ def test_what_is_not_predicted_is_said_to_be_missing_with_the_command_that_makes
     assert never == {"reason": "no run is evaluated yet", "command": command}
     earlier = table[table["fold"] != judged.fold.number]
     early = Patients(replace(contents, predictions=earlier)).known(patient)["unpredicted"]
-    assert early == {"reason": f"the evaluation that is there has none by run {judged.name}", "command": command}
+    assert early == {"reason": f"the evaluation has none by run {judged.name} as it is trained now", "command": command}
     others = table[table["patient"] != patient]
     alone = Patients(replace(contents, predictions=others)).known(patient)["unpredicted"]
     assert alone == {"reason": f"the evaluation of run {judged.name} has none of this patient", "command": None}
@@ -479,6 +484,27 @@ def test_a_layer_has_the_numbers_of_its_file_and_refuses_those_of_other_features
     with pytest.raises(Unknown):
         shown.values(EXPLAINED, "seed0/fold0:tile", GRID * GRID)
     assert shown.layers(BARE) == []
+
+
+def test_what_is_of_an_earlier_training_is_not_shown_as_that_of_the_run_of_now(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run.parent / "run", tmp_path / "run")
+    config = tmp_path / "again.yaml"
+    text = run.read_text().replace("path: ", f"path: {run.parent}/").replace("epochs: 1", "epochs: 2")
+    config.write_text(text)
+    with view(run, slides=None) as before:
+        fold = before.runs[Relevance(before).layers(EXPLAINED)[0].run].fold.number
+        assert before.predictions is not None and set(before.predictions["fold"]) == {0, 1}
+        assert Relevance(before).outdated(EXPLAINED) == []
+        patient = before.owners[EXPLAINED]
+    for stage in (["pretrain", "--fold", str(fold), "--overwrite"], ["embed", "--fold", str(fold)]):
+        done = CliRunner().invoke(app, [stage[0], str(config), *stage[1:]])
+        assert done.exit_code == 0, done.output
+    with view(config, slides=None) as since:
+        assert (Relevance(since).layers(EXPLAINED), Relevance(since).outdated(EXPLAINED)) == ([], [f"seed0/fold{fold}"])
+        assert since.predictions is not None and set(since.predictions["fold"]) == {0, 1} - {fold}
+        assert "as it is trained now" in Patients(since).known(patient)["unpredicted"]["reason"]
+    report = CliRunner().invoke(app, ["report", str(config)])
+    assert report.exit_code == 1 and "not of these runs as they are trained now" in report.output.replace("\n", " ")
 
 
 def test_what_is_made_on_demand_is_of_a_model_that_has_not_seen_the_patient_and_leaves_the_run_as_it_was(

@@ -23,12 +23,13 @@ class Unknown(LookupError):
 
 @dataclass(frozen=True, eq=False)
 class ShownRun:
-    """A finished run: its name, such as `seed0/fold1`, its fold and seed, the file of its embeddings, and what reads
-    the prototypes (P, K) of its model, None where it has learned none."""
+    """A finished run: its name, such as `seed0/fold1`, its fold and seed, the fingerprint of its model, the file of its
+    embeddings, and what reads the prototypes (P, K) of its model, None where it has learned none."""
 
     name: str
     seed: int
     fold: Fold
+    model: str
     embeddings: Path
     prototypes: Callable[[], Floats | None]
 
@@ -47,8 +48,8 @@ class ShownRun:
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """`runs` by name, the first one shown first; `predictions` of `PROTOCOLS` as `mirror evaluate` left them,
-    None without them.
+    """`runs` by name, the first one shown first; `predictions` of `PROTOCOLS` as `mirror evaluate` left them of these
+    runs as they are trained now, None without them.
 
     `sites` title -> patient -> site. `files` the slides that can be opened, by name; `explained` the folder of
     `mirror explain`, which need not exist; `made_in` another one that takes what `explain`, of a slide's name, makes on

@@ -87,7 +87,7 @@ class Patients:
             return {"reason": "no run is evaluated yet", "command": command}
         table = self._predictions
         if not ((table["fold"] == judged.fold.number) & (table["seed"] == judged.seed)).any():
-            return {"reason": f"the evaluation that is there has none by run {judged.name}", "command": command}
+            return {"reason": f"the evaluation has none by run {judged.name} as it is trained now", "command": command}
         return {"reason": f"the evaluation of run {judged.name} has none of this patient", "command": None}
 
     def _genes(self, patient: str, judged: ShownRun | None) -> dict[str, Any]:

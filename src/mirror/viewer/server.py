@@ -211,6 +211,7 @@ class Parts:
                 "mpp": None if places is None else places.mpp,
                 "unplaced": unplaced,
                 "layers": [one._asdict() for one in self._relevance.layers(name)],
+                "outdated": self._relevance.outdated(name),
                 "can_explain": places is not None and self._relevance.can_make(self._contents.owners[name]),
                 "command": shlex.join(["mirror", "explain", "slide", str(self._contents.config), "--slide", name]),
             }

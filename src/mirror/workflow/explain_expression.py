@@ -29,6 +29,7 @@ from mirror.explain.gene_table import INTERVAL, RunEffects, mean_null, summarise
 from mirror.explain.genes import GeneContributions, Profiles, Reference, contributions, reference
 from mirror.explain.null_effects import DRAWS, null_effects
 from mirror.explain.offered_genes import require_offered, why_not
+from mirror.explain.patient_genes import write_patient_genes
 from mirror.explain.targets import AGREEMENT, FUSED, Target, distinct_targets
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
@@ -108,7 +109,8 @@ def explain_expression(
             progress(number * len(wanted) + place, len(names) * len(wanted), f"{name}, {target.name}")
             found[target.name].append(_explain(one, target, null=sets is not None))
         parts = {target.name: [found[target.name][-1]] for target in wanted}
-        _write_patients(one.output / "expression_patients.parquet", [own for (own,) in parts.values()])
+        by_patient = _by_patient([own for (own,) in parts.values()])
+        write_patient_genes(one.output / "expression_patients.parquet", by_patient, model=one.trained.fingerprint)
         if run is None:
             _write_table(one.output / "expression.parquet", [_summary(*item) for item in parts.items()])
     progress(1, 1)
@@ -191,7 +193,7 @@ def _runs(config: Config, cohort: Cohort, run: RunName | None) -> list[RunName]:
     return [RunName(seed, fold.number) for seed, fold in wanted_runs(config, cohort, fold=fold, seed=seed)]
 
 
-def _write_patients(path: Path, parts: Sequence[_Found]) -> None:
+def _by_patient(parts: Sequence[_Found]) -> pd.DataFrame:
     """A row a target and test patient: `patient`, `target`, `value`, `at_mean`, and a column a gene."""
     frames = [
         pd.concat(
@@ -210,8 +212,7 @@ def _write_patients(path: Path, parts: Sequence[_Found]) -> None:
         )
         for part in parts
     ]
-    with write_aside(path) as aside:
-        pd.concat(frames, ignore_index=True).to_parquet(aside, index=False, compression="zstd")
+    return pd.concat(frames, ignore_index=True)
 
 
 def _write_table(path: Path, tables: Sequence[pd.DataFrame]) -> None:

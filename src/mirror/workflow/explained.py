@@ -16,7 +16,7 @@ from mirror.config import Config
 from mirror.data.cohort import Cohort
 from mirror.data.feature_store import FeatureStore
 from mirror.errors import ArtefactError, ConfigError
-from mirror.evaluation.embed import read_embeddings
+from mirror.evaluation.embed import EmbeddedRows, read_embeddings
 from mirror.evaluation.representations import PatientTable
 from mirror.explain.head_score import HeadScore, head_score
 from mirror.explain.pattern import Seen, Tissue, within_slides
@@ -164,6 +164,14 @@ def run_judging(cohort: Cohort, config: Config, patient: str) -> RunName:
     )
 
 
+def rows_of(folder: RunFolder, model: str) -> EmbeddedRows:
+    """The embeddings of a run, by the model of that fingerprint. Raises `ArtefactError` when they are by another."""
+    embeddings = read_embeddings(folder.embeddings)
+    if embeddings.uns.get("run") != model:
+        raise ArtefactError(f"{folder.embeddings} is of an earlier training of this run; run `mirror embed` again")
+    return embeddings
+
+
 def explained_run(config: Config, cohort: Cohort, name: RunName) -> ExplainedRun:
     """Load a run. Raises `ConfigError` when the configuration has none of that name, `ArtefactError` when it is not
     trained or not embedded, `LeakError` when it was trained on patients whom the folds of now test."""
@@ -171,9 +179,7 @@ def explained_run(config: Config, cohort: Cohort, name: RunName) -> ExplainedRun
     folder = run_folder(config.output, seed=seed, fold=fold.number)
     trained = load_trained(folder)
     folder.require_blind(fold)
-    embeddings = read_embeddings(folder.embeddings)
-    if embeddings.uns.get("run") != trained.fingerprint:
-        raise ArtefactError(f"{folder.embeddings} is of an earlier training of this run; run `mirror embed` again")
+    embeddings = rows_of(folder, trained.fingerprint)
     read = trained.profiles(cohort.expression)
     profiles = {} if read is None else dict(zip(read.patients, read.values, strict=True))
     table = patient_table(cohort, embeddings)

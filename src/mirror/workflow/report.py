@@ -16,6 +16,7 @@ from mirror.config import Config, changes_from_preset, dump_config, shareable
 from mirror.data.cohort import Cohort
 from mirror.data.floors import artefact_sentences
 from mirror.data.panel import GenePanel
+from mirror.errors import ArtefactError, raise_together
 from mirror.evaluation.audit.cohort import sites_of
 from mirror.evaluation.audit.finding import Audit
 from mirror.evaluation.audit.sites import BARCODE
@@ -29,7 +30,7 @@ from mirror.evaluation.report.page import compose, render_page
 from mirror.evaluation.report.prototypes import Prototypes, prototypes
 from mirror.evaluation.report.retrieved import Retrieved, retrieved
 from mirror.evaluation.report.verdicts import headline_intervals
-from mirror.evaluation.scores import read_intervals, read_predictions, read_scores
+from mirror.evaluation.scores import read_intervals, read_predictions, read_provenance, read_scores
 from mirror.training.loop import read_metrics
 from mirror.training.runs import RunFolder, run_folder
 from mirror.units import remark_on
@@ -57,7 +58,7 @@ def data_file(config: Config) -> Path:
 def write_report(config: Config, *, found: Audit | None = None) -> Path:
     """Write report.html and report.json from the files of the stages before; the run is audited unless `found` says.
 
-    Raises `ArtefactError` when one of them has not run.
+    Raises `ArtefactError` when one of them has not run, or a run was trained anew since it was evaluated.
     """
     cohort = Cohort.load(cohort_folder(config))
     scores, predictions = read_scores(scores_file(config)), read_predictions(predictions_file(config))
@@ -65,6 +66,12 @@ def write_report(config: Config, *, found: Audit | None = None) -> Path:
         (seed, fold.number): run_folder(config.output, seed=seed, fold=fold.number)
         for seed, fold in wanted_runs(config, cohort, fold=None, seed=None)
     }
+    judged = read_provenance(scores_file(config)).get("runs", ())
+    raise_together(
+        ArtefactError,
+        "the scores are not of these runs as they are trained now; run `mirror evaluate` first:",
+        [str(run.path) for run in runs.values() if run.read_record()["fingerprint"] not in judged],
+    )
     selections = [selection for run in runs.values() if (selection := GenePanel.load(run.panel).selection) is not None]
     leaks = any(selection.scope == "cohort" for selection in selections)
     choice = [rows_by_choice(scores["representation"].unique().tolist(), selections[0])] if selections else []

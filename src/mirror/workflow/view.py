@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
+
 from mirror.config import Config
 from mirror.data.cohort import Cohort
 from mirror.errors import ArtefactError, ConfigError
 from mirror.evaluation.audit.cohort import sites_of
-from mirror.evaluation.scores import read_predictions
+from mirror.evaluation.scores import read_predictions, read_provenance
 from mirror.ids import SlideId
 from mirror.slides.manifest import SlideEntry, entries_of
 from mirror.training.runs import run_folder
@@ -21,7 +23,7 @@ from mirror.workflow.audit import configuration_of, read_groups
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.evaluation_files import predictions_file
 from mirror.workflow.explain_slide import Wanted, explain_slides
-from mirror.workflow.explained import run_judging
+from mirror.workflow.explained import rows_of, run_judging
 from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.prototypes import learned_directions
 
@@ -38,7 +40,6 @@ def view(path: Path, *, slides: Path | None) -> Generator[Contents]:
     cohort = Cohort.load(cohort_folder(config))
     groups, _ = read_groups(config, cohort)
     clinical = config.cohort.clinical
-    predictions = predictions_file(config)
     runs = _runs(config, cohort)
     with TemporaryDirectory(prefix="mirror-view-") as made:
 
@@ -51,7 +52,7 @@ def view(path: Path, *, slides: Path | None) -> Generator[Contents]:
             preset=config.preset,
             cohort=cohort,
             runs=runs,
-            predictions=read_predictions(predictions, protocols=PROTOCOLS) if predictions.exists() else None,
+            predictions=_predictions(predictions_file(config), runs.values()),
             sites=sites_of(cohort, groups, label=clinical.label if clinical else None),
             files=_files(config, cohort, slides),
             explained=config.output / "explain",
@@ -67,11 +68,24 @@ def _runs(config: Config, cohort: Cohort) -> Mapping[str, ShownRun]:
         folder = run_folder(config.output, seed=seed, fold=fold.number)
         if folder.embeddings.exists():
             folder.require_blind(fold)
+            model = folder.read_record()["fingerprint"]
+            rows_of(folder, model)
             name = folder.path.relative_to(config.output / "runs").as_posix()
-            runs[name] = ShownRun(name, seed, fold, folder.embeddings, partial(learned_directions, config, folder))
+            prototypes = partial(learned_directions, config, folder)
+            runs[name] = ShownRun(name, seed, fold, model, folder.embeddings, prototypes)
     if not runs:
         raise ArtefactError(f"{config.output} has no embeddings; run `mirror run` or `mirror embed` first")
     return runs
+
+
+def _predictions(path: Path, runs: Iterable[ShownRun]) -> pd.DataFrame | None:
+    """Those of runs as they are trained now; of a run that was trained anew since they say nothing."""
+    if not path.exists():
+        return None
+    judged = {*read_provenance(path).get("runs", ())}
+    table = read_predictions(path, protocols=PROTOCOLS)
+    known = {(run.seed, run.fold.number) for run in runs if run.model in judged}
+    return table[[key in known for key in zip(table["seed"], table["fold"], strict=True)]]
 
 
 def _files(config: Config, cohort: Cohort, given: Path | None) -> Mapping[str, Path]:

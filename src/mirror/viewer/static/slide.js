@@ -335,9 +335,10 @@ export function startSlide(missing) {
         ? ["What the model looked at on this slide is a table, in the run's folder: ", make("code", {}, `explain/${first.run}/slides/${slide.slide}/relevance.parquet`)]
         : ["What the model looked at on this slide can be had as a table of its tiles: ", make("code", {}, slide.command)];
     }
-    if (first) return [`What can be laid over this slide: ${slide.layers.map((one) => one.name).join(", ")}. Choose it above.`];
+    const outdated = slide.outdated.length ? `Layers of an earlier training of ${slide.outdated.join(", ")} are not shown. ` : "";
+    if (first) return [outdated, `What can be laid over this slide: ${slide.layers.map((one) => one.name).join(", ")}. Choose it above.`];
     return [
-      "What the model looked at on this slide is not computed yet. ",
+      outdated || "What the model looked at on this slide is not computed yet. ",
       slide.can_explain ? computeButton("explain") : "",
       " For all slides, and to keep it: ", make("code", {}, slide.command),
     ];

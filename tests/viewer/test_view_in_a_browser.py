@@ -425,10 +425,9 @@ def test_everything_has_a_name_is_in_sight_and_shows_its_focus(reader: Reader, s
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not AXE.exists(), reason="no axe-core: npm install --no-save axe-core@4, in the project's folder")
 @pytest.mark.parametrize("size", [DESK, TABLET], ids=["desk", "tablet"])
 def test_axe_finds_nothing_that_keeps_anybody_out(reader: Reader, size: tuple[int, int]) -> None:
-    if not AXE.exists():
-        pytest.skip("axe-core is not there: npm install --no-save axe-core@4, in the project's folder")
     layer = told_layers(reader, size)[0]
     reader.open(urlencode({"slide": EXPLAINED, "layer": layer, "tile": "9"}), size)
     reader.until(lambda: reader.at("near-list").find_elements(By.TAG_NAME, "button"))

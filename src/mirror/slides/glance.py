@@ -45,7 +45,7 @@ class Reader:
 
 
 class Glance(NamedTuple):
-    """As much of wsidata's `WSIData` as `read_overview` and `read_region` use of what is `shown`."""
+    """As much of wsidata's `WSIData` as `read_whole` and `read_region` use of what is `shown`."""
 
     properties: Properties
     reader: Reader

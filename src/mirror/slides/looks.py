@@ -13,7 +13,7 @@ from mirror.data.places import outside
 from mirror.errors import DataError
 from mirror.slides.glance import open_glance
 from mirror.slides.manifest import SlideEntry
-from mirror.slides.scan import Resolution, open_scan, read_overview, read_region, resolution_of
+from mirror.slides.scan import open_scan, read_region, read_whole, resolution_of
 
 MOST_PX = 900
 """Longest side of the whole slide, px."""
@@ -44,12 +44,8 @@ def look_at(
     opened = open_scan if mpp is None else open_glance
     with opened(entry.path) as scan:
         known = mpp if mpp is not None else _told(scan, entry)
-        # An overview's size is chosen by resolution; where nobody knows it, as if it were a scan at 20x.
-        overview = read_overview(scan, Resolution(known or 0.5, "manifest"), shown=True)
         height, width = scan.properties.shape
-        shrink = min(1.0, MOST_PX / max(overview.image.shape[:2]))
-        size = tuple(max(1, round(length * shrink)) for length in overview.image.shape[1::-1])
-        image = cv2.resize(overview.image, size, interpolation=cv2.INTER_AREA)
+        image = read_whole(scan, max(1.0, max(height, width) / MOST_PX), shown=True)
         downsamples = [float(by) for by in scan.properties.level_downsample]
         level = max((one for one, by in enumerate(downsamples) if by <= max(1.0, side / px) * 1.001), default=0)
         length = max(1, round(side / downsamples[level]))
@@ -60,7 +56,7 @@ def look_at(
             else:
                 found[corner] = _square(read_region(scan, *corner, (length, length), level, shown=True), px)
         left, up, *_ = scan.properties.bounds or (0, 0)
-    return Looks(np.asarray(image, dtype=np.uint8), (int(width), int(height)), (int(left), int(up)), known, found)
+    return Looks(image, (int(width), int(height)), (int(left), int(up)), known, found)
 
 
 def _told(scan: Any, entry: SlideEntry) -> float | None:

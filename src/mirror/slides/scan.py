@@ -111,15 +111,21 @@ def resolution_of(scan: Scan, entry: SlideEntry) -> Resolution:
     return Resolution(float(found), "header")
 
 
-def read_overview(scan: Scan, resolution: Resolution, *, shown: bool = False) -> Overview:
-    """The whole slide at `OVERVIEW_MPP` or coarser, from the pyramid's next finer level, a block at a time.
-
-    So the same tissue is found whatever levels a scanner wrote and however much memory is free, and a slide without a
-    pyramid is never held whole. `shown` as `read_region` has it. Raises `DataError` when a part of the slide cannot be
-    read.
-    """
+def read_overview(scan: Scan, resolution: Resolution) -> Overview:
+    """The whole slide at `OVERVIEW_MPP` or coarser, so that the same tissue is found whatever levels a scanner wrote
+    and however much memory is free. Raises `DataError` as `read_whole` does."""
     height, width = scan.properties.shape
     downsample = max(OVERVIEW_MPP / resolution.mpp, math.sqrt(height * width / OVERVIEW_PIXELS), 1.0)
+    return Overview(read_whole(scan, downsample), downsample)
+
+
+def read_whole(scan: Scan, downsample: float, *, shown: bool = False) -> NDArray[np.uint8]:
+    """RGB of the whole slide, `downsample` times smaller than level 0, from the pyramid's next finer level.
+
+    A block at a time: a slide without a pyramid is never held whole. `shown` as `read_region` has it. Raises
+    `DataError` when a part of the slide cannot be read.
+    """
+    height, width = scan.properties.shape
     fits = [level for level, by in enumerate(scan.properties.level_downsample) if by <= downsample * 1.001]
     level = max(fits, default=0)
     by = float(scan.properties.level_downsample[level])
@@ -134,7 +140,7 @@ def read_overview(scan: Scan, resolution: Resolution, *, shown: bool = False) ->
             image[top : top + rows, left : left + columns] = cv2.resize(
                 block, (columns, rows), interpolation=cv2.INTER_AREA
             )
-    return Overview(image, downsample)
+    return image
 
 
 def read_region(

@@ -52,6 +52,14 @@ def remove_asides(path: Path) -> None:
             aside.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file where there is one. Raises `MirrorError` naming it when its folder cannot be changed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise MirrorError(f"could not remove {path}: {error.strerror or error}; choose another `output`") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` in one step."""
     with write_aside(path) as aside:

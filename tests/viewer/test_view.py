@@ -507,9 +507,14 @@ def test_what_is_of_an_earlier_training_is_not_shown_as_that_of_the_run_of_now(r
     assert report.exit_code == 1 and "not of these runs as they are trained now" in report.output.replace("\n", " ")
 
 
+@pytest.mark.parametrize("moved", [False, True], ids=["where it was made", "moved, and a table changed"])
 def test_what_is_made_on_demand_is_of_a_model_that_has_not_seen_the_patient_and_leaves_the_run_as_it_was(
-    run: Path,
+    run: Path, tmp_path: Path, moved: bool
 ) -> None:
+    if moved:
+        run = shutil.copytree(run.parent, tmp_path / "moved") / run.name
+        clinical = run.parent / "clinical.csv"
+        clinical.write_text("".join(clinical.read_text().splitlines(keepends=True)[:-1]))
     before = {path: path.stat().st_mtime_ns for path in (run.parent / "run").rglob("*")}
     with view(run, slides=None) as contents:
         shown = Relevance(contents)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -24,7 +26,7 @@ from mirror.cli.notes import told_notes
 from mirror.config import load_config
 from mirror.data.cohort import Cohort
 from mirror.data.feature_store import Bag
-from mirror.errors import ConfigError, LeakError
+from mirror.errors import ConfigError, LeakError, MirrorError
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.protocols import evaluate_fold
 from mirror.explain import overlay
@@ -173,6 +175,27 @@ def test_a_run_of_other_folds_is_not_called_blind_to_whom_it_was_trained_on(
     wanted = Wanted(asked=Asked(["risk"]), features=tmp_path, output=tmp_path / "out", run=RunName(0, 0))
     (found,) = explain_slides(config, wanted)
     assert any("has a slide of this name" in note and "train of seed0/fold0" in note for note in found.notes)
+
+
+def test_a_run_in_an_archive_that_cannot_be_written_to_is_explained_elsewhere(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(trained)
+    slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
+    before = {path: path.stat().st_mtime_ns for path in config.output.rglob("*")}
+    monkeypatch.setattr("mirror.workflow.cohort.inputs_stamp", lambda *_, **__: "as when the run was moved")
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK or config.output not in (path, *path.parents))
+    wanted = Wanted(names=[slide], asked=Asked(["risk"]), output=tmp_path)
+    assert explain_slides(config, wanted)[0].slide == slide
+    assert {path: path.stat().st_mtime_ns for path in config.output.rglob("*")} == before
+    monkeypatch.undo()
+    with monkeypatch.context() as patched, pytest.raises(MirrorError, match=r"could not remove .*relevance\.json"):
+        patched.setattr(Path, "unlink", refuse)
+        explain_slides(config, wanted)
+
+
+def refuse(self: Path, **_: bool) -> None:
+    raise OSError(errno.EROFS, "Read-only file system", str(self))
 
 
 def test_where_no_method_passed_each_is_refused_by_its_figure_and_shown_when_asked_for(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
-from mirror.artefacts import read_json, write_aside, write_json
+from mirror.artefacts import read_json, remove, write_aside, write_json
 from mirror.config import CohortConfig
 from mirror.data.clinical import ReadClinical, read_clinical
 from mirror.data.cohort_facts import describe, describe_folds
@@ -74,7 +74,7 @@ class Cohort:
 
         The presence of cohort.json says that the others are complete and belong together.
         """
-        (folder / "cohort.json").unlink(missing_ok=True)
+        remove(folder / "cohort.json")
         with write_aside(folder / "cohort.parquet") as aside:
             self.slides.to_parquet(aside, index=False)
         with write_aside(folder / "covariates.parquet") as aside:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.integrate import trapezoid
 
 from mirror.evaluation.metrics import Flags, Floats
 
@@ -118,6 +117,8 @@ def integrated_losses(seen: Watched, survival: Floats) -> Floats:
     losses = brier_losses(seen, survival)
     if len(seen.months) == 1:
         return losses[:, 0]
+    from scipy.integrate import trapezoid  # a third of a second of start-up for who asks for no such loss
+
     return trapezoid(losses, seen.months, axis=1) / (seen.months[-1] - seen.months[0])
 
 

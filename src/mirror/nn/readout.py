@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.linalg import hadamard
 from torch import Tensor, nn
 
 
@@ -55,6 +54,8 @@ def fit_readout(readout: Readout, x_NC: Tensor) -> None:
     largest = np.abs(directions).argmax(axis=0)
     directions = directions * np.sign(directions[largest, np.arange(len(largest))])
     width = readout_width(len(mean))
+    from scipy.linalg import hadamard  # a tenth of a second of start-up for who fits nothing
+
     signs = hadamard(width)[: len(mean)] / np.sqrt(width)
     readout.mean.copy_(torch.from_numpy(mean))
     readout.rotation.copy_(torch.from_numpy(directions @ signs))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
-from mirror.artefacts import SCHEMA, hash_file, read_json, write_json
+from mirror.artefacts import SCHEMA, hash_file, read_json, remove, write_json
 from mirror.config import Config
 from mirror.data.cohort import Cohort, build_cohort
 from mirror.data.remote import fetched
@@ -23,11 +24,13 @@ def cohort_folder(config: Config) -> Path:
     return config.output / "cohort"
 
 
-def prepare_cohort(config: Config, *, progress: Progress = silent) -> Cohort:
+def prepare_cohort(config: Config, *, keep: bool = True, progress: Progress = silent) -> Cohort:
     """The cohort of a configuration: as it was left, or built when it is not there whole or an input has changed.
 
     An input counts as changed when its size or time of change is another one; the cohort's own files are checked by
-    their hashes. Raises what `build_cohort` raises, and `ConfigError` when `output` cannot be a folder.
+    their hashes. What was built is kept in `output`; with `keep` False only where that can be written to, so that a run
+    which is archived can still be read. Raises what `build_cohort` raises, and `ConfigError` when `output` cannot be a
+    folder.
     """
     folder = cohort_folder(config)
     there = next(path for path in (config.output, *config.output.parents) if path.exists())
@@ -40,9 +43,10 @@ def prepare_cohort(config: Config, *, progress: Progress = silent) -> Cohort:
             fetched(config.cohort, progress=progress)  # on another machine, copies may not be there yet
             return Cohort.load(folder)
     cohort = build_cohort(config.cohort, progress=progress)
-    stamped.unlink(missing_ok=True)
-    cohort.save(folder)
-    write_json(stamped, {"stamp": stamp, "files": _hashes(folder)})
+    if keep or os.access(folder if folder.is_dir() else there, os.W_OK):
+        remove(stamped)
+        cohort.save(folder)
+        write_json(stamped, {"stamp": stamp, "files": _hashes(folder)})
     return cohort
 
 

@@ -89,7 +89,7 @@ def explain_expression(
     cannot be read, `ArtefactError` where runs are not trained or not embedded.
     """
     sets = None if gene_sets is None else read_gene_sets(gene_sets)
-    cohort = prepare_cohort(config, progress=progress)
+    cohort = prepare_cohort(config, keep=False, progress=progress)
     if cohort.expression is None:
         raise ConfigError(f"'{config.name}' has no expression to explain; name a table in `cohort.expression`")
     names = _runs(config, cohort, run)

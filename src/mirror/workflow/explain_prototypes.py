@@ -116,7 +116,7 @@ def explain_prototypes(
     reason = why_none(config)
     if reason is not None:
         raise ConfigError(f"the models of '{config.name}' (preset {config.preset}) have no prototypes: {reason}")
-    cohort = prepare_cohort(config, progress=progress)
+    cohort = prepare_cohort(config, keep=False, progress=progress)
     every = [RunName(seed, fold.number) for seed, fold in wanted_runs(config, cohort, fold=None, seed=None)]
     if run is not None and run not in every:
         wanted_runs(config, cohort, fold=run.fold, seed=run.seed)  # says what there is

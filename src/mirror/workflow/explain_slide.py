@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mirror.artefacts import write_aside, write_json
+from mirror.artefacts import remove, write_aside, write_json
 from mirror.config import Config, FeaturesConfig
 from mirror.data.cohort import Cohort
 from mirror.data.feature_store import Bag, FeatureStore, find_bags
@@ -68,13 +68,17 @@ class _Item(NamedTuple):
     run: RunName
 
 
-def explain_slides(config: Config, wanted: Wanted, *, progress: Progress = silent) -> list[ExplainedSlide]:
+def explain_slides(
+    config: Config, wanted: Wanted, *, cohort: Cohort | None = None, progress: Progress = silent
+) -> list[ExplainedSlide]:
     """Explain slides of the cohort, each by a model that has not seen its patient, or new ones (`features`).
 
+    `cohort` is that of the configuration as the caller holds it already, who answers for its being of today's tables.
     Raises `ConfigError` for names that there are not, or a method that is not offered, `DataError` for features that do
     not fit the model.
     """
-    cohort = prepare_cohort(config, progress=progress)
+    if cohort is None:
+        cohort = prepare_cohort(config, keep=False, progress=progress)
     store, items = _new(config, cohort, wanted) if wanted.features is not None else _of_cohort(config, cohort, wanted)
     scans = slide_entries(config, wanted.slides, wanted.features)
     found: list[ExplainedSlide] = []
@@ -195,4 +199,4 @@ def _clear(folder: Path) -> None:
     """Remove what an earlier call left of a slide, so that pictures are always those of the table beside them."""
     for pattern in ("relevance.json", "relevance.geojson", "overlay-*.png", "tiles-*.png"):
         for path in folder.glob(pattern):
-            path.unlink()
+            remove(path)

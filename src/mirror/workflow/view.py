@@ -45,7 +45,8 @@ def view(path: Path, *, slides: Path | None) -> Generator[Contents]:
 
         def explain(slide: str) -> object:
             run = run_judging(cohort, config, cohort.owners[slide])
-            return explain_slides(config, Wanted(names=[slide], run=run, output=Path(made, str(run))))
+            wanted = Wanted(names=[slide], run=run, output=Path(made, str(run)))
+            return explain_slides(config, wanted, cohort=cohort)  # of its own it would keep a cohort of today's tables
 
         yield Contents(
             name=config.name,

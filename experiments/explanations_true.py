@@ -15,7 +15,8 @@ anything of the preset, whether it is offered or not.
   keeps 1.
 * removed: what the target loses when the fifth of the tiles with most relevance, the red ones, is taken out of the
   slide, beside random fifths; in standard deviations of the target over the slides. `p` is of Wilcoxon's test that the
-  first is more than the second, slide by slide, of the first 60 slides.
+  first is more than the second, slide by slide, of the first 60 slides. The second table has the whole deletion curve:
+  the same for other shares of the tiles, each beside random tiles.
 
 The rows `told the truth` are a ceiling of what any relevance that is linear in the features could reach: a linear
 ranking that is told where the tumour of training slides is and what factor it has, the best of four penalties on the
@@ -72,7 +73,9 @@ Floats = NDArray[np.float64]
 METHODS: tuple[Method, ...] = ("contributions", "pattern", "integrated-gradients", "attention-gradient", "attention")
 TARGETS = ("class:B", "risk", AGREEMENT, EMBEDDING)
 TOLD, OF_FACTOR = "told the truth", "pattern of the true factor"
-REMOVED = 0.2
+REMOVED = (0.05, 0.1, 0.2, 0.4, 0.6)
+"""Shares of the tiles that are taken out, along the deletion curve."""
+TESTED = REMOVED.index(0.2)
 DRAWS, PAIRS = 10, 60
 LOOKED_AT = 60
 """Most slides of which tiles are removed, which takes a pass of the model for each draw."""
@@ -239,25 +242,39 @@ def _same(one: Floats, other: Floats) -> float:
     return 0.0 if np.ptp(other) == 0 or np.ptp(one) == 0 else abs(float(spearmanr(one, other).statistic))
 
 
-def removed(model: Model, slides: list[Slide], target: Target, found: list[Floats]) -> tuple[float, float, float]:
-    """What the target loses without the top fifth, and without random fifths; and the p of the first being more."""
+class Deletion(NamedTuple):
+    """What a target loses without the shares `REMOVED` of its top tiles, and without as many random ones, in standard
+    deviations of it; and the p of the former being more, at the share that is tested."""
+
+    top: Floats
+    chance: Floats
+    p: float
+
+
+NOTHING_REMOVED = Deletion(*(np.full(len(REMOVED), np.nan) for _ in range(2)), float("nan"))
+
+
+def removed(model: Model, slides: list[Slide], target: Target, found: list[Floats]) -> Deletion:
+    """The deletion curve of a target, mean over slides."""
     rng = rng_for(0, "removed")
-    top, chance, values = list[float](), list[float](), list[float]()
+    top, chance, values = list[list[float]](), list[Floats](), list[float]()
     for slide, scores in zip(slides, found, strict=True):
         subject = slide.subject
         whole = target_value(model, subject, target)
-        count = max(1, round(REMOVED * len(scores)))
+        counts = [max(1, round(share * len(scores))) for share in REMOVED]
 
-        def without(rows: NDArray[np.intp], subject: Subject = subject) -> float:
-            return target_value(model, subject._replace(tiles_TD=np.delete(subject.tiles_TD, rows, axis=0)), target)
+        def losses(
+            order: NDArray[np.intp], subject: Subject = subject, whole: float = whole, counts: list[int] = counts
+        ) -> list[float]:
+            left = (subject._replace(tiles_TD=np.delete(subject.tiles_TD, order[:count], axis=0)) for count in counts)
+            return [whole - target_value(model, some, target) for some in left]
 
         values.append(whole)
-        top.append(whole - without(np.argsort(-scores)[:count]))
-        drawn = [whole - without(rng.permutation(len(scores))[:count]) for _ in range(DRAWS)]
-        chance.append(float(np.mean(drawn)))
-    more = np.array(top) - np.array(chance)
+        top.append(losses(np.argsort(-scores)))
+        chance.append(np.mean([losses(rng.permutation(len(scores))) for _ in range(DRAWS)], axis=0))
+    more = (np.array(top) - np.array(chance))[:, TESTED]
     p = float(wilcoxon(more, alternative="greater").pvalue) if more.any() else 1.0
-    return float(np.mean(top) / np.std(values)), float(np.mean(chance) / np.std(values)), p
+    return Deletion(np.mean(top, axis=0) / np.std(values), np.mean(chance, axis=0) / np.std(values), p)
 
 
 def rows_of(
@@ -276,7 +293,7 @@ def rows_of(
     heads = run.targets([name for name in TARGETS[:2] if name in wanted], representation)
     targets = [*heads, *run.targets([name for name in TARGETS[2:] if name in wanted], "slide")]
     for target in heads:  # the agreement has a direction of its own for every patient, which no ranking has
-        nothing = {"random": [], "removed": float("nan"), "removed_at_random": float("nan"), "p": float("nan")}
+        nothing = {"random": [], "deletion": NOTHING_REMOVED}
         every, whole = ceiling(train, slides, target.name)
         about = {"preset": name, "method": TOLD, "target": target.name}
         yield {**about, "planted": every, "planted_whole": whole, **nothing}
@@ -296,13 +313,12 @@ def rows_of(
                 continue
             named = None if target is None else target.name
             left = cascade(run, some[:5], target, method, found[:5], seen, said)
-            lost = (
-                (float("nan"),) * 3 if target is None else removed(model, some[:LOOKED_AT], target, found[:LOOKED_AT])
-            )
+            known = target is not None
+            lost = removed(model, some[:LOOKED_AT], target, found[:LOOKED_AT]) if known else NOTHING_REMOVED
             yield {
                 "preset": name, "method": method, "target": named or "-", "planted": planted(some, named, found),
                 "planted_whole": planted(some, named, found, whole=True),
-                "random": left.tolist(), "removed": lost[0], "removed_at_random": lost[1], "p": lost[2],
+                "random": left.tolist(), "deletion": lost,
             }  # fmt: skip
 
 
@@ -350,7 +366,8 @@ def main() -> None:
             lines.append(line)
             left = " ".join(f"{one:.2f}" for one in line["random"])
             planted_in = f"{line['planted']:.3f} | {line['planted_whole']:.3f}"
-            lost = f"{line['removed']:.2f} | {line['removed_at_random']:.2f} | {line['p']:.2g}"
+            fall: Deletion = line["deletion"]
+            lost = f"{fall.top[TESTED]:.2f} | {fall.chance[TESTED]:.2f} | {fall.p:.2g}"
             print(
                 f"| {name} | {line['method']} | {line['target']} | {planted_in} | {left} | {lost} |",
                 flush=True,
@@ -366,7 +383,23 @@ def main() -> None:
             simulate_cohort(Path(place), seed=given.seed, sizes=sizes)
             for name in given.only:
                 add(name, trained(configuration(Path(place), name), fresh=True), Path(place))
-    print(json.dumps(lines, allow_nan=True))
+    print_curves(lines)
+    print(json.dumps([{**line, "deletion": _plain(line["deletion"])} for line in lines], allow_nan=True))
+
+
+def print_curves(lines: Sequence[dict[str, Any]]) -> None:
+    """What top tiles cost, and random ones, by the share of the tiles that is removed."""
+    print("\n| preset | method | target |" + "".join(f" {share:.0%} |" for share in REMOVED))
+    print("|---|---|---|" + "---|" * len(REMOVED))
+    for line in lines:
+        fall: Deletion = line["deletion"]
+        if np.isfinite(fall.p):
+            cells = (f" {top:.2f}, {chance:.2f} |" for top, chance in zip(fall.top, fall.chance, strict=True))
+            print(f"| {line['preset']} | {line['method']} | {line['target']} |" + "".join(cells))
+
+
+def _plain(fall: Deletion) -> dict[str, Any]:
+    return {"top": fall.top.tolist(), "random": fall.chance.tolist(), "p": fall.p}
 
 
 if __name__ == "__main__":

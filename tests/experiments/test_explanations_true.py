@@ -43,7 +43,7 @@ def explained(tmp_path_factory: pytest.TempPathFactory):
     ],
 )
 def test_planted_tiles_are_found_the_weights_heeded_and_relevant_tiles_missed_when_removed(
-    explained, method: Method, target: str, least: float
+    explained, method: Method, target: str, least: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, slides = explained
     model, seen = run.trained.model, run.seen()
@@ -54,8 +54,14 @@ def test_planted_tiles_are_found_the_weights_heeded_and_relevant_tiles_missed_wh
     if target not in ("agreement", "embedding"):
         assert script.planted(slides, target, found) <= script.ceiling(slides, slides, target)[0]
     assert script.cascade(run, slides[:8], head, method, found[:8], seen)[-1] < 0.7
-    top, chance, p = script.removed(model, slides, head, found)
-    assert top > 0.2 and top > 5 * abs(chance) and p < 1e-3
+    fall = script.removed(model, slides, head, found)
+    top, chance = fall.top[script.TESTED], fall.chance[script.TESTED]
+    assert top > 0.2 and top > 5 * abs(chance) and fall.p < 1e-3
+    assert (fall.top > fall.chance + 0.05).all()  # all along the curve
+    line = {"preset": "mirror", "method": method, "target": target, "deletion": fall}
+    script.print_curves([line, {**line, "deletion": script.NOTHING_REMOVED}])
+    *_, row = capsys.readouterr().out.strip().splitlines()
+    assert row.startswith(f"| mirror | {method} | {target} |") and f" {top:.2f}, {chance:.2f} |" in row
 
 
 def test_the_measure_knows_relevance_that_points_elsewhere(explained) -> None:
@@ -64,8 +70,8 @@ def test_the_measure_knows_relevance_that_points_elsewhere(explained) -> None:
     nothing = [rng.normal(size=len(slide.planted)) for slide in slides]
     assert 0.4 < script.planted(slides, "risk", nothing) < 0.6
     (head,) = run.targets(["risk"], "slide")
-    top, _, p = script.removed(run.trained.model, slides, head, nothing)
-    assert abs(top) < 0.2 and p > 0.01
+    fall = script.removed(run.trained.model, slides, head, nothing)
+    assert abs(fall.top[script.TESTED]) < 0.2 and fall.p > 0.01
 
 
 def test_every_figure_is_of_one_method_once() -> None:

@@ -25,6 +25,7 @@ from mirror.cli.app import app
 from mirror.cli.notes import told_notes
 from mirror.config import load_config
 from mirror.data.cohort import Cohort
+from mirror.data.feature_file import BagFacts, write_bag
 from mirror.data.feature_store import Bag
 from mirror.errors import ConfigError, LeakError, MirrorError
 from mirror.evaluation.embed import load_embeddings
@@ -242,6 +243,20 @@ def test_new_slides_are_explained_and_those_without_coordinates_get_a_table_alon
         explain_slides(load_config(trained), wanted._replace(asked=Asked(["risk"], representation="fused")))
     (every,) = explain_slides(load_config(trained), wanted._replace(asked=Asked()))
     assert "no agreement: this patient has no expression" in every.notes
+
+
+def test_a_slide_whose_tiles_have_no_known_width_gets_a_table_and_stops_no_other(trained: Path, tmp_path: Path) -> None:
+    bag = Bag(next(iter(cohort(trained).paths.values())))
+    coords = bag.coords()
+    assert coords is not None
+    tiles, facts = bag.read(), BagFacts(encoder=bag.encoder)
+    write_bag(tmp_path / "features" / "one.h5", tiles[:1], coords=coords[:1], facts=facts)
+    write_bag(tmp_path / "features" / "other.h5", tiles, coords=coords, facts=facts)
+    wanted = Wanted(asked=Asked(["risk"]), features=tmp_path / "features", output=tmp_path / "out")
+    one, other = explain_slides(load_config(trained), wanted)
+    assert (one.slide, one.files) == ("one", ("relevance.parquet", "relevance.json"))
+    assert any("does not say how wide a tile is" in note and "a table, and no pictures" in note for note in one.notes)
+    assert other.slide == "other" and "relevance.geojson" in other.files
 
 
 def test_the_slide_file_is_drawn_where_it_is_found(trained: Path, tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ def tile_places(bag: Bag) -> TilePlaces | None:
     return TilePlaces(coords, spacing, "spacing", None if mpp is None else float(mpp))
 
 
+def places_or_reason(bag: Bag) -> tuple[TilePlaces | None, str]:
+    """`tile_places`, or why nobody knows them."""
+    try:
+        found = tile_places(bag)
+    except DataError as error:
+        return None, str(error)
+    return found, "" if found is not None else "the tiles of this slide have no coordinates"
+
+
 def _spacing(coords_T2: NDArray[np.int64]) -> float | None:
     """The commonest distance between neighbours in a row or a column."""
     steps: list[NDArray[np.int64]] = []

@@ -35,8 +35,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mirror.data.places import TilePlaces, tile_places
-from mirror.errors import ConfigError, DataError, MirrorError
+from mirror.data.places import TilePlaces, places_or_reason
+from mirror.errors import ConfigError, MirrorError
 from mirror.slides.deep_zoom import DeepZoom, Place
 from mirror.viewer.contents import Contents, Unknown
 from mirror.viewer.maps import VIEWS, by_gene, genes_like, map_of
@@ -267,13 +267,9 @@ class Parts:
         with _there():
             return _jpeg(self._zoom.square(name, Place(x, y, round(places.side)), px=TILE_PX))
 
-    def _places(self, name: str) -> tuple[TilePlaces | None, str | None]:
+    def _places(self, name: str) -> tuple[TilePlaces | None, str]:
         """Where the slide's tiles lie, or why nobody knows."""
-        try:
-            found = tile_places(self._tiles.bag(name))
-        except DataError as error:
-            return None, str(error)
-        return found, None if found else "the tiles of this slide have no coordinates"
+        return places_or_reason(self._tiles.bag(name))
 
     def _has_pictures(self, name: str) -> bool:
         """True where single tiles of the slide can be shown: it has a file, and their places are known."""

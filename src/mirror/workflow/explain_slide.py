@@ -13,7 +13,7 @@ from mirror.artefacts import remove, write_aside, write_json
 from mirror.config import Config, FeaturesConfig
 from mirror.data.cohort import Cohort
 from mirror.data.feature_store import Bag, FeatureStore, find_bags
-from mirror.data.places import tile_places
+from mirror.data.places import places_or_reason
 from mirror.data.slide_table import ReadOwners, read_slides
 from mirror.errors import ConfigError, raise_together
 from mirror.ids import SlideId
@@ -147,9 +147,9 @@ def _explain(
             "this patient has other slides too: a number here is of this slide alone, and heads are fitted and judged "
             "on the mean over a patient's slides"
         )
-    places = tile_places(bag)
+    places, unplaced = places_or_reason(bag)
     if places is None:
-        notes.append("the features have no coordinates of tiles in level-0 px: a table, and no pictures nor GeoJSON")
+        notes.append(f"{unplaced}: a table, and no pictures nor GeoJSON")
     folder = (wanted.output or run.output) / "slides" / item.slide
     owner = run.cohort.owners.get(item.slide)
     if wanted.features is not None and owner is not None:

@@ -77,8 +77,9 @@ def test_the_measure_knows_relevance_that_points_elsewhere(explained) -> None:
 def test_every_figure_is_of_one_method_once() -> None:
     keys = [(one.kind, one.target, one.method) for one in MEASURED]
     assert len(keys) == len(set(keys)) and all(
-        0 <= figure <= 1 for one in MEASURED for figure in (*one.planted, *one.fused)
+        0 <= figure <= 1 for one in MEASURED for figure in (*one.planted, *one.fused, *one.left)
     )
+    assert all(len(one.left) == (2 if one.fused else 1) for one in MEASURED)
 
 
 def test_the_map_of_planted_places_gives_each_tile_its_share(tmp_path: Path) -> None:

@@ -274,6 +274,8 @@ def test_what_has_passed_both_exams_is_offered_and_the_rest_has_a_reason_with_it
     assert reason is not None and re.search(r"risk of the slide alone of .* AUROC of 0\.\d+, .* take pattern", reason)
     for model in (tokens, published("nystrom")):  # finds the planted tiles, but they can be removed
         assert re.search(r"removal costs no more .* in [12] of 7 simulated", str(why_not(model, risk, "pattern")))
+    same = MEASURED[0]._replace(fused=(0.99, 0.95), left=(0.6, 0.93))
+    assert "0.93 is left" in str(same.reason("fused")) and same._replace(left=(0.6, 0.89)).reason("fused") is None
     assert "was not measured" in str(why_not(pooled, head(pooled, "slide"), "contributions"))
     easy_alone = [one for one in MEASURED if one.planted[0] >= PASSED > one.planted[1]]
     assert easy_alone and all(one.of("slide") < PASSED for one in easy_alone)

@@ -9,9 +9,11 @@ before, at its most. `pattern` is without the training patients, which are read 
 
 Rows `command` are `mirror explain slide` as a process of its own, from its start to its end, on a cohort of 240
 patients whose default preset is trained first: imports, all layers, all files, and the pictures on an empty map; in
-rows `first` nothing of the run has been explained before, so training patients are read and heads fitted too. Peak is
-all that it holds. The floor is a process that imports torch and does nothing: row `start`. Of processes `cpu` is what
-they had of all processors, seconds, which a busy machine moves less. The last line is one JSON object.
+rows `first` nothing of the run has been explained before, so training patients are read and heads fitted too. Rows
+`whole` are the same of a slide of the cohort, its own file of 100,000 x 100,000 px (`--side`; 10,000 tiles of 48
+numbers): all targets, and pictures with the slide's pixels. Peak is all that it holds. The floor is a process that
+imports torch and does nothing: row `start`. Of processes `cpu` is what they had of all processors, seconds, which a
+busy machine moves less. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from view import GRID, SLIDE, prepare
 
 from mirror.config import load_config
 from mirror.data.feature_file import write_bag
@@ -129,9 +132,19 @@ def commands(sizes: list[int]) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield row, {"tiles": tiles, **process("-m", "mirror", "explain", "slide", f"{folder}/demo.yaml", *new)}
 
 
+def whole_slide(side: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The whole command on a large slide with its file, as the first of its run and again."""
+    with tempfile.TemporaryDirectory() as place:
+        config = prepare(Path(place), side=side)
+        named = "--slide", SLIDE, "--slides", str(Path(place, "scans.csv"))
+        for row in ("whole, first", "whole"):
+            yield row, {"tiles": GRID * GRID, **process("-m", "mirror", "explain", "slide", str(config), *named)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiles", type=int, nargs="+", default=[100, 2_000, 10_000])
+    parser.add_argument("--side", type=int, default=100_000, help="of the slide with a file, level-0 px")
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
     print(f"{'preset':15} {'method':22} {'tiles':>7} {'seconds':>9} {'cpu':>7} {'peak MB':>8}", flush=True)
@@ -142,6 +155,8 @@ def main() -> None:
         print(f"{preset:15} {method:22} {row['tiles']:7} {shown}", flush=True)
 
     for method, row in commands(sorted(given.tiles)):
+        add("mirror", method, row)
+    for method, row in whole_slide(given.side):
         add("mirror", method, row)
     for tiles in sorted(given.tiles):
         for preset, (model, methods) in models().items():

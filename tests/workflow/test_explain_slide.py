@@ -216,6 +216,8 @@ def test_where_no_method_passed_each_is_refused_by_its_figure_and_shown_when_ask
     assert len(refused) == 5 and refused[4][0] == "attention"
     (found,) = explain_slides(config, Wanted(names=[slide], asked=Asked(["risk"], unproven=True)))
     assert any(note.startswith("UNPROVEN") and "removal" in note for note in found.notes)
+    with view(tmp_path / "published" / "job.yaml", slides=None) as contents:
+        assert not contents.offered  # the page does not offer what this command refuses
 
 
 def test_who_was_trained_on_is_said_aloud(trained: Path) -> None:

@@ -289,7 +289,12 @@ def test_numbers_of_a_sheet_have_as_many_decimals_as_one_another(
 
 @pytest.mark.parametrize(
     ("values", "signed", "ends"),
-    [([0.0, 0.1, 0.4], False, "max"), ([-0.1, 0.1, 0.4], False, "both"), ([-0.5, 0.1, 0.4], True, "both")],
+    [
+        ([0.0, 0.1, 0.4], False, "max"),
+        ([-0.1, 0.1, 0.4], False, "both"),
+        ([-0.5, 0.1, 0.4], True, "both"),
+        ([0.1, 0.2, 0.4], True, "both"),
+    ],
 )
 def test_a_scale_of_shares_points_at_nothing_below_zero(
     values: list[float], signed: bool, ends: str, monkeypatch: pytest.MonkeyPatch

@@ -239,8 +239,8 @@ def _scale_bar(axes: Axes, canvas: Canvas) -> None:
 def _colour_scale(figure: Figure, shown: Shown, *, left: float, width: float) -> None:
     axes = _panel(figure, left, 50, width, 12)
     colours, norm = _scale(shown)
-    below = norm.vmin is not None and float(shown.values.min()) < norm.vmin  # a share has nothing there to point at
-    extend = "both" if below else "max"
+    # An arrow below the zero of shares would point at nothing.
+    extend = "both" if shown.signed or float(shown.values.min()) < 0 else "max"
     bar = figure.colorbar(ScalarMappable(norm, colours), cax=axes, orientation="horizontal", extend=extend)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     bar.ax.locator_params(nbins=5)

@@ -11,7 +11,7 @@ from mirror.explain.head_score import HeadScore
 from mirror.explain.offered import FEWEST, MOST
 
 Kind = Literal["UNPROVEN", "UNSURE", "FEW", "UNLIKE", "INCOMPLETE"]
-_DIGITS = range(2, 7)
+_MOST_DIGITS = 6
 
 
 class Warned(NamedTuple):
@@ -69,8 +69,9 @@ def incomplete(name: str, whole: float, added: float) -> Warned:
 
 def _apart(value: float, usual: tuple[float, float]) -> tuple[str, ...]:
     """With as many decimals as tell the value from the ends."""
-    for digits in _DIGITS:
-        found = [f"{round(one, digits) + 0.0:+.{digits}f}" for one in (value, *usual)]
-        if found[0] not in found[1:]:
-            break
-    return tuple(found)
+
+    def rounded(digits: int) -> tuple[str, ...]:
+        return tuple(f"{round(one, digits) + 0.0:+.{digits}f}" for one in (value, *usual))
+
+    tried = map(rounded, range(2, _MOST_DIGITS))
+    return next((found for found in tried if found[0] not in found[1:]), rounded(_MOST_DIGITS))

@@ -366,7 +366,7 @@ export function startSlide(missing) {
     }
     const outdated = slide.outdated.length ? `Layers of an earlier training of ${slide.outdated.join(", ")} are not shown. ` : "";
     if (!first && !slide.offered) {
-      return [outdated, "No method has passed for models of this kind (docs/explain.md), so none is offered here. What there is, marked as unproven, shows ", make("code", {}, slide.command)];
+      return [outdated, "No method has passed for models of this kind (docs/explain.md), so none is offered here. What there is, marked as unproven, is shown by ", make("code", {}, slide.command)];
     }
     if (first) return [outdated, `What can be laid over this slide: ${slide.layers.map((one) => one.name).join(", ")}. Choose it above.`];
     if (slide.damaged.length) return [outdated]; // what to do is said where they are named

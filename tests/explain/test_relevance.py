@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 
+from mirror.config import ModelConfig, read_preset
 from mirror.errors import ConfigError
-from mirror.explain.offered import MEASURED, PASSED, default_method, why_not
+from mirror.explain.offered import MEASURED, PASSED, anything_offered, default_method, kind_of, kind_told, why_not
 from mirror.explain.pattern import Seen, as_tiles_say
-from mirror.explain.relevance import Described, Subject, is_affine, relevance, target_value
+from mirror.explain.relevance import Described, Model, Subject, is_affine, relevance, target_value
 from mirror.explain.targets import Agreement, Embedding, Head
 from mirror.nn.canonical import CanonicalMirror, CanonicalSizes, build_canonical
 from mirror.nn.mirror import Mirror, MirrorSizes, build_mirror
@@ -254,6 +257,25 @@ def test_values_of_a_pattern_are_less_those_of_the_slides_mean_tile() -> None:
     stained = given._replace(tiles_TD=given.tiles_TD + np.float32(3.0))  # all tiles alike: nothing of where
     assert found.sum() == pytest.approx(0.0, abs=1e-9)
     np.testing.assert_allclose(relevance(model, stained, target, "pattern", seen=seen).values, found, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("preset", "model", "offered"),
+    [
+        ("mirror", canonical, True),
+        ("alignment-only", lambda: canonical(correction=1.0), True),
+        ("published", lambda: published("nystrom"), False),
+    ],
+)
+def test_what_is_offered_of_a_preset_is_known_before_any_model_is_there(
+    preset: str, model: Callable[[], Model], offered: bool
+) -> None:
+    settings = TypeAdapter[ModelConfig](ModelConfig).validate_python(read_preset(preset)["model"])
+    kind = kind_told(settings)
+    assert kind == kind_of(model()) and anything_offered(kind) == offered
+    if preset == "published":
+        exact = settings.model_copy(update={"attention": "exact"})
+        assert kind_told(exact) == kind_of(published()) and not anything_offered(kind_told(exact))
 
 
 def test_what_has_passed_both_exams_is_offered_and_the_rest_has_a_reason_with_its_figure() -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from mirror.explain import gene_picture
-from mirror.explain.caption import MOST, Caption, fitted, write_rows
+from mirror.explain.caption import LINE, MOST, Caption, fitted, write_rows
+from mirror.explain.lettering import families
 from mirror.explain.relevance import Method
 from mirror.explain.wording import MEAN_TILE, REST_OF_SLIDE, meaning
 
@@ -67,6 +68,19 @@ def test_a_name_as_long_as_two_rows_loses_its_middle_and_the_lines_below_move_do
     figure = Figure(figsize=(400 / 72, 2))
     write_rows(figure, more)
     assert [text.get_text() for text in figure.texts] == [row.text for row in more]
+
+
+@settings(deadline=None, max_examples=30)
+@given(NAMES.filter(lambda text: text.strip()), st.floats(60, 400))
+def test_what_warns_of_a_picture_is_whole_at_any_width(text: str, width: float) -> None:
+    rows, high = Caption("S1: risk", (), (text,)).laid(width)
+    told = "".join(row.text for row in rows if row.size == LINE)
+    assert told.replace(" ", "") == text.replace(" ", "") and all(row.down < high for row in rows)
+    figure = Figure(figsize=(10, 1), dpi=72)
+    for row in rows:
+        look = {"size": row.size, "weight": row.weight, "family": families(row.text, row.weight)}
+        drawn = figure.text(0, 0, row.text, parse_math=False, **look)
+        assert drawn.get_window_extent().width <= width * 1.02 + 1 or len(row.text) == 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from mirror.artefacts import write_json
+from mirror.explain.head_score import HeadScore
+from mirror.explain.warned import few, unlike, unsure
 from mirror.explain.wording import meaning
 from mirror.workflow.view import view
 
@@ -25,7 +27,8 @@ GRID, TILE_PX = 8, 64
 
 
 def explain(config: Path, slide: str) -> Path:
-    """Layers as `mirror explain slide` leaves them, of the run in which the slide's patient is a test patient."""
+    """Layers as `mirror explain slide` leaves them, of the run in which the slide's patient is a test patient:
+    `risk` with three warnings, `attention` as an earlier version left it, which knew of none."""
     with view(config, slides=None) as contents:
         run = contents.judged_in(contents.owners[slide])
         assert run is not None
@@ -37,13 +40,18 @@ def explain(config: Path, slide: str) -> Path:
     table["attention"] = np.where(tiles % GRID < GRID // 2, 1 / (1 + tiles), np.nan).astype(np.float32)
     table.to_parquet(path, index=False)
     risk = {"name": "risk", "method": "contributions", "unit": "log hazard", "representation": "fused", "signed": True}
-    risk |= {"value": -0.73, "training_patients": [-1.5, 2.0]}
+    risk |= {"value": -0.73, "training_patients": [-0.5, 2.0]}
     risk |= {
         "at_means": 0.1,
         "from_slide": -0.5,
         "from_expression": -0.33,
         "head": {"metric": "c_index", "value": 0.64, "low": 0.49, "high": 0.77, "patients": 38},
         **meaning("risk", "contributions")._asdict(),
+        "warnings": [
+            unsure("risk", HeadScore("c_index", 0.64, 0.49, 0.77, 38))._asdict(),
+            few("risk", 80)._asdict(),
+            unlike("risk", -0.73, (-0.5, 2.0))._asdict(),
+        ],
     }
     attention = {"name": "attention", "method": "attention", "unit": "share", "signed": False}
     write_json(path.with_suffix(".json"), {"slide": slide, "model": run.model, "layers": [risk, attention]})

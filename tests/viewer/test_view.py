@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from looked_at import BARE, EXPLAINED, GRID, NAKED, PICTURED, PLAIN, TILE_PX
+from served import served_here
 from typer.testing import CliRunner
 
+from mirror.artefacts import read_json, write_json
 from mirror.cli.app import app
 from mirror.data.cohort import Cohort
 from mirror.data.feature_file import BagFacts, write_bag
@@ -28,10 +30,10 @@ from mirror.evaluation.prototypes import membership
 from mirror.explain.patient_genes import write_patient_genes
 from mirror.seeding import rng_for
 from mirror.viewer import tiles
-from mirror.viewer.contents import Contents, Unknown
+from mirror.viewer.contents import Contents, ShownRun, Unknown
 from mirror.viewer.maps import by_gene, genes_like, map_of
 from mirror.viewer.patient import Patients
-from mirror.viewer.relevance import Relevance
+from mirror.viewer.relevance import Damaged, Relevance
 from mirror.viewer.server import static_files
 from mirror.workflow.view import view
 
@@ -484,6 +486,57 @@ def test_a_layer_has_the_numbers_of_its_file_and_refuses_those_of_other_features
     with pytest.raises(Unknown):
         shown.values(EXPLAINED, "seed0/fold0:tile", GRID * GRID)
     assert shown.layers(BARE) == []
+
+
+def passed_on_to(one: Path, run: ShownRun) -> Path:
+    """The explanation in `one` (relevance.parquet) once more, as if it were by another run."""
+    other = one.parents[4] / run.name / "slides" / one.parent.name / one.name
+    other.parent.mkdir(parents=True)
+    shutil.copy(one, other)
+    told = read_json(one.with_suffix(".json"))
+    write_json(other.with_suffix(".json"), {**told, "model": run.model})
+    return other
+
+
+@pytest.mark.parametrize("name", ["relevance.json", "relevance.parquet"])
+def test_a_damaged_explanation_is_named_and_leaves_slide_and_other_layers_as_they_are(
+    run: Path, tmp_path: Path, name: str
+) -> None:
+    with view(run, slides=None) as whole:
+        contents = replace(whole, explained=tmp_path / "explain", made_in=tmp_path / "made")
+        shutil.copytree(whole.explained, contents.explained)
+        judged = contents.judged_in(contents.owners[EXPLAINED])
+        assert judged is not None
+        path = contents.explained / judged.name / "slides" / EXPLAINED / "relevance.parquet"
+        (other,) = [one for one in contents.runs.values() if one is not judged]
+        passed_on_to(path, other)
+        shown = Relevance(contents)
+        assert len(shown.layers(EXPLAINED)) == 4 and shown.damaged(EXPLAINED) == []
+        damaged = path.with_name(name)
+        damaged.write_bytes(damaged.read_bytes()[:-20])
+        assert {layer.run for layer in shown.layers(EXPLAINED)} == {other.name}
+        assert shown.damaged(EXPLAINED) == [Damaged(judged.name, str(damaged))]
+        assert shown.outdated(EXPLAINED) == [] and shown.can_make(EXPLAINED)
+        values = shown.values(EXPLAINED, f"{other.name}:risk", GRID * GRID)
+        np.testing.assert_array_equal(values, np.arange(GRID * GRID) - GRID * GRID / 2)
+        with served_here(contents) as page:
+            answer = told(page, "/data/slide", slide=EXPLAINED)
+        assert answer["x"] and [one["file"] for one in answer["damaged"]] == [str(damaged)]
+        (command,) = [one["command"] for one in answer["damaged"]]
+        assert command.startswith("mirror explain slide ") and command.endswith(f"--run {judged.name}")
+
+
+def test_nothing_is_computed_where_no_method_has_passed(contents: Contents) -> None:
+    def explain(slide: str) -> object:
+        raise AssertionError(slide)
+
+    refused = replace(contents, offered=False, explain=explain)
+    with served_here(refused) as page:
+        answer = told(page, "/data/slide", slide=BARE)
+        assert answer["offered"] is answer["can_explain"] is False and answer["command"].endswith(" --unproven")
+        status, _, content = ask(page, "/data/explain", method="POST", slide=BARE)
+    assert status == 404 and "no method has passed" in json.loads(content)["error"]
+    assert contents.offered and Relevance(contents).can_make(BARE) and not Relevance(contents).can_make(EXPLAINED)
 
 
 def test_what_is_of_an_earlier_training_is_not_shown_as_that_of_the_run_of_now(run: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +25,11 @@ from selenium.webdriver.support.ui import Select
 from served import served_here
 
 from chromium import headless, needs_chromium
+from mirror.errors import ConfigError
 from mirror.explain import overlay
 from mirror.explain.wording import meaning
 from mirror.viewer.contents import Contents
+from mirror.workflow.view import view
 
 pytestmark = needs_chromium
 LAPTOP = (1280, 800)
@@ -96,9 +99,16 @@ def test_a_layer_is_chosen_faded_and_cut(reader: Reader) -> None:
     assert meaning("risk", "contributions").legend in reader.text("layer-said")  # as the overlay has it
     by = reader.text("layer-by").replace("\N{MINUS SIGN}", "-")
     parts = "which is 0.10 at the training patients' means, -0.50 from the slide and -0.33 from the expression"
-    whole = f"number of slide and expression: -0.73 log hazard, {parts} (training patients -1.50 to 2.00)"
+    whole = f"number of slide and expression: -0.73 log hazard, {parts} (training patients -0.50 to 2.00)"
     assert "method contributions" in by and whole in by
-    assert "head: c-index 0.64 (0.49 to 0.77) on 38 test patients, which chance may give as well" in by
+    assert "head: c-index 0.64 (0.49 to 0.77) on 38 test patients" in by
+    warned = reader.at("layer-warned").find_elements(By.TAG_NAME, "li")
+    assert [one.text for one in warned] == [
+        "UNSURE the head judges no better than chance may",
+        "FEW the head was fitted on 80 patients, those of the exams on 191 to 400",
+        "UNLIKE number -0.73 is outside training patients' -0.50 to +2.00",
+    ]
+    assert (warned[2].get_attribute("title") or "").endswith("and so is what it says of it")
     seen = reader.browser.execute_script(COLOURS, [0, 100, 199])
     ends = overlay.colours_of(overlay.Shown("risk", np.array([-1.0, 0.0, 1.0]), "", signed=True))
     np.testing.assert_allclose(seen, ends, atol=4)  # the colours of the overlay
@@ -117,6 +127,10 @@ def test_a_layer_is_chosen_faded_and_cut(reader: Reader) -> None:
         lambda: "has not seen this patient" in reader.text("layer-by") and "blue" not in reader.text("layer-said")
     )
     assert reader.heat()[0] == pytest.approx(drawn / 2, rel=0.06)
+    (earlier,) = reader.at("layer-warned").find_elements(By.TAG_NAME, "li")  # its explanation knew of no warnings
+    assert earlier.text == "made by an earlier version; mirror explain slide makes it anew"
+    layers.select_by_index(0)
+    reader.until(lambda: not reader.at("layer-warned").is_displayed())
 
 
 def test_the_strongest_tiles_of_a_layer_are_listed_and_lead_to_their_place(reader: Reader) -> None:
@@ -266,6 +280,28 @@ def test_nothing_is_cut_off_nor_moves_on_a_laptop(reader: Reader) -> None:
     top = reader.at("zoom").rect
     reader.pull("cut", Keys.END)
     assert reader.text("cut-said") == "99 %" and reader.at("zoom").rect == top
+
+
+@pytest.mark.parametrize("size", [LAPTOP, TABLET], ids=["laptop", "tablet"])
+def test_nothing_moves_with_what_warns_of_a_layer_and_all_of_that_is_in_sight(
+    reader: Reader, size: tuple[int, int]
+) -> None:
+    risk, attention = told_layers(reader, size)[:2]
+    layers = Select(reader.at("layer"))
+
+    def places() -> list[float]:
+        return [reader.at(name).rect["y"] for name in ("zoom", "layer-about", "near")]
+
+    before = places()
+    for layer, warned in ((risk, 3), (attention, 1), ("", 0)):
+        layers.select_by_value(layer)
+        own = (lambda: reader.at("layer-warned").find_elements(By.CSS_SELECTOR, "li")) if layer else list
+        reader.until(lambda own=own, warned=warned: len(own()) == warned)
+        assert places() == before, layer
+        box = reader.at("layer-about").rect
+        for one in own():
+            assert one.rect["y"] + one.rect["height"] <= box["y"] + box["height"], one.text
+            assert one.rect["x"] + one.rect["width"] <= box["x"] + box["width"], one.text
 
 
 def test_an_address_that_nobody_wrote_so_opens_what_there_is(reader: Reader) -> None:
@@ -477,6 +513,57 @@ def test_a_run_that_is_not_evaluated_says_so_and_by_which_command_it_is(
         assert "Neither label nor risk is predicted here: no run is evaluated yet." in told
         assert f"mirror evaluate {contents.config}" in told and "Survival" in told
         assert browser.get_log("browser") == []
+
+
+def test_a_slide_whose_explanation_is_damaged_is_opened_and_says_which_file_it_is(
+    browser: webdriver.Chrome, run: Path, tmp_path: Path
+) -> None:
+    with view(run, slides=run.parent / "scans") as whole:
+        shutil.copytree(whole.explained, tmp_path / "explain")
+        (damaged,) = (tmp_path / "explain").rglob(f"{EXPLAINED}/relevance.json")
+        damaged.write_bytes(damaged.read_bytes()[:40])
+        with served_here(replace(whole, explained=tmp_path / "explain")) as page:
+            reader = Reader(browser, page)
+            reader.open(f"slide={EXPLAINED}", TABLET)
+            reader.still()
+            told = reader.text("damaged")
+            assert f"because {damaged} cannot be read" in told and f"--slide {EXPLAINED} --run seed" in told
+            assert "tiles of 64 px" in reader.text("slide-about") and not reader.at("slide-note").is_displayed()
+            reader.at("damaged-explain").click()
+            reader.until(lambda: reader.heat()[0] > 0)
+            assert "method pattern" in reader.text("layer-by") and str(damaged) in reader.text("damaged")
+            assert not reader.browser.find_elements(By.ID, "damaged-explain")
+            assert browser.get_log("browser") == []
+
+
+def test_where_no_method_has_passed_the_page_offers_no_button_and_names_what_shows_what_there_is(
+    browser: webdriver.Chrome, contents: Contents
+) -> None:
+    with served_here(replace(contents, offered=False)) as page:
+        reader = Reader(browser, page)
+        reader.open(urlencode({"slide": BARE, "layer": "seed0/fold0:risk"}))
+        told = reader.text("layer-said")
+        assert told.startswith("No method has passed for models of this kind (docs/explain.md)")
+        assert told.endswith(f"--slide {BARE} --unproven")
+        assert not reader.browser.find_elements(By.CSS_SELECTOR, "#explain, #notice-explain, #damaged-explain")
+        assert browser.get_log("browser") == []
+
+
+def test_what_cannot_be_computed_is_told_in_one_line(browser: webdriver.Chrome, contents: Contents) -> None:
+    def explain(_: str) -> object:
+        raise ConfigError("nothing of this slide can be explained:\n  - one\n  - another")
+
+    with served_here(replace(contents, explain=explain)) as page:
+        reader = Reader(browser, page)
+        reader.open(f"slide={BARE}")
+        reader.at("explain").click()
+        reader.until(lambda: "cannot be computed" in reader.text("layer-said"))
+        told = reader.text("layer-said")
+        assert told.startswith(
+            "This cannot be computed: nothing of this slide can be explained. More is said by mirror "
+        )
+        assert "another" not in told and "one\n" not in told
+        assert all("409" in one["message"] for one in browser.get_log("browser"))
 
 
 def test_a_patient_without_expression_is_shown_with_what_there_is(reader: Reader, contents: Contents) -> None:

@@ -142,6 +142,31 @@ def test_beside_every_heat_stands_how_well_its_head_judges(trained: Path, monkey
     assert any(head is not None and head["low"] <= 0.5 for head in heads.values())  # twelve patients are few
 
 
+def test_what_warns_of_a_layer_is_the_same_in_notes_pictures_and_json(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
+    captions, drawn = list[Caption](), overlay.draw_overlay
+    monkeypatch.setattr(overlay, "draw_overlay", lambda *given: (captions.append(given[-1]), drawn(*given))[1])
+    (told,) = explain_slides(load_config(trained), Wanted(names=[slide], asked=Asked(unproven=True)))
+    layers = read_json(told.folder / "relevance.json")["layers"]
+    kinds = {layer["name"]: [one["kind"] for one in layer["warnings"]] for layer in layers}
+    assert all("FEW" in kinds[name] for name in ("class:B", "risk"))  # this job has fewer patients than the exams
+    assert kinds["attention"] == ["UNPROVEN"] and not {"UNSURE", "FEW"} & {*kinds["agreement"], *kinds["embedding"]}
+    for layer, caption in zip(layers, captions, strict=True):
+        assert [one["note"] in told.notes for one in layer["warnings"]] == [True] * len(layer["warnings"])
+        assert list(caption.warnings) == [f"{one['kind']}: {one['short']}" for one in layer["warnings"]]
+        (few,) = [one for one in layer["warnings"] if one["kind"] == "FEW"] or [None]
+        assert few is None or f"fitted on {layer['fitted_on']} patients, those of the exams on 191 to" in few["short"]
+
+
+def test_a_target_that_there_is_not_is_answered_with_all_that_can_be_asked_for(trained: Path) -> None:
+    slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
+    for asked in (["nothing"], ["attention", "class:Z"]):
+        with pytest.raises(ConfigError, match=r"class:A, class:B, risk, agreement, embedding, attention$"):
+            explain_slides(load_config(trained), Wanted(names=[slide], asked=Asked(asked)))
+
+
 def test_contributions_add_up_to_the_number(trained: Path, tmp_path: Path) -> None:
     slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
     asked = Asked(["class:B", "risk"], "contributions", unproven=True)
@@ -215,6 +240,8 @@ def test_where_no_method_passed_each_is_refused_by_its_figure_and_shown_when_ask
     assert len(refused) == 5 and refused[4][0] == "attention"
     (found,) = explain_slides(config, Wanted(names=[slide], asked=Asked(["risk"], unproven=True)))
     assert any(note.startswith("UNPROVEN") and "removal" in note for note in found.notes)
+    with view(tmp_path / "published" / "job.yaml", slides=None) as contents:
+        assert not contents.offered  # the page does not offer what this command refuses
 
 
 def test_who_was_trained_on_is_said_aloud(trained: Path) -> None:

@@ -21,12 +21,16 @@ from PIL import Image
 from bounded_slide import write_bounded
 from mirror.data.places import TilePlaces
 from mirror.explain import caption, lettering, overlay
-from mirror.explain.relevance import Relevance
+from mirror.explain.caption import Caption
+from mirror.explain.head_score import HeadScore
+from mirror.explain.offered import FEWEST
+from mirror.explain.relevance import Method, Relevance
 from mirror.explain.targets import Agreement, Head
+from mirror.explain.warned import unlike
 from mirror.ids import SlideId
 from mirror.slides.looks import look_at
 from mirror.slides.manifest import SlideEntry, may_have_bounds
-from mirror.workflow.slide_layers import Layer
+from mirror.workflow.slide_layers import Layer, facts_of
 from mirror.workflow.slide_pictures import Drawn, draw_layers
 
 CANVAS, AT, SIDE = (1536, 1024), (512, 256), 128
@@ -220,7 +224,87 @@ def test_every_picture_says_of_which_slide_by_what_and_which_number_it_is(
     # Rank, number and row of each tile, in two sections of their own.
     ranked = [text for text in texts.of[1] if "(tile " in text]
     assert [text.split(".")[0] for text in ranked] == ["1", "2", "3"] * 2
-    assert ranked[0] == "1.  +2  (tile 0)" and ranked[3].startswith("1.  -2  (tile ")
+    assert ranked[0] == "1.  +2.00  (tile 0)" and ranked[3].startswith("1.  -2.00  (tile ")
+
+
+WARNED = {
+    "UNPROVEN": "this method has not passed for what is shown (docs/explain.md)",
+    "UNSURE": "the head judges no better than chance may",
+    "FEW": "the head was fitted on 80 patients, those of the exams on 191 to 400",
+    "UNLIKE": "number -32.42 is outside training patients' -2.00 to +2.39",
+    "INCOMPLETE": "tiles add up to -1.500, the slide adds -32.420",
+}
+
+
+def warned_of(*, reason: str | None, low: float, fitted: int, value: float, method: Method) -> Layer:
+    head = Head("risk", "log hazard", "fused", np.ones(2), 0.0, tuple(f"P{number}" for number in range(fitted)))
+    score = HeadScore("c_index", 0.64, low, 0.77, 38)
+    return Layer("risk", head, method, Relevance(VALUES, value, 0.0), (-2.0, 2.39), score, reason)
+
+
+@pytest.mark.parametrize("files", [True, False])
+def test_every_picture_says_what_warns_of_its_layer_and_nothing_of_it_is_cut_off(
+    drawing: Drawing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: bool
+) -> None:
+    texts, method = Texts(monkeypatch), "integrated-gradients"
+    bad = warned_of(reason="'x' is not offered", low=0.5, fitted=80, value=-32.42, method=method)
+    good = warned_of(reason=None, low=0.51, fitted=FEWEST, value=2.39, method="pattern")
+    assert {one.kind: one.short for one in bad.warnings} == WARNED and good.warnings == ()
+    assert facts_of(bad)["warnings"] == [one._asdict() for one in bad.warnings] and facts_of(good)["warnings"] == []
+    entry = SlideEntry(SlideId("S1"), drawing.slide, None) if files else None
+    draw_layers(tmp_path, "S1", [bad, good], PLACES, entry, model="m", notes=[])
+    each = 2 if files else 1  # overlay, and sheet
+    for own in texts.of[:each]:
+        for kind, short in WARNED.items():
+            assert f"{kind}: {short}" in " ".join(own)
+    for own in texts.of[each:]:
+        assert not any(f"{kind}:" in text for kind in WARNED for text in own)
+
+
+def test_a_number_is_told_apart_from_the_ends_that_it_lies_outside_of() -> None:
+    assert unlike("risk", 2.394, (-2.0, 2.391)).short == "number +2.394 is outside training patients' -2.000 to +2.391"
+    assert unlike("risk", 2.5, (-0.001, 2.39)).short == "number +2.50 is outside training patients' +0.00 to +2.39"
+
+
+@pytest.mark.parametrize(
+    ("values", "signed", "told"),
+    [
+        ([0.3, 0.29, -0.004], True, ["+0.30", "+0.29", "-0.00"]),
+        ([0.0031, 0.00042], False, ["0.0031", "0.0004"]),
+        ([1234.5, -2.0], True, ["+1234.50", "-2.00"]),
+        ([0.0, 0.0], False, ["0.00", "0.00"]),
+    ],
+)
+def test_numbers_of_a_sheet_have_as_many_decimals_as_one_another(
+    values: list[float], signed: bool, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = Texts(monkeypatch)
+    image = np.zeros((overlay.PICTURE_PX, overlay.PICTURE_PX, 3), dtype=np.uint8)
+    shown = overlay.Shown("risk", np.array(values), "", signed=signed)
+    examples = [overlay.Example(image, row, value) for row, value in enumerate(values)]
+    overlay.draw_sheet([("all", examples)], shown, Caption("S1"), side_um=None)
+    ranked = [text.split()[1] for text in texts.of[0] if "(tile " in text]
+    assert ranked == told
+
+
+@pytest.mark.parametrize(
+    ("values", "signed", "ends"),
+    [
+        ([0.0, 0.1, 0.4], False, "max"),
+        ([-0.1, 0.1, 0.4], False, "both"),
+        ([-0.5, 0.1, 0.4], True, "both"),
+        ([0.1, 0.2, 0.4], True, "both"),
+    ],
+)
+def test_a_scale_of_shares_points_at_nothing_below_zero(
+    values: list[float], signed: bool, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, drawn = [], Figure.colorbar
+    monkeypatch.setattr(Figure, "colorbar", lambda *one, **own: (made.append(own["extend"]), drawn(*one, **own))[1])
+    places = PLACES._replace(coords=PLACES.coords[:3])
+    shown = overlay.Shown("attention", np.array(values), "share", signed=signed)
+    overlay.draw_overlay(overlay.empty_canvas(places), places, shown, Caption("S1"))
+    assert made == [ends]
 
 
 def test_a_tile_that_reaches_beyond_the_scan_is_white_there(drawing: Drawing) -> None:

@@ -1,4 +1,4 @@
-"""What a picture says it is of: a title and lines below it, as long as they are, within its width."""
+"""What a picture says it is of: a title, lines below it and what warns of it, as long as they are, within its width."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _LEAD = 1.7
 
 
 class Caption(NamedTuple):
-    """A title, and what is to be said below it, each of one or more lines."""
+    """A title, and what is to be said below it, each of one or more lines; `warnings` are bold and never shortened."""
 
     title: str
     lines: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
     def laid(self, width: float) -> tuple[list[Row], float]:
         """The rows of text within `width` points, and the height that they take."""
         rows: list[Row] = []
         down = 6.0
-        for text in (self.title, *self.lines):
-            size, weight = (TITLE, self._title_weight) if not rows else (LINE, "normal")
-            for part in fitted(text, width, size=size, weight=weight):
+        parts = [
+            (self.title, TITLE, _bold(self.title), MOST),
+            *((line, LINE, "normal", MOST) for line in self.lines),
+            *((line, LINE, _bold(line), len(line)) for line in self.warnings),
+        ]
+        for text, size, weight, most in parts:
+            for part in fitted(text, width, size=size, weight=weight, most=most):
                 down += _LEAD * size
                 rows.append(Row(part, down, size, weight))
         return rows, down + LINE
-
-    @property
-    def _title_weight(self) -> str:
-        """Bold, unless a font that the title needs is not."""
-        return "bold" if drawable(self.title, "bold") == drawable(self.title) else "normal"
 
 
 class Row(NamedTuple):
@@ -51,6 +51,11 @@ class Row(NamedTuple):
     down: float
     size: float
     weight: str = "normal"
+
+
+def _bold(text: str) -> str:
+    """Bold, unless a font that the text needs is not."""
+    return "bold" if drawable(text, "bold") == drawable(text) else "normal"
 
 
 def write_rows(figure: Figure, rows: Sequence[Row], *, left: float = 14) -> None:

@@ -21,7 +21,8 @@ from mirror.data.places import TilePlaces
 from mirror.explain.wording import Meaning
 
 NAMESPACE = uuid.UUID("5f3c1a52-6f0a-4a0e-9d8e-6f1d1c0b7a44")
-"""Of the objects' ids: the same tile of the same slide has the same one in every file, so importing twice replaces."""
+"""Of the objects' ids: the same tile of the same slide has the same one in every file. On a second import QuPath asks
+whether to update the ids, and adds duplicates if told not to."""
 
 
 def tile_objects(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from mirror.config import ModelConfig, PublishedModelConfig
 from mirror.explain.relevance import Method, Model, is_linear
 from mirror.explain.targets import Target
 from mirror.nn.canonical import CanonicalMirror
@@ -113,6 +114,19 @@ def kind_of(model: Model) -> Kind:
     if isinstance(model, CanonicalMirror):
         return "closed form" if is_linear(model) else "pooling network"
     return "token attention" if model.sizes.attention == "exact" else "Nystrom attention"
+
+
+def kind_told(settings: ModelConfig) -> Kind:
+    """As `kind_of`, of the models that are trained by these settings."""
+    if isinstance(settings, PublishedModelConfig):
+        return "token attention" if settings.attention == "exact" else "Nystrom attention"
+    return "closed form" if settings.correction == 0 else "pooling network"
+
+
+def anything_offered(kind: Kind) -> bool:
+    """True where some method has passed for a target of models of this kind, of one modality or of both."""
+    own = [one for one in MEASURED if one.kind == kind]
+    return any(one.reason("slide") is None or (bool(one.fused) and one.reason("fused") is None) for one in own)
 
 
 def default_method(model: Model, target: Target | None) -> Method:

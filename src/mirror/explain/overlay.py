@@ -146,6 +146,7 @@ def draw_sheet(
     top = math.ceil(top)
     height = top + sum(head + count * (side + gap) for count in rows)
     colours, norm = _scale(shown)
+    told = _told_of([example.value for _, part in sections for example in part], signed=shown.signed)
     sheet = np.full((height, width, 3), 255, dtype=np.uint8)
     with new_figure(width, height) as figure:
         write_rows(figure, words)
@@ -159,7 +160,7 @@ def draw_sheet(
                 frame = sheet[up : up + side, left : left + side]
                 frame[:] = (np.array(colours(norm(example.value))[:3]) * 255).round()
                 frame[_FRAME:-_FRAME, _FRAME:-_FRAME] = example.image
-                value = _short(example.value, signed=shown.signed)
+                value = f"{example.value:{told}}"
                 _write(figure, left, up + side + 14, f"{place + 1}.  {value}  (tile {example.tile})", size=9)
                 if example.slide:
                     _write(figure, left, up + side + 26, fitted(example.slide, side, size=8, most=1)[0], size=8)
@@ -169,10 +170,12 @@ def draw_sheet(
         return _written_over(page, figure)
 
 
-def _short(value: float, *, signed: bool) -> str:
-    """Two digits, or all before the point: never an exponent where a reader expects a number."""
-    sign = "+" if signed else ""
-    return f"{value:{sign}.0f}" if abs(value) >= 100 else f"{value:{sign}.2g}"
+def _told_of(values: Sequence[float], *, signed: bool) -> str:
+    """The format of all numbers of a sheet, never with an exponent: two decimals, or as many as show two digits of the
+    largest."""
+    largest = max(map(abs, values), default=0.0)
+    decimals = 2 if largest == 0 else max(2, 1 - math.floor(math.log10(largest)))
+    return f"{'+' if signed else ''}.{decimals}f"
 
 
 def _scale(shown: Shown) -> tuple[Colormap, Normalize]:
@@ -236,7 +239,9 @@ def _scale_bar(axes: Axes, canvas: Canvas) -> None:
 def _colour_scale(figure: Figure, shown: Shown, *, left: float, width: float) -> None:
     axes = _panel(figure, left, 50, width, 12)
     colours, norm = _scale(shown)
-    bar = figure.colorbar(ScalarMappable(norm, colours), cax=axes, orientation="horizontal", extend="both")
+    # An arrow below the zero of shares would point at nothing.
+    extend = "both" if shown.signed or float(shown.values.min()) < 0 else "max"
+    bar = figure.colorbar(ScalarMappable(norm, colours), cax=axes, orientation="horizontal", extend=extend)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     bar.ax.locator_params(nbins=5)
     bar.ax.tick_params(labelsize=9, color=FAINT)

@@ -158,6 +158,13 @@ def distinct_targets(table: PatientTable) -> tuple[str, ...]:
     return tuple(name for name in names if len(classes) != 2 or name != classes[0])
 
 
+def require_known(names: Sequence[str], there: Sequence[str]) -> None:
+    """Raises `ConfigError` for `names` that are not of the targets that are `there`."""
+    strange = [name for name in names if name not in there]
+    if strange:
+        raise ConfigError(f"there is no target {', '.join(strange)} in this cohort; there are {', '.join(there)}")
+
+
 def fit_targets(
     names: Sequence[str],
     representation: str,
@@ -177,9 +184,7 @@ def fit_targets(
     there = (*target_names(table), EMBEDDING)
     if representation not in LEARNED:
         raise ConfigError(f"'{representation}' is no view of a model; explain one of {', '.join(LEARNED)}")
-    strange = [name for name in names if name not in there]
-    if strange:
-        raise ConfigError(f"there is no target {', '.join(strange)} in this cohort; there are {', '.join(there)}")
+    require_known(names, there)
     found: dict[str, Target] = {**known, AGREEMENT: Agreement()}
     if EMBEDDING in names:
         found[EMBEDDING] = _embedding(table, fold)

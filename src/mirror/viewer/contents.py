@@ -53,7 +53,8 @@ class Contents:
 
     `sites` title -> patient -> site. `files` the slides that can be opened, by name; `explained` the folder of
     `mirror explain`, which need not exist; `made_in` another one that takes what `explain`, of a slide's name, makes on
-    demand (None where it cannot); `config` the configuration's file, for the commands that the page names.
+    demand (None where it cannot); `offered` whether any method has passed for models of this kind; `config` the
+    configuration's file, for the commands that the page names.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Contents:
     explained: Path
     made_in: Path
     explain: Callable[[str], object] | None
+    offered: bool
     config: Path
 
     def run(self, name: str) -> ShownRun:

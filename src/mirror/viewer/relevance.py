@@ -34,6 +34,22 @@ class Layer(NamedTuple):
     facts: dict[str, Any]
 
 
+class Damaged(NamedTuple):
+    """A file of an explanation by `run` that cannot be read."""
+
+    run: str
+    file: str
+
+
+class _Read(NamedTuple):
+    """The table of a run's layers, None where there is none of its model as it is now that can be read; what its
+    explanation says; and the files that cannot be read."""
+
+    path: Path | None
+    told: dict[str, Any]
+    damaged: list[Path]
+
+
 class Relevance:
     """The layers of the slides of `contents`: those that `mirror explain slide` left, and those made when asked for.
 
@@ -44,29 +60,32 @@ class Relevance:
         self._contents = contents
         self._one_at_a_time = threading.Lock()
 
-    def can_make(self, patient: str) -> bool:
-        """True where layers of the patient's slides can be made on demand: by a run that has not seen the patient."""
-        return self._contents.explain is not None and patient in self._contents.folds
+    def can_make(self, slide: str) -> bool:
+        """True where layers of the slide can be made on demand, and are not there: by the run in which its patient is a
+        test patient, if a method has passed for models of its kind."""
+        judged = self._contents.judged_in(self._contents.owners[slide])
+        if self._contents.explain is None or not self._contents.offered or judged is None:
+            return False
+        return self._read(judged, slide).path is None
 
     def make(self, slide: str) -> None:
-        """Explain a slide that has no layers, by the run in which its patient is a test patient.
+        """Explain a slide of which the run in which its patient is a test patient has no layers.
 
         Raises `Unknown` where nothing can be made, `MirrorError` as `mirror explain slide` does.
         """
         if self._contents.explain is None:
             raise Unknown("nothing can be explained here")
+        if not self._contents.offered:
+            raise Unknown("no method has passed for models of this kind (docs/explain.md)")
         with self._one_at_a_time:
-            if not self.layers(slide):
+            if self.can_make(slide):
                 self._contents.explain(slide)
 
     def layers(self, slide: str) -> list[Layer]:
-        """The layers there are of models as they are now, those of runs in which the patient is a test patient first.
-
-        Raises `ArtefactError`.
-        """
+        """The layers there are of models as they are now, those of runs that the patient tests first."""
         found: list[Layer] = []
         for run in self._contents.runs.values():
-            path, told = self._current(run, slide)
+            path, told, _ = self._read(run, slide)
             if path is None:
                 continue
             facts = {str(one.get("name")): one for one in told.get("layers", ())}
@@ -77,8 +96,13 @@ class Relevance:
 
     def outdated(self, slide: str) -> list[str]:
         """The runs of which there are layers of an earlier training alone, which are not shown."""
+        read = {run.name: self._read(run, slide) for run in self._contents.runs.values() if self._made(run, slide)}
+        return [name for name, one in read.items() if one.path is None and not one.damaged]
+
+    def damaged(self, slide: str) -> list[Damaged]:
+        """The files of explanations of the slide that cannot be read; the layers of other files are there."""
         runs = self._contents.runs.values()
-        return [run.name for run in runs if self._made(run, slide) and self._current(run, slide)[0] is None]
+        return [Damaged(run.name, str(path)) for run in runs for path in self._read(run, slide).damaged]
 
     def values(self, slide: str, key: str, tiles: int) -> NDArray[np.float32]:
         """The values (T,) of the layer `key`, in the order of the feature file; NaN for tiles it says nothing of.
@@ -86,7 +110,7 @@ class Relevance:
         Raises `Unknown`, and `ArtefactError` when the file is damaged or of other features.
         """
         layer = next((layer for layer in self.layers(slide) if layer.key == key), None)
-        path = None if layer is None else self._current(self._contents.run(layer.run), slide)[0]
+        path = None if layer is None else self._read(self._contents.run(layer.run), slide).path
         if layer is None or path is None:
             raise Unknown(f"slide '{slide}' has no layer '{key}'")
         try:
@@ -102,13 +126,22 @@ class Relevance:
         values[rows] = table[layer.name].to_numpy(np.float32)
         return values
 
-    def _current(self, run: ShownRun, slide: str) -> tuple[Path | None, dict[str, Any]]:
-        """The table of layers of the run's model as it is now, and what its explanation says."""
+    def _read(self, run: ShownRun, slide: str) -> _Read:
+        """What there is of the run's model as it is now."""
+        damaged: list[Path] = []
         for path in self._made(run, slide):
-            told = read_json(path.with_suffix(".json"))
-            if told.get("model") == run.model:
-                return path, told
-        return None, {}
+            reading = path.with_suffix(".json")
+            try:
+                told = read_json(reading)
+                if told.get("model") != run.model:
+                    continue
+                reading = path
+                _columns(path)
+            except ArtefactError:
+                damaged.append(reading)  # the page says which
+            else:
+                return _Read(path, told, damaged)
+        return _Read(None, {}, damaged)
 
     def _made(self, run: ShownRun, slide: str) -> list[Path]:
         """Both names are of fixed lists: `contents.runs` and the cohort's slides."""

@@ -210,12 +210,29 @@ class Parts:
                 "side_from": None if places is None else places.side_from,
                 "mpp": None if places is None else places.mpp,
                 "unplaced": unplaced,
-                "layers": [one._asdict() for one in self._relevance.layers(name)],
-                "outdated": self._relevance.outdated(name),
-                "can_explain": places is not None and self._relevance.can_make(self._contents.owners[name]),
-                "command": shlex.join(["mirror", "explain", "slide", str(self._contents.config), "--slide", name]),
+                **self._explained(name),
+                "offered": self._contents.offered,
+                "command": shlex.join(self._command(name)),
             }
         )
+
+    def _explained(self, name: str) -> dict[str, Any]:
+        """The layers of a slide, what of them is not shown, and whether there are some to compute."""
+        shown = self._relevance
+        return {
+            "layers": [one._asdict() for one in shown.layers(name)],
+            "outdated": shown.outdated(name),
+            "damaged": [
+                {"file": one.file, "command": shlex.join([*self._command(name), "--run", one.run])}
+                for one in shown.damaged(name)
+            ],
+            "can_explain": self._places(name)[0] is not None and shown.can_make(name),
+        }
+
+    def _command(self, name: str) -> list[str]:
+        """What explains the slide, where no method has passed by those that have not."""
+        command = ["mirror", "explain", "slide", str(self._contents.config), "--slide", name]
+        return command if self._contents.offered else [*command, "--unproven"]
 
     def layer(self, request: Request) -> Response:
         name = self._slide(request)
@@ -228,7 +245,7 @@ class Parts:
         if places is None:
             raise Unknown(f"nothing can be laid over slide '{name}': {unplaced}")
         self._relevance.make(name)
-        return _json({"layers": [one._asdict() for one in self._relevance.layers(name)]})
+        return _json(self._explained(name))
 
     def similar(self, request: Request) -> Response:
         return _json({"values": _rounded(self._tiles.similar(self._slide(request), _whole(request, "tile")))})

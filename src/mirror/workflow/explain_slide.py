@@ -141,7 +141,7 @@ def _explain(
     run = fitted.run
     subject = fitted.subject(bag.read(), item.patient)
     notes: list[str] = []
-    layers = layers_of(fitted, item.slide, subject, wanted.asked, notes)
+    layers = layers_of(fitted, subject, wanted.asked, notes)
     if list(run.cohort.owners.values()).count(item.patient) > 1:
         notes.append(
             "this patient has other slides too: a number here is of this slide alone, and heads are fitted and judged "

@@ -11,12 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirror.errors import ConfigError, raise_together
-from mirror.explain import overlay
+from mirror.explain import overlay, warned
 from mirror.explain.head_score import HeadScore
-from mirror.explain.offered import FEWEST, MOST, default_method, why_not
+from mirror.explain.offered import FEWEST, default_method, why_not
 from mirror.explain.pattern import Seen
 from mirror.explain.relevance import COMPLETE, Described, Method, Relevance, Subject
-from mirror.explain.targets import AGREEMENT, EMBEDDING, FUSED, Head, Target, distinct_targets
+from mirror.explain.targets import (
+    AGREEMENT,
+    EMBEDDING,
+    FUSED,
+    Head,
+    Target,
+    distinct_targets,
+    require_known,
+    target_names,
+)
+from mirror.explain.warned import Warned
 from mirror.explain.wording import Meaning, meaning
 from mirror.workflow.explained import ExplainedRun
 from mirror.workflow.kept_fits import Kept, mark_of, read_kept, write_kept
@@ -111,12 +121,12 @@ class Layer(NamedTuple):
     @property
     def shown(self) -> overlay.Shown:
         """As pictures take it."""
-        warned = "" if self.unproven is None else ", UNPROVEN"
+        marked = "" if self.unproven is None else ", UNPROVEN"
         if self.target is None:
-            told = f"share of the slide's attention{warned}"
+            told = f"share of the slide's attention{marked}"
             return overlay.Shown(self.name, self.found.values, told, signed=False)
         told = "relative to the slide's mean tile" if self.method == "pattern" else "a tile's part"
-        unit = f"{self.target.unit}, {told}{warned}"
+        unit = f"{self.target.unit}, {told}{marked}"
         return overlay.Shown(self.name, self.found.values, unit, signed=True, meaning=self.meaning)
 
     @property
@@ -145,6 +155,26 @@ class Layer(NamedTuple):
             )
         return f"{told} of the slide alone, {_signed(found.baseline)} at the training patients' mean tile"
 
+    @property
+    def warnings(self) -> tuple[Warned, ...]:
+        """What is to be known before the layer is believed: the one home of what notes, captions, relevance.json and
+        the viewer say of it."""
+        name, found = self.name, self.found
+        whole, added = float(found.values.sum()), found.from_slide
+        fitted_on = len(self.target.fitted_on) if isinstance(self.target, Head) else FEWEST
+        usual = self.usual or (-np.inf, np.inf)
+        lacking = self.method == "integrated-gradients" and abs(whole - added) > COMPLETE * abs(added)
+        told = (
+            None if self.unproven is None else warned.unproven(self.unproven),
+            None if self.score is None or self.score.beats_chance else warned.unsure(name, self.score),
+            warned.few(name, fitted_on) if fitted_on < FEWEST else None,
+            None
+            if self.usual is None or usual[0] <= found.value <= usual[1]
+            else warned.unlike(name, found.value, usual),
+            warned.incomplete(name, whole, added) if lacking else None,
+        )
+        return tuple(one for one in told if one is not None)
+
 
 def _signed(value: float) -> str:
     """Two decimals, and no minus before a zero."""
@@ -153,7 +183,6 @@ def _signed(value: float) -> str:
 
 def layers_of(
     fitted: Fitted,
-    slide: str,
     subject: Subject,
     asked: Asked,
     notes: list[str],
@@ -164,6 +193,7 @@ def layers_of(
     """
     run = fitted.run
     names = [*distinct_targets(run.table), EMBEDDING, ATTENTION] if asked.targets is None else list(asked.targets)
+    require_known(names, (*target_names(run.table), EMBEDDING, ATTENTION))
     targets = _targets(fitted, tuple(names), subject, asked)
     layers: list[Layer] = []
     described = Described(run.trained.model, subject)
@@ -186,27 +216,7 @@ def layers_of(
         found = described.relevance(target, method, seen=seen)
         usual, score = (None, None) if target is None else fitted.standing(target)
         layers.append(Layer(name, target, method, found, usual, score, reason))
-        if reason is not None:
-            notes.append(f"UNPROVEN: {reason}")
-        if score is not None and not score.beats_chance:
-            notes.append(
-                f"UNSURE: the head of {name} judges no better than chance may, {score.told}: its heat says what the "
-                "head looks at, and may say nothing of the disease"
-            )
-        whole, added = found.values.sum(), found.from_slide
-        if method == "integrated-gradients" and abs(whole - added) > COMPLETE * abs(added):
-            notes.append(f"{name} is not complete: tiles add up to {whole:+.3f}, the slide adds {added:+.3f}")
-        if target is not None and usual is not None and not usual[0] <= found.value <= usual[1]:
-            notes.append(
-                f"{target.name} of {slide} is {found.value:+.2f}, training patients have {usual[0]:+.2f} to "
-                f"{usual[1]:+.2f}: the slide is unlike those the model knows, and so is what it says of it"
-            )
-    few = {layer.name: len(layer.target.fitted_on) for layer in layers if layer.target and layer.score}
-    if few and min(few.values()) < FEWEST:
-        notes.append(
-            f"FEW: heads of {', '.join(few)} were fitted on as few as {min(few.values())} patients, those of the exams "
-            f"on {FEWEST} to {MOST} (docs/explain.md): with fewer, heat is less to be believed"
-        )
+        notes.extend(one.note for one in layers[-1].warnings)
     if not layers:
         raise_together(ConfigError, "nothing of this slide can be explained:", notes)
     return layers
@@ -250,6 +260,7 @@ def facts_of(layer: Layer) -> dict[str, Any]:
         "from_expression": number(layer.found.from_expression),
         "head": None if layer.score is None else layer.score._asdict(),
         "unproven": layer.unproven,
+        "warnings": [one._asdict() for one in layer.warnings],
         "sum": None if layer.method == "pattern" else float(layer.found.values.sum()),
         "training_patients": layer.usual,
         "more": None if means is None else means.more,

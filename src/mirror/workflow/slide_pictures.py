@@ -70,7 +70,8 @@ def draw_layers(
     with ThreadPoolExecutor(1) as writer:
         for layer, one, name, rows in zip(layers, shown, file_names(shown), chosen, strict=True):
             head = [] if layer.score is None else [f"head: {layer.score.told}"]
-            caption = overlay.Caption(f"{slide}: {layer.name}", (model, _by(layer), *head))
+            lines, warnings = (model, _by(layer), *head), [warned.told for warned in layer.warnings]
+            caption = overlay.Caption(f"{slide}: {layer.name}", lines, warnings)
             files.append(f"overlay-{name}.png")
             drawn = overlay.draw_overlay(canvas, places, one, caption)
             written.append(writer.submit(_write, folder / files[-1], drawn))

@@ -15,6 +15,7 @@ from mirror.data.cohort import Cohort
 from mirror.errors import ArtefactError, ConfigError
 from mirror.evaluation.audit.cohort import sites_of
 from mirror.evaluation.scores import read_predictions, read_provenance
+from mirror.explain.offered import anything_offered, kind_told
 from mirror.ids import SlideId
 from mirror.slides.manifest import SlideEntry, entries_of
 from mirror.training.runs import run_folder
@@ -59,6 +60,7 @@ def view(path: Path, *, slides: Path | None) -> Generator[Contents]:
             explained=config.output / "explain",
             made_in=Path(made),
             explain=explain,
+            offered=anything_offered(kind_told(config.model)),
             config=path if path.is_file() else next(iter(runs.values())).embeddings.with_name("config.yaml"),
         )
 

@@ -79,6 +79,7 @@ export function startSlide(missing) {
     byId("slide-about").textContent = "";
     note(name ? "Opening …" : "This patient has no slide.");
     showStage(Boolean(name));
+    sayDamaged();
     byId("layer-controls").hidden = !name;
     byId("near").hidden = !name;
     showLayerFacts();
@@ -98,6 +99,7 @@ export function startSlide(missing) {
     else note(slide.x ? "" : `The slide alone is shown: ${slide.unplaced}, so no layer can be drawn and no tile be picked.`);
     byId("layer-controls").hidden = !slide.x;
     settle(linked);
+    sayDamaged();
     if (source) viewer.open(source);
     loadLayer();
     say(`${name} is open. ${aboutOf(slide)}`);
@@ -208,11 +210,15 @@ export function startSlide(missing) {
     try {
       const answer = await ask("/data/explain", { slide: name }, { method: "POST" });
       if (slide?.slide !== name) return;
-      slide.layers = answer.layers;
+      Object.assign(slide, answer);
     } catch (error) {
-      if (slide?.slide === name) fill(byId("layer-said"), [`This cannot be computed: ${error.message}`]);
+      if (slide?.slide !== name) return;
+      const [first] = error.message.split("\n");
+      fill(byId("layer-said"), [`This cannot be computed: ${first.replace(/:$/, ".")} More is said by `, make("code", {}, slide.command)]);
+      say("This cannot be computed.");
       return;
     }
+    sayDamaged();
     listLayers();
     const [asked, like] = [lacking, layerLike(lacking)];
     lacking = "";
@@ -308,6 +314,7 @@ export function startSlide(missing) {
     byId("layer-scale").hidden = !layer;
     byId("layer-tiles").hidden = !layer;
     byId("layer-by").textContent = "";
+    byId("layer-warned").hidden = true;
     if (!layer) {
       fill(byId("layer-said"), slide ? layersThere() : []);
       return;
@@ -324,7 +331,29 @@ export function startSlide(missing) {
     const [colours, by] = told(ends);
     byId("layer-said").textContent = colours.filter(Boolean).join(" · ");
     byId("layer-by").textContent = by.filter(Boolean).join(" · ");
+    showWarnings();
     listTiles();
+  }
+
+  /** What is to be known before the layer is believed, as its pictures have it; the whole sentence when pointed at. */
+  function showWarnings() {
+    if (layer.key === SIMILAR) return;
+    const { warnings } = layer.about.facts;
+    const earlier = [make("li", {}, "made by an earlier version; ", make("code", {}, "mirror explain slide"), " makes it anew")];
+    const items = warnings?.map(({ kind, short, note: whole }) => make("li", { title: whole }, make("strong", {}, kind), ` ${short}`));
+    fill(byId("layer-warned"), items ?? earlier);
+    byId("layer-warned").hidden = items?.length === 0;
+  }
+
+  /** Which explanations cannot be read, and how they can be had again; the other layers are there. */
+  function sayDamaged() {
+    const damaged = slide?.damaged ?? [];
+    byId("damaged").hidden = !damaged.length;
+    fill(byId("damaged"), damaged.flatMap(({ file, command }) => [
+      "Layers are left out, because ", make("code", {}, file), " cannot be read: it is damaged, or of another version. It is made anew by ",
+      make("code", {}, command), ". ",
+    ]));
+    if (damaged.length && slide.can_explain) byId("damaged").append(computeButton("damaged-explain"));
   }
 
   /** What can be laid over the slide, or how it can be had. */
@@ -336,7 +365,11 @@ export function startSlide(missing) {
         : ["What the model looked at on this slide can be had as a table of its tiles: ", make("code", {}, slide.command)];
     }
     const outdated = slide.outdated.length ? `Layers of an earlier training of ${slide.outdated.join(", ")} are not shown. ` : "";
+    if (!first && !slide.offered) {
+      return [outdated, "No method has passed for models of this kind (docs/explain.md), so none is offered here. What there is, marked as unproven, is shown by ", make("code", {}, slide.command)];
+    }
     if (first) return [outdated, `What can be laid over this slide: ${slide.layers.map((one) => one.name).join(", ")}. Choose it above.`];
+    if (slide.damaged.length) return [outdated]; // what to do is said where they are named
     return [
       outdated || "What the model looked at on this slide is not computed yet. ",
       slide.can_explain ? computeButton("explain") : "",
@@ -356,14 +389,14 @@ export function startSlide(missing) {
     const unit = facts.unit ?? name;
     const colours = facts.more
       ? `red ${facts.more}, blue ${facts.less}, compared with ${facts.compared}`
-      : `red: higher for ${name}; blue: lower`; // an explanation from before it said more
+      : "red: above zero; blue: below"; // an explanation from before it said more
     return [
       [`${ends} ${unit}`, layer.signed ? colours : ""],
       [
         facts.method ? `method ${facts.method}` : "",
         facts.representation ? `of ${facts.representation}` : "",
         numberOf(facts, unit),
-        facts.head ? headOf(facts.head) : "",
+        facts.head ? headOf(facts.head, facts.warnings) : "",
         `run ${run}, which ${SEEN[role]}`,
       ],
     ];
@@ -384,9 +417,9 @@ export function startSlide(missing) {
   const rounded = (value) => shown(Math.round(value * 100) / 100, 2);
 
   /** How well the head judges patients it has not seen: heat can be no better. */
-  function headOf({ metric, value, low, high, patients }) {
+  function headOf({ metric, value, low, high, patients }, warnings) {
     const called = metric === "auroc" ? "AUROC" : "c-index";
-    const unsure = low > 0.5 ? "" : ", which chance may give as well";
+    const unsure = warnings || low > 0.5 ? "" : ", which chance may give as well";
     return `head: ${called} ${shown(value, 2)} (${shown(low, 2)} to ${shown(high, 2)}) on ${patients} test patients${unsure}`;
   }
 

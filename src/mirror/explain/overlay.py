@@ -197,14 +197,18 @@ def _heat(places: TilePlaces, shown: Shown, size: tuple[float, float], pixels: t
     """Where tiles overlap, their mean."""
     width, height = pixels
     colours, norm = _scale(shown)
-    total, count = np.zeros((height, width)), np.zeros((height, width))
     by = np.array([width / size[0], height / size[1]])
     low = np.floor(places.coords * by).astype(int)
     high = np.maximum(np.ceil((places.coords + places.side) * by - 1e-6).astype(int), low + 1)
-    low, high = np.maximum(low, 0), np.maximum(high, 0)  # a negative index would count from the other edge
-    for (left, up), (right, down), value in zip(low, high, shown.values.astype(float), strict=True):
-        total[up:down, left:right] += value
-        count[up:down, left:right] += 1
+    low, high = (np.clip(edge, 0, pixels) for edge in (low, high))
+    across, down = (high - low).T
+    # A row a pixel of a tile: ten thousand small rectangles, one by one, would take a tenth of a second a picture.
+    tile = np.repeat(np.arange(len(low)), across * down)
+    within = np.arange(len(tile)) - (np.cumsum(across * down) - across * down)[tile]
+    rows, columns = low[tile, 1] + within // across[tile], low[tile, 0] + within % across[tile]
+    pixel, values = rows * width + columns, shown.values.astype(float)
+    count = np.bincount(pixel, minlength=height * width).reshape(height, width)
+    total = np.bincount(pixel, weights=values[tile], minlength=height * width).reshape(height, width)
     return _Heat(colours(norm(total / np.maximum(count, 1)), bytes=True)[..., :3], count > 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import cv2
@@ -17,6 +18,8 @@ from mirror.slides.scan import open_scan, read_region, read_whole, resolution_of
 
 MOST_PX = 900
 """Longest side of the whole slide, px."""
+_READERS = 2
+"""Threads that read tiles of one slide: OpenSlide may be asked by several, which not every reader may."""
 
 
 class Looks(NamedTuple):
@@ -49,12 +52,15 @@ def look_at(
         downsamples = [float(by) for by in scan.properties.level_downsample]
         level = max((one for one, by in enumerate(downsamples) if by <= max(1.0, side / px) * 1.001), default=0)
         length = max(1, round(side / downsamples[level]))
-        found: dict[tuple[int, int], NDArray[np.uint8]] = {}
-        for corner in dict.fromkeys(tiles):
+
+        def tile(corner: tuple[int, int]) -> NDArray[np.uint8]:
             if outside(np.array([corner]), side, (int(width), int(height))).any():  # not every reader answers there
-                found[corner] = np.full((px, px, 3), 255, dtype=np.uint8)
-            else:
-                found[corner] = _square(read_region(scan, *corner, (length, length), level, shown=True), px)
+                return np.full((px, px, 3), 255, dtype=np.uint8)
+            return _square(read_region(scan, *corner, (length, length), level, shown=True), px)
+
+        corners = list(dict.fromkeys(tiles))
+        with ThreadPoolExecutor(_READERS if scan.reader.name == "openslide" else 1) as pool:
+            found = dict(zip(corners, pool.map(tile, corners), strict=True))
         left, up, *_ = scan.properties.bounds or (0, 0)
     return Looks(image, (int(width), int(height)), (int(left), int(up)), known, found)
 

@@ -220,6 +220,24 @@ def test_a_run_in_an_archive_that_cannot_be_written_to_is_explained_elsewhere(
         explain_slides(config, wanted)
 
 
+def test_to_explain_a_run_leaves_the_folds_that_it_was_trained_by(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(trained)
+    held = cohort(trained)
+    turned = replace(held, folds=tuple(Fold(fold.number, fold.test, fold.train) for fold in held.folds))
+    monkeypatch.setattr("mirror.workflow.cohort.inputs_stamp", lambda *_, **__: "as after a table has changed")
+    monkeypatch.setattr("mirror.workflow.cohort.build_cohort", lambda *_, **__: turned)
+    before = {path: path.stat().st_mtime_ns for path in config.output.rglob("*")}
+    with pytest.raises(LeakError):
+        explain_slides(config, Wanted(run=RunName(0, 0), output=tmp_path))
+    assert {path: path.stat().st_mtime_ns for path in config.output.rglob("*")} == before
+    monkeypatch.setattr("mirror.workflow.cohort.build_cohort", lambda *_, **__: held)  # the same: it is not built again
+    explain_slides(config, Wanted(names=[str(held.slides["slide"].iloc[0])], asked=Asked(["risk"]), output=tmp_path))
+    monkeypatch.setattr("mirror.workflow.cohort.build_cohort", refuse)
+    explain_slides(config, Wanted(names=[str(held.slides["slide"].iloc[0])], asked=Asked(["risk"]), output=tmp_path))
+
+
 def refuse(self: Path, **_: bool) -> None:
     raise OSError(errno.EROFS, "Read-only file system", str(self))
 

@@ -10,6 +10,7 @@ from mirror.artefacts import SCHEMA, hash_file, read_json, remove, write_json
 from mirror.config import Config
 from mirror.data.cohort import Cohort, build_cohort
 from mirror.data.remote import fetched
+from mirror.data.splits import load_folds
 from mirror.errors import ArtefactError, ConfigError
 from mirror.types import Progress, silent
 from mirror.workflow.inputs import inputs_stamp
@@ -28,9 +29,9 @@ def prepare_cohort(config: Config, *, keep: bool = True, progress: Progress = si
     """The cohort of a configuration: as it was left, or built when it is not there whole or an input has changed.
 
     An input counts as changed when its size or time of change is another one; the cohort's own files are checked by
-    their hashes. What was built is kept in `output`; with `keep` False only where that can be written to, so that a run
-    which is archived can still be read. Raises what `build_cohort` raises, and `ConfigError` when `output` cannot be a
-    folder.
+    their hashes. What was built is kept in `output`; with `keep` False only where that can be written to, and not in
+    the place of a cohort of other folds, by which runs were trained: to read a run must not change it. Raises what
+    `build_cohort` raises, and `ConfigError` when `output` cannot be a folder.
     """
     folder = cohort_folder(config)
     there = next(path for path in (config.output, *config.output.parents) if path.exists())
@@ -43,11 +44,19 @@ def prepare_cohort(config: Config, *, keep: bool = True, progress: Progress = si
             fetched(config.cohort, progress=progress)  # on another machine, copies may not be there yet
             return Cohort.load(folder)
     cohort = build_cohort(config.cohort, progress=progress)
-    if keep or os.access(folder if folder.is_dir() else there, os.W_OK):
+    if keep or (os.access(folder if folder.is_dir() else there, os.W_OK) and not _of_other_folds(folder, cohort)):
         remove(stamped)
         cohort.save(folder)
         write_json(stamped, {"stamp": stamp, "files": _hashes(folder)})
     return cohort
+
+
+def _of_other_folds(folder: Path, cohort: Cohort) -> bool:
+    """True where a cohort is kept whose patients are dealt to folds in another way."""
+    try:
+        return load_folds(folder / "folds.json") != tuple(cohort.folds)
+    except ArtefactError:
+        return False
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -82,7 +82,7 @@ class Relevance:
                 self._contents.explain(slide)
 
     def layers(self, slide: str) -> list[Layer]:
-        """The layers there are of models as they are now, those of runs that the patient tests first."""
+        """The layers of models as they are now, those of runs in which the patient is a test patient first."""
         found: list[Layer] = []
         for run in self._contents.runs.values():
             path, told, _ = self._read(run, slide)

@@ -237,7 +237,14 @@ def quick_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "encoders_found", list)
 
 
-@pytest.mark.usefixtures("quick_doctor")
+@pytest.fixture
+def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the disk and the memory of the machine that runs the tests."""
+    monkeypatch.setattr(doctor, "free_space", lambda _: doctor.LEAST_DISK)
+    monkeypatch.setattr(doctor, "memory_limit", lambda: doctor.LEAST_MEMORY)
+
+
+@pytest.mark.usefixtures("quick_doctor", "roomy")
 def test_a_machine_that_is_ready_is_exit_code_0(tmp_path: Path) -> None:
     found = json.loads(call("doctor", tmp_path, "--json", code=0).stdout)
     assert found["ready"] is True
@@ -260,6 +267,15 @@ def test_a_problem_has_its_remedy_and_exit_code_1(monkeypatch: pytest.MonkeyPatc
     assert all(wrong.values())
     table = call("doctor", tmp_path, code=1).output
     assert "pip install" in " ".join(table.split())
+
+
+@pytest.mark.usefixtures("quick_doctor", "roomy")
+def test_a_full_disk_is_a_problem_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor, "free_space", lambda _: doctor.LEAST_DISK - 1)
+    found = json.loads(call("doctor", tmp_path, "--json", code=1).stdout)
+    wrong = {one["topic"]: one["remedy"] for one in found["findings"] if one["state"] == "problem"}
+    assert set(wrong) == {"disk", "temporary"}
+    assert all("free space" in remedy for remedy in wrong.values())
 
 
 def test_an_extras_libraries_are_not_missed_where_it_is_not_asked_for() -> None:

@@ -148,7 +148,7 @@ def memory_limit() -> int | None:
 def disk_found(folder: Path) -> Iterable[Finding]:
     """Room where the work is done and where temporary files go, and whether files can be written there."""
     for topic, place in (("disk", folder), ("temporary", Path(tempfile.gettempdir()))):
-        free = shutil.disk_usage(place).free
+        free = free_space(place)
         room = f"{place.resolve()}: {free / GIB:.1f} GiB free"
         if not os.access(place, os.W_OK):
             yield Finding(topic, "problem", f"{place.resolve()} cannot be written", "work in a folder of your own")
@@ -156,6 +156,11 @@ def disk_found(folder: Path) -> Iterable[Finding]:
             yield Finding(topic, "problem", room, "free space, or name an `output` on another disk")
         else:
             yield Finding(topic, "good", room)
+
+
+def free_space(folder: Path) -> int:
+    """Bytes that can still be written on the disk of a folder."""
+    return shutil.disk_usage(folder).free
 
 
 def caches_found() -> Iterable[Finding]:

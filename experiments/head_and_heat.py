@@ -30,6 +30,7 @@ from explanations_true import factor_behind, planted, scanned, slides_of
 from scipy.stats import spearmanr
 from simulated_presets import PRESETS
 
+from mirror.explain.head_score import HeadScore
 from mirror.explain.relevance import relevance
 from mirror.workflow.explained import ExplainedRun
 
@@ -42,7 +43,7 @@ def rows_of(run: ExplainedRun, folder: Path, count: int) -> Iterator[dict[str, A
         some = [slide for slide in slides if reads == "slide" or slide.subject.profile_G is not None]
         for target in run.targets(["class:B", "risk"], reads):
             judged = run.judged(target)
-            assert judged is not None
+            assert isinstance(judged, HeadScore)
             patients, values = run.numbers(target, sorted(run.fold.test))
             factor = factor_behind(target.name, truth.loc[list(patients)]).to_numpy()
             found = [relevance(run.trained.model, slide.subject, target, "pattern", seen=seen) for slide in some]

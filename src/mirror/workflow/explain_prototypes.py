@@ -11,7 +11,7 @@ import anndata
 import numpy as np
 import torch
 
-from mirror.artefacts import write_aside, write_json
+from mirror.artefacts import remove, write_aside, write_json
 from mirror.config import Config
 from mirror.data.cohort import Cohort
 from mirror.data.feature_store import FeatureStore
@@ -38,7 +38,7 @@ from mirror.ids import SlideId
 from mirror.nn.canonical import CanonicalMirror
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.explained import ExplainedRun, RunName, explain_folder, explained_run
+from mirror.workflow.explained import ExplainedRun, RunName, explained_run, places
 from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.prototypes import learned_directions, why_none
 from mirror.workflow.slide_files import slide_entries
@@ -105,9 +105,15 @@ class _Loaded(NamedTuple):
 
 
 def explain_prototypes(
-    config: Config, *, run: RunName | None = None, slides: Path | None = None, progress: Progress = silent
+    config: Config,
+    *,
+    run: RunName | None = None,
+    slides: Path | None = None,
+    output: Path | None = None,
+    progress: Progress = silent,
 ) -> ExplainedPrototypes:
-    """Open the prototypes of every run of the configuration, or of `run` alone, and write prototypes.json.
+    """Open the prototypes of every run of the configuration, or of `run` alone, and write prototypes.json: to `output`,
+    where it is given, as it would be to the folder of the explanations.
 
     Where slide files are (`slides`, else as `slide_entries` knows them), prototypes.png shows the nearest tiles of the
     largest prototypes. Stability is over all runs of the configuration in either case. Raises `ConfigError` where the
@@ -140,16 +146,16 @@ def explain_prototypes(
             parts[str(name)] = tuple(_parts(explained[name]))
     progress(1, 1)
     no_parts = None if parts else f"the preset {config.preset} does not tell shared and private parts apart"
-    folder = config.output / "explain" if run is None else explain_folder(config, run)
+    written = places(config, run, output)
     notes: dict[str, tuple[str, ...]] = {}
-    result = ExplainedPrototypes(folder, tuple(opened), tuple(corrected(tests)), parts, no_parts, notes)
+    result = ExplainedPrototypes(written.folder, tuple(opened), tuple(corrected(tests)), parts, no_parts, notes)
     for one in opened:
         own = [test for test in result.tests if test.run == str(one.run)]
-        place = explain_folder(config, one.run)
+        place = written.of(one.run)
         notes |= _draw(place / "prototypes.png", one, entries, cohort, config.name)
         write_json(place / "prototypes.json", _run_json(one, own, parts.get(str(one.run), ())))
     if run is None:
-        write_json(folder / "prototypes.json", study_json(result))
+        write_json(written.folder / "prototypes.json", study_json(result))
     return result
 
 
@@ -220,7 +226,7 @@ def _draw(
 ) -> dict[str, tuple[str, ...]]:
     """The contact sheet, of those tiles whose slide file and place are known; none of them, no sheet. What is wrong
     with a slide's file, by slide."""
-    path.unlink(missing_ok=True)  # an earlier call's may show what this one cannot
+    remove(path)  # an earlier call's may show what this one cannot
     told: dict[str, tuple[str, ...]] = {}
     sections: list[tuple[str, list[Example]]] = []
     store, side_um = FeatureStore(cohort.paths, keep_open=1), None

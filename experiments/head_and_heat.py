@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from explanations_true import factor_behind, planted, scanned, slides_of
+from planted_slides import factor_behind, planted, readable, slides_of, true_factors
 from scipy.stats import spearmanr
 from simulated_presets import PRESETS
+from simulated_runs import scanned
 
 from mirror.explain.head_score import HeadScore
 from mirror.explain.relevance import relevance
@@ -38,10 +39,10 @@ from mirror.workflow.explained import ExplainedRun
 def rows_of(run: ExplainedRun, folder: Path, count: int) -> Iterator[dict[str, Any]]:
     """The class and the risk on either representation."""
     slides, seen = slides_of(run, folder, count), run.seen()
-    truth = pd.read_csv(folder / "truth.csv", index_col="case_id")
+    truth = true_factors(folder)
     for reads in ("slide", "fused"):
-        some = [slide for slide in slides if reads == "slide" or slide.subject.profile_G is not None]
         for target in run.targets(["class:B", "risk"], reads):
+            some = readable(slides, target)
             judged = run.judged(target)
             assert isinstance(judged, HeadScore)
             patients, values = run.numbers(target, sorted(run.fold.test))

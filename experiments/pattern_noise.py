@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from explanations_true import planted, scanned, slides_of
+from planted_slides import planted, readable, slides_of
+from simulated_runs import scanned
 
 from mirror.explain.relevance import relevance
 from mirror.explain.targets import AGREEMENT
@@ -29,7 +30,7 @@ def rows_of(folder: Path, count: int, shares: list[float]) -> list[dict[str, Any
     targets = [target for reads in ("slide", "fused") for target in run.targets(["class:B", "risk"], reads)]
     rows: list[dict[str, Any]] = []
     for target in [*targets, *run.targets([AGREEMENT], "slide")]:
-        some = [slide for slide in slides if target.representation == "slide" or slide.subject.profile_G is not None]
+        some = readable(slides, target)
         row: dict[str, Any] = {"folder": folder.name, "target": target.name, "reads": target.representation}
         for share in shares:
             noise = replace(seen, between=share)

@@ -26,9 +26,9 @@ from mirror.explain.gene_table import COLUMNS
 from mirror.explain.parts import PARTS, PartShares
 from mirror.explain.prototypes import Association, Coverage
 from mirror.workflow.explain_expression import ExplainedTarget
-from mirror.workflow.explain_prototypes import ExplainedPrototypes, OpenedPrototype, RunPrototypes
 from mirror.workflow.explain_slide import ExplainedSlide
 from mirror.workflow.explained import RunName
+from mirror.workflow.opened_prototypes import ExplainedPrototypes, OpenedPrototype, RunPrototypes
 
 FOLDER = Path(mirror.cli.__file__).parent
 GENES_OF_A_CLASS = pd.DataFrame(

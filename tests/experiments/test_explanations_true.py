@@ -16,6 +16,10 @@ from mirror.simulate.planted import planted_share, write_planted
 from project_scripts import load_script
 
 SIZES = SimulationSizes(patients=240, tile_features=24, genes=60, tiles=(30, 40), tile_noise=1.0, tissue_spread=0.5)
+places, ceiling, weights, curve, runs = (
+    load_script(f"experiments/{name}")
+    for name in ("planted_slides", "planted_ceiling", "randomised_weights", "deletion_curve", "simulated_runs")
+)
 script = load_script("experiments/explanations_true")
 
 
@@ -26,8 +30,8 @@ def explained(tmp_path_factory: pytest.TempPathFactory):
     simulate_cohort(folder, seed=0, sizes=SIZES)
     content = yaml.safe_load((folder / "demo.yaml").read_text())
     content |= {"pretraining": {"tiles": 16, "epochs": 2}, "preset": "mirror"}
-    run = script.trained(resolve(content, where=folder / "demo.yaml"), fresh=True)
-    return run, script.slides_of(run, folder, 40)
+    run = runs.trained(resolve(content, where=folder / "demo.yaml"))
+    return run, places.slides_of(run, folder, 40)
 
 
 @pytest.mark.parametrize(
@@ -47,31 +51,46 @@ def test_planted_tiles_are_found_the_weights_heeded_and_relevant_tiles_missed_wh
 ) -> None:
     run, slides = explained
     model, seen = run.trained.model, run.seen()
-    slides = [slide for slide in slides if target != "agreement" or slide.subject.profile_G is not None]
     (head,) = run.targets([target], "slide")
+    slides = places.readable(slides, head)
     found = [relevance(model, slide.subject, head, method, seen=seen).values for slide in slides]
-    assert script.planted(slides, target, found) >= least
+    assert places.planted(slides, target, found) >= least
     if target not in ("agreement", "embedding"):
-        assert script.planted(slides, target, found) <= script.ceiling(slides, slides, target)[0]
-    assert script.cascade(run, slides[:8], head, method, found[:8], seen)[-1] < 0.7
-    fall = script.removed(model, slides, head, found)
-    top, chance = fall.top[script.TESTED], fall.chance[script.TESTED]
+        assert places.planted(slides, target, found) <= ceiling.told_the_truth(slides, slides, target).planted
+    assert weights.Cascade(run, seen).left_of(found[:8], slides[:8], head, method)[-1] < 0.7
+    fall = curve.removed(model, slides, head, found)
+    top, chance = fall.top[curve.TESTED], fall.chance[curve.TESTED]
     assert top > 0.2 and top > 5 * abs(chance) and fall.p < 1e-3
     assert (fall.top > fall.chance + 0.05).all()  # all along the curve
-    line = {"preset": "mirror", "method": method, "target": target, "deletion": fall}
-    script.print_curves([line, {**line, "deletion": script.NOTHING_REMOVED}])
-    *_, row = capsys.readouterr().out.strip().splitlines()
-    assert row.startswith(f"| mirror | {method} | {target} |") and f" {top:.2f}, {chance:.2f} |" in row
+    row = script.Row("mirror", method, target, 1.0, 1.0, [], fall)
+    script.print_curves([row, row._replace(deletion=curve.NOTHING_REMOVED)])
+    *_, line = capsys.readouterr().out.strip().splitlines()
+    assert line.startswith(f"| mirror | {method} | {target} |") and f" {top:.2f}, {chance:.2f} |" in line
 
 
 def test_the_measure_knows_relevance_that_points_elsewhere(explained) -> None:
     run, slides = explained
     rng = np.random.default_rng(0)
     nothing = [rng.normal(size=len(slide.planted)) for slide in slides]
-    assert 0.4 < script.planted(slides, "risk", nothing) < 0.6
+    assert 0.4 < places.planted(slides, "risk", nothing) < 0.6
     (head,) = run.targets(["risk"], "slide")
-    fall = script.removed(run.trained.model, slides, head, nothing)
-    assert abs(fall.top[script.TESTED]) < 0.2 and fall.p > 0.01
+    fall = curve.removed(run.trained.model, slides, head, nothing)
+    assert abs(fall.top[curve.TESTED]) < 0.2 and fall.p > 0.01
+
+
+def test_rows_are_the_ceilings_of_each_head_and_then_what_each_method_says(explained) -> None:
+    run, _ = explained
+    simulated = script.SimulatedRun("mirror", run, run.config.output.parent)
+    asked = script.Asked(5, "slide", ["contributions", "attention"], ["risk", "agreement"])
+    rows = list(script.rows_of(simulated, asked))
+    # Contributions are of a head: they say nothing of the agreement.
+    said = [(script.TOLD, "risk"), (script.OF_FACTOR, "risk"), ("contributions", "risk"), ("attention", "-")]
+    assert [(row.method, row.target) for row in rows] == said
+    told, _, found, attention = rows
+    assert found.planted <= told.planted and told.random == [] and np.isnan(told.deletion.p)
+    assert len(found.random) == len(attention.random) == len(weights.layers(run.trained.model))
+    assert np.isfinite(found.deletion.p) and np.isnan(attention.deletion.p)
+    assert found.as_json()["deletion"]["top"] == found.deletion.top.tolist()
 
 
 def test_every_figure_is_of_one_method_once() -> None:

@@ -16,7 +16,8 @@ import pytest
 import uvicorn
 
 from mirror.viewer.contents import Contents
-from mirror.viewer.server import HOST, Parts, application
+from mirror.viewer.routes import Answers
+from mirror.viewer.server import HOST, application
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def served(run: Path, slides: Path, made: Path) -> Generator[str]:
 @contextmanager
 def served_here(contents: Contents) -> Generator[str]:
     """The address at which this process shows `contents`, which need not be as any command leaves them."""
-    server = uvicorn.Server(uvicorn.Config(application(Parts(contents)), host=HOST, port=0, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(application(Answers(contents)), host=HOST, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

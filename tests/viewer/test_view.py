@@ -32,9 +32,9 @@ from mirror.seeding import rng_for
 from mirror.viewer import tiles
 from mirror.viewer.contents import Contents, ShownRun, Unknown
 from mirror.viewer.maps import by_gene, genes_like, map_of
+from mirror.viewer.page_files import static_files
 from mirror.viewer.patient import Patients
 from mirror.viewer.relevance import Damaged, Relevance
-from mirror.viewer.server import static_files
 from mirror.workflow.view import view
 
 NASTY = ("../secret", "..", "/etc/passwd", "..%2fsecret", "%2e%2e/secret", "C:\\secret", "\0", "SIM-0000-DX1/../x", "")

@@ -30,8 +30,9 @@ from mirror.simulate.planted_genes import planted_genes
 from mirror.simulate.scans import write_scan
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.explain_expression import ExplainedExpression, explain_expression, profiles_of
-from mirror.workflow.explain_prototypes import ExplainedPrototypes, explain_prototypes
+from mirror.workflow.explain_prototypes import explain_prototypes
 from mirror.workflow.explained import ExplainedRun, RunName, explained_run
+from mirror.workflow.opened_prototypes import ExplainedPrototypes
 
 SIZES = SimulationSizes(patients=240, genes=200, tile_features=24, tiles=(12, 20), planted=20)
 

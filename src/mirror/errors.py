@@ -30,13 +30,16 @@ class UnwritableError(MirrorError):
     """A file that could not be written or removed. Its message ends with what names another place: `output` of a
     configuration, or the option of a command (`choosing`)."""
 
-    def __init__(self, what: str, *, place: str = "`output`") -> None:
-        super().__init__(f"{what}; free space or choose another {place}")
-        self._what = what
+    def __init__(self, what: str, place: str = "`output`") -> None:
+        super().__init__(what, place)  # both, or it would come out of another process with its end twice
+        self._what, self._place = what, place
+
+    def __str__(self) -> str:
+        return f"{self._what}; free space or choose another {self._place}"
 
     def choosing(self, place: str) -> UnwritableError:
         """The same, for who names the place by `place`."""
-        return UnwritableError(self._what, place=place)
+        return UnwritableError(self._what, place)
 
 
 def first_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mirror.artefacts import fingerprint, hash_file, read_json, remove_asides, write_aside, write_json, write_text
-from mirror.errors import ArtefactError, DataError, MirrorError, raise_together
+from mirror.errors import ArtefactError, DataError, MirrorError, UnwritableError, raise_together
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from scipy.stats import spearmanr
 from simulated_presets import PRESETS
 from simulated_runs import scanned
 
+from mirror.explain.head_score import HeadScore
 from mirror.explain.relevance import relevance
 from mirror.workflow.explained import ExplainedRun
 
@@ -43,7 +44,7 @@ def rows_of(run: ExplainedRun, folder: Path, count: int) -> Iterator[dict[str, A
         for target in run.targets(["class:B", "risk"], reads):
             some = readable(slides, target)
             judged = run.judged(target)
-            assert judged is not None
+            assert isinstance(judged, HeadScore)
             patients, values = run.numbers(target, sorted(run.fold.test))
             factor = factor_behind(target.name, truth.loc[list(patients)]).to_numpy()
             found = [relevance(run.trained.model, slide.subject, target, "pattern", seen=seen) for slide in some]

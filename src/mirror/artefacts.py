@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mirror.errors import ArtefactError, MirrorError
+from mirror.errors import ArtefactError, UnwritableError
 
 SCHEMA = 1
 """Version of everything a stage writes; a file of another version is refused, never guessed at."""
@@ -27,7 +27,7 @@ def write_aside(path: Path) -> Generator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` when the block ends well, remove it when not.
 
     So a full disk, Ctrl-C or a kill leaves either the old file or the new one under its final name, never half of one.
-    Raises `MirrorError` naming the file when the disk cannot take it.
+    Raises `UnwritableError` naming the file when the disk cannot take it.
     """
     # Not the process alone: machines that share a folder have processes of one number, in containers often number 1.
     aside = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.aside{path.suffix}")
@@ -36,9 +36,7 @@ def write_aside(path: Path) -> Generator[Path]:
         yield aside
         aside.replace(path)
     except OSError as error:
-        raise MirrorError(
-            f"could not write {path}: {error.strerror or error}; free space or choose another `output`"
-        ) from error
+        raise UnwritableError(f"could not write {path}: {error.strerror or error}") from error
     finally:
         with suppress(OSError):  # what could not be written there may not be removable either
             aside.unlink(missing_ok=True)
@@ -53,11 +51,11 @@ def remove_asides(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file where there is one. Raises `MirrorError` naming it when its folder cannot be changed."""
+    """Remove a file where there is one. Raises `UnwritableError` naming it when its folder cannot be changed."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise MirrorError(f"could not remove {path}: {error.strerror or error}; choose another `output`") from error
+        raise UnwritableError(f"could not remove {path}: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str) -> None:

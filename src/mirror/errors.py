@@ -26,6 +26,22 @@ class ArtefactError(MirrorError):
     """A file written by an earlier stage is missing, damaged, of another version, or made from other inputs."""
 
 
+class UnwritableError(MirrorError):
+    """A file that could not be written or removed. Its message ends with what names another place: `output` of a
+    configuration, or the option of a command (`choosing`)."""
+
+    def __init__(self, what: str, place: str = "`output`") -> None:
+        super().__init__(what, place)  # both, or it would come out of another process with its end twice
+        self._what, self._place = what, place
+
+    def __str__(self) -> str:
+        return f"{self._what}; free space or choose another {self._place}"
+
+    def choosing(self, place: str) -> UnwritableError:
+        """The same, for who names the place by `place`."""
+        return UnwritableError(self._what, place)
+
+
 def first_line(error: BaseException) -> str:
     """What a library's error says, in one line: its further lines speak of the library's inside."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import resource
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mirror.artefacts import fingerprint, hash_file, read_json, remove_asides, write_aside, write_json, write_text
-from mirror.errors import ArtefactError, DataError, MirrorError, raise_together
+from mirror.errors import ArtefactError, DataError, MirrorError, UnwritableError, raise_together
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_a_disk_that_fills_is_an_error_that_names_the_file_and_leaves_no_half_of
     path = tmp_path / "large.txt"
     ended = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
     assert ended.returncode != 0
-    assert "MirrorError" in ended.stderr
+    assert "mirror.errors.UnwritableError: could not write " in ended.stderr
     assert str(path) in ended.stderr
     assert list(tmp_path.iterdir()) == []
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
@@ -97,6 +98,16 @@ def test_only_what_was_left_of_the_very_file_is_removed(tmp_path):
         aside.touch()
     remove_asides(tmp_path / "a.h5")
     assert [aside.exists() for aside in asides] == [False, True, True]
+
+
+def test_what_cannot_be_written_says_the_same_in_another_process_and_names_the_place_that_it_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UnwritableError) as caught:
+        write_text(tmp_path / "file" / "a.txt", "")
+    said = str(caught.value)
+    assert said.endswith(": Not a directory; free space or choose another `output`")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == said
+    assert str(caught.value.choosing("--output")) == said.replace("`output`", "--output")
 
 
 def test_a_folder_that_is_a_file_is_no_traceback(tmp_path):

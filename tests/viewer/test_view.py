@@ -488,6 +488,50 @@ def test_a_layer_has_the_numbers_of_its_file_and_refuses_those_of_other_features
     assert shown.layers(BARE) == []
 
 
+WRONG_FORMS = (
+    "[1, 2]",
+    '"layers"',
+    {"layers": None},
+    {"layers": {"risk": {}}},
+    {"layers": ["risk"]},
+    {"layers": [{"method": "pattern"}]},
+    {"layers": [{"name": "risk", "head": {"metric": "c_index"}}]},
+    {"layers": [{"name": "risk", "warnings": [{"kind": "FEW"}]}]},
+    {"layers": [{"name": "risk", "value": float("nan")}]},
+    {"model": None},
+)
+"""JSON that is no explanation: whole, or what is otherwise in one."""
+
+
+@pytest.mark.parametrize("wrong", WRONG_FORMS, ids=str)
+def test_an_explanation_of_another_form_is_named_as_damaged_and_its_slide_is_opened(
+    contents: Contents, tmp_path: Path, wrong: str | dict[str, object]
+) -> None:
+    passed = replace(contents, explained=tmp_path / "explain", made_in=tmp_path / "made")
+    shutil.copytree(contents.explained, passed.explained)
+    (path,) = passed.explained.rglob(f"{EXPLAINED}/relevance.json")
+    path.write_text(wrong if isinstance(wrong, str) else json.dumps(read_json(path) | wrong))
+    shown = Relevance(passed)
+    assert shown.layers(EXPLAINED) == [] and shown.outdated(EXPLAINED) == [] and shown.can_make(EXPLAINED)
+    assert [one.file for one in shown.damaged(EXPLAINED)] == [str(path)]
+    with served_here(passed) as page:
+        answer = told(page, "/data/slide", slide=EXPLAINED)
+    assert answer["x"] and answer["layers"] == [] and [one["file"] for one in answer["damaged"]] == [str(path)]
+
+
+@pytest.mark.parametrize("column", ["tile", "risk"])
+def test_a_layer_whose_table_holds_no_numbers_is_refused_as_damaged(
+    contents: Contents, tmp_path: Path, column: str
+) -> None:
+    passed = replace(contents, explained=tmp_path / "explain")
+    shutil.copytree(contents.explained, passed.explained)
+    (path,) = passed.explained.rglob(f"{EXPLAINED}/relevance.parquet")
+    pd.read_parquet(path).assign(**{column: "much"}).to_parquet(path, index=False)
+    shown = Relevance(passed)
+    with pytest.raises(ArtefactError, match="is damaged"):
+        shown.values(EXPLAINED, shown.layers(EXPLAINED)[0].key, GRID * GRID)
+
+
 def passed_on_to(one: Path, run: ShownRun) -> Path:
     """The explanation in `one` (relevance.parquet) once more, as if it were by another run."""
     other = one.parents[4] / run.name / "slides" / one.parent.name / one.name

@@ -25,8 +25,11 @@ from selenium.webdriver.support.ui import Select
 from served import served_here
 
 from chromium import headless, needs_chromium
+from mirror.artefacts import read_json, write_json
 from mirror.errors import ConfigError
 from mirror.explain import overlay
+from mirror.explain.head_score import Unjudged
+from mirror.explain.warned import few, incomplete, unlike, unproven, unsure
 from mirror.explain.wording import meaning
 from mirror.viewer.contents import Contents
 from mirror.workflow.view import view
@@ -46,6 +49,10 @@ const arrow = 20, room = select.clientWidth - parseFloat(look.paddingLeft) - par
 return [room, pen.measureText(select.selectedOptions[0].textContent).width];
 """
 """Pixels that a choice has for its words, and those that they need."""
+
+
+HEIGHTS = "return [arguments[0].clientHeight, arguments[0].scrollHeight]"
+"""Pixels in sight of a box, and of what is in it."""
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +280,8 @@ def test_nothing_is_cut_off_nor_moves_on_a_laptop(reader: Reader) -> None:
     near = reader.until(lambda: reader.at("near-list").find_elements(By.TAG_NAME, "button"))
     reader.until(lambda: reader.at("map-colour").find_elements(By.TAG_NAME, "option"))
     reader.still()
-    assert near[0].rect["y"] + near[0].rect["height"] <= LAPTOP[1]
+    panel = reader.at("slide").rect
+    assert near[0].rect["y"] + near[0].rect["height"] <= panel["y"] + panel["height"] <= LAPTOP[1]
     for name in ("map-view", "map-run", "map-colour"):
         room, needed = reader.browser.execute_script(ROOM, reader.at(name))
         assert needed <= room, name
@@ -302,6 +310,38 @@ def test_nothing_moves_with_what_warns_of_a_layer_and_all_of_that_is_in_sight(
         for one in own():
             assert one.rect["y"] + one.rect["height"] <= box["y"] + box["height"], one.text
             assert one.rect["x"] + one.rect["width"] <= box["x"] + box["width"], one.text
+        if layer:
+            reader.until(lambda: reader.text("layer-by"))
+        high, whole = reader.browser.execute_script(HEIGHTS, reader.at("layer-about"))
+        assert whole <= high, layer  # nor is there anything to scroll to, small print and all
+
+
+def test_all_that_can_warn_of_a_layer_at_once_is_in_sight(
+    browser: webdriver.Chrome, contents: Contents, tmp_path: Path
+) -> None:
+    shutil.copytree(contents.explained, tmp_path / "explain")
+    (path,) = (tmp_path / "explain").rglob(f"{EXPLAINED}/relevance.json")
+    told = read_json(path)
+    why = Unjudged("none of the 38 test patients with a known outcome has what it reads")
+    risk = (-0.73, (-0.5, 2.0))
+    every = (
+        unproven("not offered"),
+        unsure("risk", why),
+        few("risk", 80),
+        unlike("risk", *risk),
+        incomplete("risk", -1.5, -3.24),
+    )
+    told["layers"][0] |= {"head": None, "warnings": [one._asdict() for one in every]}
+    write_json(path, {name: value for name, value in told.items() if name != "schema"})
+    with served_here(replace(contents, explained=tmp_path / "explain")) as page:
+        reader = Reader(browser, page)
+        for size in (LAPTOP, TABLET):
+            reader.open(urlencode({"slide": EXPLAINED, "layer": told_layers(reader, size)[0]}), size)
+            items = reader.until(lambda: reader.at("layer-warned").find_elements(By.CSS_SELECTOR, "li"))
+            box = reader.at("layer-about").rect
+            assert [one.text for one in items] == [f"{one.kind} {one.short}" for one in every]
+            assert all(one.rect["y"] + one.rect["height"] <= box["y"] + box["height"] for one in items), size
+        assert browser.get_log("browser") == []
 
 
 def test_an_address_that_nobody_wrote_so_opens_what_there_is(reader: Reader) -> None:

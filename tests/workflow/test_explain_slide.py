@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -32,6 +33,7 @@ from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.protocols import evaluate_fold
 from mirror.explain import overlay
 from mirror.explain.caption import Caption
+from mirror.explain.relevance_file import read_relevance_file
 from mirror.explain.wording import meaning
 from mirror.ids import SlideId
 from mirror.training.runs import run_folder
@@ -142,6 +144,25 @@ def test_beside_every_heat_stands_how_well_its_head_judges(trained: Path, monkey
     assert any(head is not None and head["low"] <= 0.5 for head in heads.values())  # twelve patients are few
 
 
+def test_a_head_that_no_test_patient_can_judge_is_called_unsure_with_its_reason(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, held = load_config(trained), cohort(trained)
+    fold = held.folds[0]
+    slide = slide_of(trained, fold=fold, role="test")
+    times = held.slides["time"].mask(held.slides["patient"].isin(fold.test))
+    captions, drawn = list[Caption](), overlay.draw_overlay
+    monkeypatch.setattr(overlay, "draw_overlay", lambda *given: (captions.append(given[-1]), drawn(*given))[1])
+    wanted = Wanted(names=[slide], asked=Asked(["risk"]), output=tmp_path)
+    (told,) = explain_slides(config, wanted, cohort=replace(held, slides=held.slides.assign(time=times)))
+    why = f"not judged: no outcome is known of any of {len(fold.test)} test patients"
+    (layer,) = read_relevance_file(told.folder / "relevance.json").layers
+    unsure = next(one for one in layer.warnings if one.kind == "UNSURE")
+    assert layer.head is None and unsure.short == f"the head is {why}" and unsure.note in told.notes
+    assert f"UNSURE: the head of risk is {why}; " in unsure.note
+    assert f"UNSURE: the head is {why}" in captions[0].warnings
+
+
 def test_what_warns_of_a_layer_is_the_same_in_notes_pictures_and_json(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +179,8 @@ def test_what_warns_of_a_layer_is_the_same_in_notes_pictures_and_json(
         assert list(caption.warnings) == [f"{one['kind']}: {one['short']}" for one in layer["warnings"]]
         (few,) = [one for one in layer["warnings"] if one["kind"] == "FEW"] or [None]
         assert few is None or f"fitted on {layer['fitted_on']} patients, those of the exams on 191 to" in few["short"]
+    # Who reads the file knows all that who writes it says.
+    assert [one.told for one in read_relevance_file(told.folder / "relevance.json").layers] == layers
 
 
 def test_a_target_that_there_is_not_is_answered_with_all_that_can_be_asked_for(trained: Path) -> None:
@@ -218,6 +241,38 @@ def test_a_run_in_an_archive_that_cannot_be_written_to_is_explained_elsewhere(
     with monkeypatch.context() as patched, pytest.raises(MirrorError, match=r"could not remove .*relevance\.json"):
         patched.setattr(Path, "unlink", refuse)
         explain_slides(config, wanted)
+
+
+@pytest.mark.parametrize("what", ["slide", "expression", "prototypes"])
+def test_what_cannot_be_written_is_told_with_the_option_that_names_another_place(
+    trained: Path, tmp_path: Path, what: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    done = CliRunner().invoke(app, ["explain", what, str(trained), "--output", str(tmp_path / "file" / "below")])
+    said = " ".join(done.stderr.split())
+    assert done.exit_code == 1 and "error: could not " in said, done.output
+    assert said.endswith("Not a directory; free space or choose another --output") and "`output`" not in said
+
+
+@pytest.mark.parametrize(("what", "run"), [("expression", []), ("prototypes", ["--run", "seed0/fold1"])])
+def test_a_run_is_explained_elsewhere_by_the_files_it_would_have_and_stays_as_it_was(
+    trained: Path, tmp_path: Path, what: str, run: list[str]
+) -> None:
+    config = shutil.copytree(trained.parent, tmp_path / "copy") / trained.name
+    config.write_text(config.read_text().replace(str(trained.parent), str(config.parent)))
+    output = load_config(config).output
+    assert output.is_relative_to(tmp_path)
+    shutil.rmtree(output / "explain", ignore_errors=True)
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    command = ["explain", what, str(config), *run]
+    done = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "there")])
+    assert done.exit_code == 0, done.output
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
+    assert CliRunner().invoke(app, command).exit_code == 0
+    own = output / "explain" / "seed0" / "fold1" if run else output / "explain"
+    wanted = {path.relative_to(own) for path in own.rglob("*") if path.is_file()}
+    found = {path.relative_to(tmp_path / "there") for path in (tmp_path / "there").rglob("*") if path.is_file()}
+    assert found == wanted and found
 
 
 def test_to_explain_a_run_leaves_the_folds_that_it_was_trained_by(
@@ -302,6 +357,30 @@ def test_a_slide_whose_tiles_have_no_known_width_gets_a_table_and_stops_no_other
     assert (one.slide, one.files) == ("one", ("relevance.parquet", "relevance.json"))
     assert any("does not say how wide a tile is" in note and "a table, and no pictures" in note for note in one.notes)
     assert other.slide == "other" and "relevance.geojson" in other.files
+
+
+def test_a_file_of_features_that_cannot_be_read_is_told_with_its_reason_and_stops_no_other(
+    trained: Path, tmp_path: Path
+) -> None:
+    folder, lost = tmp_path / "features", tmp_path / "features" / "lost.h5"
+    bag = Bag(next(iter(cohort(trained).paths.values())))
+    write_bag(folder / "whole.h5", bag.read(), facts=BagFacts(encoder=bag.encoder))
+    lost.write_bytes((folder / "whole.h5").read_bytes()[:200])
+    broken = folder / "nan.pt"
+    torch.save(torch.full((3, 12), torch.nan), broken)
+    command = ["explain", "slide", str(trained), "--features", str(folder), "--target", "risk"]
+    command += ["--output", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, command)
+    said = done.stderr.replace("\n", " ")
+    assert done.exit_code == 0 and "explain   1 of 3 slides" in said, done.output
+    assert f"lost: left out: {lost} " in said and f"nan: left out: {broken} has NaN" in said and "on_bad" not in said
+    assert [path.name for path in (tmp_path / "out" / "slides").iterdir()] == ["whole"]
+    whole, *left = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    assert whole["slide"] == "whole" and whole["files"]
+    assert [(one["slide"], one["layers"], one["files"]) for one in left] == [("lost", [], []), ("nan", [], [])]
+    for named in (["--slide", "lost"], ["--slide", "lost", "--slide", "nan"]):
+        alone = CliRunner().invoke(app, [*command, *named])
+        assert alone.exit_code == 1 and str(lost) in alone.stderr.replace("\n", "") and "on_bad" not in alone.stderr
 
 
 def test_the_slide_file_is_drawn_where_it_is_found(trained: Path, tmp_path: Path) -> None:

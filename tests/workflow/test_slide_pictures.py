@@ -27,6 +27,7 @@ from mirror.explain.offered import FEWEST
 from mirror.explain.relevance import Method, Relevance
 from mirror.explain.targets import Agreement, Head
 from mirror.explain.warned import unlike
+from mirror.explain.wording import Meaning
 from mirror.ids import SlideId
 from mirror.slides.looks import look_at
 from mirror.slides.manifest import SlideEntry, may_have_bounds
@@ -225,6 +226,36 @@ def test_every_picture_says_of_which_slide_by_what_and_which_number_it_is(
     ranked = [text for text in texts.of[1] if "(tile " in text]
     assert [text.split(".")[0] for text in ranked] == ["1", "2", "3"] * 2
     assert ranked[0] == "1.  +2.00  (tile 0)" and ranked[3].startswith("1.  -2.00  (tile ")
+
+
+def test_a_heading_of_a_sheet_is_whole_and_above_its_own_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, drawn = Texts(monkeypatch), overlay._written_over
+    places: list[tuple[float, str]] = []
+
+    def listened(page: np.ndarray, figure: Figure) -> np.ndarray:
+        figure.canvas.draw()
+        high = figure.get_size_inches()[1] * 72
+        places.extend((high * (1 - text.get_position()[1]), text.get_text()) for text in figure.texts)
+        return drawn(page, figure)
+
+    monkeypatch.setattr(overlay, "_written_over", listened)
+    image = np.zeros((overlay.PICTURE_PX, overlay.PICTURE_PX, 3), dtype=np.uint8)
+    examples = [overlay.Example(image, row, 1.0 - row) for row in range(3)]
+    does = f"points more to {' '.join(['Invasive carcinoma of no special type'] * 6)}"
+    named = Meaning(does, "points less to it", LONG)
+    shown = overlay.Shown("class", np.arange(3.0), "log-odds", signed=True, meaning=named)
+    page = overlay.draw_examples(examples[:2], examples[2:], shown, Caption("S1"), side_um=None)
+    said = " ".join(texts.of[0])
+    assert f"the 2 highest tiles: each {does}, compared with {LONG}" in said and "…" not in said
+    assert f"the 1 lowest tiles: each points less to it, compared with {LONG}" in said
+    black = runs((page < 5).all(axis=2).sum(axis=1) > 100)  # rows of tiles, top and bottom, px
+    first, second = ((begin * 72 / overlay._DPI, end * 72 / overlay._DPI) for begin, end in black)
+    (begin,) = [down for down, text in places if text.startswith("the 2 highest")]
+    (other,) = [down for down, text in places if text.startswith("the 1 lowest")]
+    heading = [down for down, _ in places if begin <= down < first[0]]
+    assert len(heading) > 2 and min(np.diff(heading)) > 11  # rows of size 11, none over another
+    assert max(heading) < first[0] and first[1] < other < second[0]
+    assert page.shape[0] * 72 / overlay._DPI > second[1]
 
 
 WARNED = {

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mirror.cli.as_json import AsJson, print_json
-from mirror.cli.options import ConfigFile, OneRun
+from mirror.cli.options import ConfigFile, ExplainedIn, OneRun
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.screen import screen
@@ -25,7 +25,7 @@ SHOWN = 15
 """Rows of a table on the terminal; expression.parquet and expression.json have all."""
 
 
-@plain_errors(console)
+@plain_errors(console, output="--output")
 def expression(
     config_file: ConfigFile,
     target: Annotated[
@@ -40,6 +40,7 @@ def expression(
     gene_sets: Annotated[
         Path | None, typer.Option("--gene-sets", help="A .gmt file of gene sets to be tested for enrichment.")
     ] = None,
+    output: ExplainedIn = None,
     as_json: AsJson = False,
 ) -> None:
     """Which genes go along with a class, the risk, the agreement with the slide; with --gene-sets, which sets do."""
@@ -55,6 +56,7 @@ def expression(
             targets=target,
             gene_sets=gene_sets,
             representation=representation,
+            output=output,
             progress=progress,
         )
     if as_json:

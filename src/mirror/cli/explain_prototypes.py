@@ -10,7 +10,7 @@ from rich.table import Table
 
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.notes import print_notes
-from mirror.cli.options import ConfigFile, OneRun, SlideFiles
+from mirror.cli.options import ConfigFile, ExplainedIn, OneRun, SlideFiles
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.screen import screen
@@ -26,11 +26,12 @@ GENES = 4
 """Genes of a prototype in a table; prototypes.json has all that differ."""
 
 
-@plain_errors(console)
+@plain_errors(console, output="--output")
 def prototypes(
     config_file: ConfigFile,
     run: OneRun = None,
     files: SlideFiles = None,
+    output: ExplainedIn = None,
     as_json: AsJson = False,
 ) -> None:
     """Prototypes in use: patients, slides, nearest tiles, enriched outcomes, genes, stability; shared and private."""
@@ -40,7 +41,7 @@ def prototypes(
     config = load_config(config_file)
     with progress_bar(console, "explain") as progress:
         chosen = None if run is None else parse_run(run)
-        found = explain_prototypes(config, run=chosen, slides=files, progress=progress)
+        found = explain_prototypes(config, run=chosen, slides=files, output=output, progress=progress)
     if as_json:
         print_json(study_json(found))
     else:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from mirror.cli.as_json import AsJson, print_json
 from mirror.cli.notes import print_notes
-from mirror.cli.options import ConfigFile, SlideFiles
+from mirror.cli.options import ConfigFile, ExplainedIn, SlideFiles
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
 from mirror.cli.screen import screen
@@ -28,7 +28,7 @@ SHOWN = 10
 """Slides on the terminal; each has its own files."""
 
 
-@plain_errors(console)
+@plain_errors(console, output="--output")
 def slide(
     config_file: ConfigFile,
     slides: Annotated[
@@ -62,7 +62,7 @@ def slide(
     features: Annotated[
         Path | None, typer.Option("--features", help="Folder of feature files of slides that are not the cohort's.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="Folder to write (default: the run's own).")] = None,
+    output: ExplainedIn = None,
     as_json: AsJson = False,
 ) -> None:
     """Relevance of every tile: overlay with scale bar, top and bottom tiles, table, GeoJSON that QuPath opens."""
@@ -76,15 +76,16 @@ def slide(
     begun = time.monotonic()
     with progress_bar(console, "explain") as progress:
         found = explain_slides(config, wanted, progress=progress)
+    explained = [one for one in found if one.files]
     if as_json:
         print_json([one._asdict() for one in found])
     else:
-        for one in found[:SHOWN]:
+        for one in explained[:SHOWN]:
             screen().print(slide_table(one))
     notes = {one.slide: one.notes for one in found}
     print_notes(console, notes, slides=len(found), kept="each in the relevance.json of its slide")
-    if not as_json and len(found) > SHOWN:
-        more = f"tables of {len(found) - SHOWN:,} more slides, each in its relevance.json"
+    if not as_json and len(explained) > SHOWN:
+        more = f"tables of {len(explained) - SHOWN:,} more slides, each in its relevance.json"
         console.print(f"[bold]explain[/]   {more}", highlight=False, soft_wrap=True)
     trained = sum(one.role == "train" for one in found)
     if trained:
@@ -94,10 +95,11 @@ def slide(
             highlight=False,
             soft_wrap=True,
         )
-    seconds = (time.monotonic() - begun) / max(1, len(found))
-    where = os.path.commonpath([one.folder for one in found])
+    seconds = (time.monotonic() - begun) / len(explained)
+    where = os.path.commonpath([one.folder for one in explained])
+    of = f" of {len(found)}" if len(explained) < len(found) else ""
     console.print(
-        f"[bold]explain[/]   {len(found)} slides, {seconds:.1f} s each, in {escape(where)}",
+        f"[bold]explain[/]   {len(explained)}{of} slides, {seconds:.1f} s each, in {escape(where)}",
         highlight=False,
         soft_wrap=True,
     )

@@ -13,6 +13,10 @@ from mirror.config import BesideConfig, Config, SupervisedConfig, checked, load_
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration; see the README.")]
 FinishedRun = Annotated[Path, typer.Argument(metavar="RUN", help="A configuration, or its output folder.")]
 OneRun = Annotated[str | None, typer.Option("--run", help="One run, such as seed0/fold0 (default: all).")]
+ExplainedIn = Annotated[
+    Path | None,
+    typer.Option("--output", help="Folder to write, which `mirror view` does not read (default: the run's own)."),
+]
 SlideFiles = Annotated[
     Path | None,
     typer.Option("--slides", help="Folder or manifest of slide files (default: as `mirror slides` left)."),

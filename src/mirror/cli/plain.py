@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from mirror.errors import MirrorError
+from mirror.errors import MirrorError, UnwritableError
 
 MENDABLE, BUG, STOPPED = 1, 70, 130
 """Exit codes: what the user can mend, what only we can, and Ctrl-C. 0 is success; 2, of the libraries below, is a
@@ -15,13 +15,26 @@ command line that cannot be read."""
 
 
 @contextmanager
-def plain_errors(console: Console) -> Generator[None]:
-    """Around every command: what a user can mend ends with its message, without a traceback."""
+def plain_errors(console: Console, *, output: str | None = None) -> Generator[None]:
+    """Around every command: what a user can mend ends with its message, without a traceback.
+
+    `output`: the option that names the folder to write, where the command has one besides the configuration's.
+    """
     try:
-        yield
+        with _named(output):
+            yield
     except MirrorError as error:
         console.print("error:", error, style="bold red", markup=False, highlight=False)
         raise SystemExit(MENDABLE) from None
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on from the last finished epoch or stage", style="bold")
         raise SystemExit(STOPPED) from None
+
+
+@contextmanager
+def _named(output: str | None) -> Generator[None]:
+    """What cannot be written is told with the option that names another place."""
+    try:
+        yield
+    except UnwritableError as error:
+        raise error if output is None else error.choosing(output) from None

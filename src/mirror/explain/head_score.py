@@ -42,11 +42,27 @@ class HeadScore(NamedTuple):
         return f"{_CALLED[self.metric]} {self.value:.2f} {interval} on {self.patients} test patients"
 
 
-def head_score(target: Target, table: PatientTable, fold: Fold, *, seed: int) -> HeadScore | None:
-    """The score of a head on the fold's test patients who have what it reads and an outcome.
+class Unjudged(NamedTuple):
+    """A head that no test patient can judge, and why; it may know nothing, as one that judges by chance."""
 
-    None of a target that no outcome is known for (agreement, embedding), and where the number is undefined: nobody of a
-    class, no two patients who can be ordered.
+    why: str
+
+    @property
+    def beats_chance(self) -> bool:
+        """Never: what is not judged is not sure."""
+        return False
+
+    @property
+    def told(self) -> str:
+        """The same in words."""
+        return f"not judged: {self.why}"
+
+
+def head_score(target: Target, table: PatientTable, fold: Fold, *, seed: int) -> HeadScore | Unjudged | None:
+    """The score of a head on the fold's test patients who have what it reads and an outcome; `Unjudged` where there are
+    none, or the number is undefined: nobody of a class, no two patients who can be ordered.
+
+    None of a target that no outcome is known for (agreement, embedding).
     """
     if not target.name.startswith(CLASS) and target.name != RISK:
         return None
@@ -57,16 +73,33 @@ def head_score(target: Target, table: PatientTable, fold: Fold, *, seed: int) ->
     frame = pd.DataFrame({"fold": fold.number, "seed": seed, "draw": 0, "patient": patients, "risk": numbers.numpy()})
     if target.name == RISK:
         metric = "c_index"
-        frame = frame.assign(time=table.time[rows], event=table.event[rows].astype(np.float64)).dropna()
+        frame = frame.assign(time=table.time[rows], event=table.event[rows].astype(np.float64))
+        known = frame["time"].notna()
     else:
         metric, name = "auroc", target.name.removeprefix(CLASS)
         own = class_codes(table)[rows]
         frame = frame.assign(label=np.where(own == table.classes.index(name), name, _REST))
         frame[PROBABILITY + _REST], frame[PROBABILITY + name] = -frame["risk"], frame["risk"]
-        frame = frame[own >= 0].dropna()
-    if frame.empty:
-        return None
-    found = pooled_interval(frame, metric=metric, rng=rng_for(seed, "score of a head", fold.number))
+        known = own >= 0
+    judging = frame[known].dropna()
+    if judging.empty:
+        return Unjudged(_nobody(len(frame), int(known.sum())))
+    found = pooled_interval(judging, metric=metric, rng=rng_for(seed, "score of a head", fold.number))
     if np.isnan(found.estimate):
-        return None
-    return HeadScore(metric, found.estimate, found.low, found.high, len(frame))
+        return Unjudged(_undefined(target, judging))
+    return HeadScore(metric, found.estimate, found.low, found.high, len(judging))
+
+
+def _nobody(patients: int, known: int) -> str:
+    if not known:
+        return f"no outcome is known of any of {patients} test patients"
+    return f"none of the {known} test patients with a known outcome has what it reads"
+
+
+def _undefined(target: Target, judging: pd.DataFrame) -> str:
+    """Of patients whose outcomes tell nothing apart."""
+    if target.name == RISK:
+        return f"no two of {len(judging)} test patients with known survival can be ordered by it"
+    name = target.name.removeprefix(CLASS)
+    which = "all" if (judging["label"] == name).all() else "none"
+    return f"{which} of {len(judging)} test patients with a known class are {name}"

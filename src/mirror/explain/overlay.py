@@ -135,8 +135,9 @@ def draw_examples(
 def draw_sheet(
     sections: Sequence[tuple[str, Sequence[Example]]], shown: Shown, caption: Caption, *, side_um: float | None
 ) -> Picture:
-    """Contact sheet: under each heading its tiles by rank, framed in the colours of their values among all `shown`."""
-    side, gap, head = EXAMPLE_PX, 30, 30
+    """Contact sheet: under each heading, in as many rows as it takes, its tiles by rank, framed in the colours of their
+    values among all `shown`."""
+    side, gap, head, lead = EXAMPLE_PX, 30, 30, 16
     named = any(example.slide for _, part in sections for example in part)
     gap += 12 * named
     rows = [math.ceil(len(part) / COLUMNS) for _, part in sections]
@@ -144,16 +145,18 @@ def draw_sheet(
     unit = shown.unit + ("" if side_um is None else f"; a tile is {side_um:.0f} um wide")
     words, top = caption._replace(lines=(*caption.lines, unit)).laid(width - 28)
     top = math.ceil(top)
-    height = top + sum(head + count * (side + gap) for count in rows)
+    told_above = [fitted(heading, width - 28, size=11, most=len(heading)) for heading, _ in sections]
+    height = top + sum(head + lead * (len(told) - 1) for told in told_above) + sum(rows) * (side + gap)
     colours, norm = _scale(shown)
     told = _told_of([example.value for _, part in sections for example in part], signed=shown.signed)
     sheet = np.full((height, width, 3), 255, dtype=np.uint8)
     with new_figure(width, height) as figure:
         write_rows(figure, words)
         edge = top
-        for heading, part in sections:
-            _write(figure, 14, edge + head - 8, fitted(heading, width - 28, size=11, most=1)[0], size=11)
-            edge += head
+        for above, (_, part) in zip(told_above, sections, strict=True):
+            for number, line in enumerate(above):
+                _write(figure, 14, edge + head + lead * number - 8, line, size=11)
+            edge += head + lead * (len(above) - 1)
             for place, example in enumerate(part):
                 row, column = divmod(place, COLUMNS)
                 left, up = 14 + column * (side + 14), edge + row * (side + gap)

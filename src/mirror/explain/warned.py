@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from mirror.explain.head_score import HeadScore
+from mirror.explain.head_score import HeadScore, Unjudged
 from mirror.explain.offered import FEWEST, MOST
 
 Kind = Literal["UNPROVEN", "UNSURE", "FEW", "UNLIKE", "INCOMPLETE"]
@@ -32,12 +32,12 @@ def unproven(reason: str) -> Warned:
     return Warned("UNPROVEN", "this method has not passed for what is shown (docs/explain.md)", f"UNPROVEN: {reason}")
 
 
-def unsure(name: str, score: HeadScore) -> Warned:
-    """Of the target `name`, whose head may judge by chance."""
-    note = (
-        f"UNSURE: the head of {name} judges no better than chance may, {score.told}: its heat says what the head looks "
-        "at, and may say nothing of the disease"
-    )
+def unsure(name: str, score: HeadScore | Unjudged) -> Warned:
+    """Of the target `name`, whose head may judge by chance, or is judged by nobody."""
+    nothing = "its heat says what the head looks at, and may say nothing of the disease"
+    if isinstance(score, Unjudged):
+        return Warned("UNSURE", f"the head is {score.told}", f"UNSURE: the head of {name} is {score.told}; {nothing}")
+    note = f"UNSURE: the head of {name} judges no better than chance may, {score.told}: {nothing}"
     return Warned("UNSURE", "the head judges no better than chance may", note)
 
 

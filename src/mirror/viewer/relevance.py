@@ -14,9 +14,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mirror.artefacts import read_json
 from mirror.errors import ArtefactError
 from mirror.explain.patient_genes import TOLD, read_patient_genes
+from mirror.explain.relevance_file import LayerFacts, read_relevance_file
 from mirror.viewer.contents import Contents, ShownRun, Unknown
 
 _PLACES = ("tile", "x", "y")
@@ -43,10 +43,10 @@ class Damaged(NamedTuple):
 
 class _Read(NamedTuple):
     """The table of a run's layers, None where there is none of its model as it is now that can be read; what its
-    explanation says; and the files that cannot be read."""
+    explanation says of them; and the files that cannot be read."""
 
     path: Path | None
-    told: dict[str, Any]
+    told: tuple[LayerFacts, ...]
     damaged: list[Path]
 
 
@@ -88,7 +88,7 @@ class Relevance:
             path, told, _ = self._read(run, slide)
             if path is None:
                 continue
-            facts = {str(one.get("name")): one for one in told.get("layers", ())}
+            facts = {one.name: one.told for one in told}
             role = run.role_of(self._contents.owners[slide])
             names = [name for name in _columns(path) if name not in _PLACES]
             found += [Layer(f"{run.name}:{name}", run.name, name, role, facts.get(name, {})) for name in names]
@@ -115,15 +115,15 @@ class Relevance:
             raise Unknown(f"slide '{slide}' has no layer '{key}'")
         try:
             table = pd.read_parquet(path, columns=["tile", layer.name])
-        except (OSError, ValueError, KeyError) as error:
+            rows, found = table["tile"].to_numpy(np.int64), table[layer.name].to_numpy(np.float32)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtefactError(f"{path} is damaged ({error}); run `mirror explain slide` again") from error
-        rows = table["tile"].to_numpy()
         if len(rows) and (rows.min() < 0 or rows.max() >= tiles):
             raise ArtefactError(
                 f"{path} is of other features than these {tiles} tiles; run `mirror explain slide` again"
             )
         values = np.full(tiles, np.nan, dtype=np.float32)
-        values[rows] = table[layer.name].to_numpy(np.float32)
+        values[rows] = found
         return values
 
     def _read(self, run: ShownRun, slide: str) -> _Read:
@@ -132,16 +132,16 @@ class Relevance:
         for path in self._made(run, slide):
             reading = path.with_suffix(".json")
             try:
-                told = read_json(reading)
-                if told.get("model") != run.model:
+                told = read_relevance_file(reading)
+                if told.model != run.model:
                     continue
                 reading = path
                 _columns(path)
             except ArtefactError:
                 damaged.append(reading)  # the page says which
             else:
-                return _Read(path, told, damaged)
-        return _Read(None, {}, damaged)
+                return _Read(path, told.layers, damaged)
+        return _Read(None, (), damaged)
 
     def _made(self, run: ShownRun, slide: str) -> list[Path]:
         """Both names are of fixed lists: `contents.runs` and the cohort's slides."""

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mirror.artefacts import hash_file, write_aside, write_json
+from mirror.artefacts import hash_file, remove, write_aside, write_json
 from mirror.config import Config
 from mirror.data.cohort import Cohort
 from mirror.errors import ConfigError, DataError
@@ -33,7 +33,7 @@ from mirror.explain.patient_genes import write_patient_genes
 from mirror.explain.targets import AGREEMENT, FUSED, Target, distinct_targets
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.explained import ExplainedRun, RunName, explain_folder, explained_run
+from mirror.workflow.explained import ExplainedRun, RunName, explained_run, places
 from mirror.workflow.pretrain import wanted_runs
 
 Representation = Literal["expression", "fused"]
@@ -80,10 +80,11 @@ def explain_expression(
     targets: Sequence[str] | None = None,
     gene_sets: Path | None = None,
     representation: Representation = "expression",
+    output: Path | None = None,
     progress: Progress = silent,
 ) -> ExplainedExpression:
     """Explain `targets` in every run of the configuration, or in `run` alone; None: all that the cohort has, of two
-    classes the second.
+    classes the second. Files go to `output`, where it is given, as they would go to the folder of the explanations.
 
     Raises `ConfigError` where a model reads no expression or a target does not exist, `DataError` for gene sets that
     cannot be read, `ArtefactError` where runs are not trained or not embedded.
@@ -93,6 +94,7 @@ def explain_expression(
     if cohort.expression is None:
         raise ConfigError(f"'{config.name}' has no expression to explain; name a table in `cohort.expression`")
     names = _runs(config, cohort, run)
+    written = places(config, run, output)
     found: dict[str, list[_Found]] = defaultdict(list)
     refused: dict[str, str] = {}
     for number, name in enumerate(names):
@@ -110,13 +112,12 @@ def explain_expression(
             found[target.name].append(_explain(one, target, null=sets is not None))
         parts = {target.name: [found[target.name][-1]] for target in wanted}
         by_patient = _by_patient([own for (own,) in parts.values()])
-        write_patient_genes(one.output / "expression_patients.parquet", by_patient, model=one.trained.fingerprint)
+        write_patient_genes(written.of(name) / "expression_patients.parquet", by_patient, model=one.trained.fingerprint)
         if run is None:
-            _write_table(one.output / "expression.parquet", [_summary(*item) for item in parts.items()])
+            _write_table(written.of(name) / "expression.parquet", [_summary(*item) for item in parts.items()])
     progress(1, 1)
     explained = tuple(_explained(target, parts, sets) for target, parts in found.items())
-    folder = config.output / "explain" if run is None else explain_folder(config, run)
-    account = ExplainedExpression(folder, representation, tuple(names), explained, tuple(refused.values()))
+    account = ExplainedExpression(written.folder, representation, tuple(names), explained, tuple(refused.values()))
     _write(config.name, account, gene_sets, sets)
     return account
 
@@ -223,7 +224,7 @@ def _write_table(path: Path, tables: Sequence[pd.DataFrame]) -> None:
 def _write(name: str, account: ExplainedExpression, gene_sets: Path | None, sets: Sequence[GeneSet] | None) -> None:
     _write_table(account.folder / "expression.parquet", [one.genes for one in account.targets])
     for path in account.folder.glob("expression-*.png"):
-        path.unlink()  # pictures are always those of the table beside them
+        remove(path)  # pictures are always those of the table beside them
     for one in account.targets:
         folds = one.genes["folds"].max()
         with write_aside(picture_file(account.folder, one.name)) as aside:

@@ -15,7 +15,7 @@ from mirror.explain.targets import AGREEMENT, CLASS, Head, target_names
 from mirror.nn.canonical import CanonicalMirror
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.explained import ExplainedRun, RunName, explain_folder, explained_run
+from mirror.workflow.explained import ExplainedRun, RunName, explained_run, places
 from mirror.workflow.opened_prototypes import Divided, ExplainedPrototypes, RunPrototypes, divided, opened_run
 from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.prototype_pictures import draw_prototypes
@@ -25,9 +25,15 @@ from mirror.workflow.slide_files import slide_entries
 
 
 def explain_prototypes(
-    config: Config, *, run: RunName | None = None, slides: Path | None = None, progress: Progress = silent
+    config: Config,
+    *,
+    run: RunName | None = None,
+    slides: Path | None = None,
+    output: Path | None = None,
+    progress: Progress = silent,
 ) -> ExplainedPrototypes:
-    """Open the prototypes of every run of the configuration, or of `run` alone, and write prototypes.json.
+    """Open the prototypes of every run of the configuration, or of `run` alone, and write prototypes.json: to `output`,
+    where it is given, as it would be to the folder of the explanations.
 
     Where slide files are (`slides`, else as `slide_entries` knows them), prototypes.png shows the nearest tiles of the
     largest prototypes. Stability is over all runs of the configuration in either case. Raises `ConfigError` where the
@@ -61,16 +67,16 @@ def explain_prototypes(
     progress(1, 1)
     corrected_tests = tuple(corrected(tests))
     notes: dict[str, tuple[str, ...]] = {}
+    written = places(config, run, output)
     for one in opened:
-        place = explain_folder(config, one.run)
+        place = written.of(one.run)
         notes |= draw_prototypes(place / "prototypes.png", one, entries, cohort, config.name)
         own = [test for test in corrected_tests if test.run == str(one.run)]
         write_json(place / "prototypes.json", run_json(one, own, parts.get(str(one.run), ())))
     no_parts = None if parts else f"the preset {config.preset} does not tell shared and private parts apart"
-    folder = config.output / "explain" if run is None else explain_folder(config, run)
-    found = ExplainedPrototypes(folder, tuple(opened), corrected_tests, parts, no_parts, notes)
+    found = ExplainedPrototypes(written.folder, tuple(opened), corrected_tests, parts, no_parts, notes)
     if run is None:
-        write_json(folder / "prototypes.json", study_json(found))
+        write_json(written.folder / "prototypes.json", study_json(found))
     return found
 
 

@@ -20,7 +20,7 @@ from mirror.ids import SlideId
 from mirror.tasks.trained import FeatureKind
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.explained import RunName, explained_run, run_judging
+from mirror.workflow.explained import RunName, explain_folder, explained_run, run_judging
 from mirror.workflow.slide_files import slide_entries
 from mirror.workflow.slide_layers import Asked, Fitted, facts_of, layers_of
 from mirror.workflow.slide_pictures import draw_layers
@@ -42,7 +42,8 @@ class Wanted(NamedTuple):
 
 
 class ExplainedSlide(NamedTuple):
-    """What was written of a slide. `notes` say what could not be, and why."""
+    """What was written of a slide. `notes` say what could not be, and why; no layers and no files where its features
+    could not be read."""
 
     slide: str
     patient: str
@@ -68,6 +69,14 @@ class _Item(NamedTuple):
     run: RunName
 
 
+class _Given(NamedTuple):
+    """The slides to explain, and those whose features cannot be read, with the reason."""
+
+    store: FeatureStore
+    items: list[_Item]
+    unread: Sequence[tuple[_Item, str]] = ()
+
+
 def explain_slides(
     config: Config, wanted: Wanted, *, cohort: Cohort | None = None, progress: Progress = silent
 ) -> list[ExplainedSlide]:
@@ -79,7 +88,8 @@ def explain_slides(
     """
     if cohort is None:
         cohort = prepare_cohort(config, keep=False, progress=progress)
-    store, items = _new(config, cohort, wanted) if wanted.features is not None else _of_cohort(config, cohort, wanted)
+    given = _of_cohort(config, cohort, wanted) if wanted.features is None else _new(config, cohort, wanted)
+    store, items = given.store, given.items
     scans = slide_entries(config, wanted.slides, wanted.features)
     found: list[ExplainedSlide] = []
     fitted: Fitted | None = None
@@ -92,10 +102,10 @@ def explain_slides(
                 fitted.run.trained.check_fits(_kind(store, items))
         found.append(_explain(fitted, item, store.bag(item.slide), wanted, scans.get(SlideId(item.slide))))
     progress(len(items), len(items))
-    return found
+    return [*found, *(_unread(config, item, reason, wanted) for item, reason in given.unread)]
 
 
-def _of_cohort(config: Config, cohort: Cohort, wanted: Wanted) -> tuple[FeatureStore, list[_Item]]:
+def _of_cohort(config: Config, cohort: Cohort, wanted: Wanted) -> _Given:
     owners = dict(zip(cohort.slides["slide"], cohort.slides["patient"].astype(str), strict=True))
     names = list(owners) if wanted.names is None else [SlideId(name) for name in wanted.names]
     strange = (f"'{name}'" for name in names if name not in owners)
@@ -104,11 +114,14 @@ def _of_cohort(config: Config, cohort: Cohort, wanted: Wanted) -> tuple[FeatureS
     if wanted.names is None and wanted.run is None:
         names = [name for name in names if owners[name] in judged]
     items = [_Item(name, owners[name], wanted.run or run_judging(cohort, config, owners[name])) for name in names]
-    return FeatureStore(cohort.paths, keep_open=1), sorted(items, key=lambda item: (item.run, item.slide))
+    return _Given(FeatureStore(cohort.paths, keep_open=1), sorted(items, key=lambda item: (item.run, item.slide)))
 
 
-def _new(config: Config, cohort: Cohort, wanted: Wanted) -> tuple[FeatureStore, list[_Item]]:
-    """Slides of a folder of features; without expression, each is its own patient."""
+def _new(config: Config, cohort: Cohort, wanted: Wanted) -> _Given:
+    """Slides of a folder of features; without expression, each is its own patient.
+
+    Raises `DataError` where none of them can be read.
+    """
     assert wanted.features is not None
     every = list(find_bags(wanted.features, given_as="--features"))
     names = every if wanted.names is None else [SlideId(name) for name in wanted.names]
@@ -119,11 +132,23 @@ def _new(config: Config, cohort: Cohort, wanted: Wanted) -> tuple[FeatureStore, 
     )
     read = read_slides(
         ReadOwners({name: name for name in names}, (), len(names), str(wanted.features)),
-        FeaturesConfig(path=wanted.features),
+        FeaturesConfig(path=wanted.features, on_bad="exclude"),
     )
     store = FeatureStore({row.slide: row.path for row in read.slides}, keep_open=1)
     run = wanted.run or RunName(config.seeds[0], cohort.folds[0].number)
-    return store, [_Item(name, name, run) for name in names]
+    unread = {one.item: one.reason for one in read.excluded if one.kind == "slide"}
+    items = [_Item(name, name, run) for name in names]
+    return _Given(
+        store,
+        [item for item in items if item.slide not in unread],
+        [(item, unread[item.slide]) for item in items if item.slide in unread],
+    )
+
+
+def _unread(config: Config, item: _Item, reason: str, wanted: Wanted) -> ExplainedSlide:
+    """Of a slide whose features cannot be read, nothing; what an earlier call left of it is of other features."""
+    folder = (wanted.output or explain_folder(config, item.run)) / "slides" / item.slide
+    return ExplainedSlide(item.slide, item.patient, "new", str(item.run), folder, (), (), (f"left out: {reason}",))
 
 
 def _kind(store: FeatureStore, items: Sequence[_Item]) -> FeatureKind:

@@ -18,7 +18,7 @@ from mirror.data.feature_store import FeatureStore
 from mirror.errors import ArtefactError, ConfigError
 from mirror.evaluation.embed import EmbeddedRows, read_embeddings
 from mirror.evaluation.representations import PatientTable
-from mirror.explain.head_score import HeadScore, head_score
+from mirror.explain.head_score import HeadScore, Unjudged, head_score
 from mirror.explain.pattern import Seen, Tissue, within_slides
 from mirror.explain.targets import NOTHING_KNOWN, Head, Target, fit_targets
 from mirror.seeding import rng_for
@@ -141,14 +141,31 @@ class ExplainedRun(NamedTuple):
         known = ~np.isnan(values)
         return tuple(named[known].tolist()), values[known]
 
-    def judged(self, target: Target) -> HeadScore | None:
-        """How well the target's head judges the run's test patients; None where there is no outcome to judge by."""
+    def judged(self, target: Target) -> HeadScore | Unjudged | None:
+        """How well the target's head judges the run's test patients, as `head_score` has it."""
         return head_score(target, self.table, self.fold, seed=self.name.seed)
 
 
 def explain_folder(config: Config, name: RunName) -> Path:
     """Where explanations of one run of a configuration lie."""
     return config.output / "explain" / str(name)
+
+
+class Places(NamedTuple):
+    """Where a stage writes: what is of all that it explains to `folder`, what is of each run to `of` it."""
+
+    folder: Path
+    one: bool
+
+    def of(self, name: RunName) -> Path:
+        """The folder of a run, `folder` itself where it is the only one that was asked for."""
+        return self.folder if self.one else self.folder / str(name)
+
+
+def places(config: Config, run: RunName | None, output: Path | None) -> Places:
+    """Where explanations of `run` lie, of all runs where it is None: in the configuration's output, or in `output`."""
+    own = config.output / "explain" if run is None else explain_folder(config, run)
+    return Places(output or own, one=run is not None)
 
 
 def run_judging(cohort: Cohort, config: Config, patient: str) -> RunName:

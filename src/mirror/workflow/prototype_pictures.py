@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mirror.artefacts import write_aside
+from mirror.artefacts import remove, write_aside
 from mirror.data.cohort import Cohort
 from mirror.data.feature_store import FeatureStore
 from mirror.data.places import TilePlaces, tile_places
@@ -31,7 +31,7 @@ def draw_prototypes(
 ) -> dict[str, tuple[str, ...]]:
     """The contact sheet, of those tiles whose slide file and place are known; none of them, no sheet. What is wrong
     with a slide's file, by slide."""
-    path.unlink(missing_ok=True)  # an earlier call's may show what this one cannot
+    remove(path)  # an earlier call's may show what this one cannot
     told: dict[str, tuple[str, ...]] = {}
     sections: list[tuple[str, list[Example]]] = []
     store, side_um = FeatureStore(cohort.paths, keep_open=1), None

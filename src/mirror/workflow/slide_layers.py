@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mirror.errors import ConfigError, raise_together
 from mirror.explain import overlay, warned
-from mirror.explain.head_score import HeadScore
+from mirror.explain.head_score import HeadScore, Unjudged
 from mirror.explain.offered import FEWEST, default_method, why_not
 from mirror.explain.pattern import Seen
 from mirror.explain.relevance import COMPLETE, Described, Method, Relevance, Subject
@@ -38,7 +38,7 @@ class Standing(NamedTuple):
     """Between which numbers the training patients lie, and how well a head judges test patients."""
 
     usual: tuple[float, float]
-    score: HeadScore | None
+    score: HeadScore | Unjudged | None
 
 
 class Fitted:
@@ -115,7 +115,7 @@ class Layer(NamedTuple):
     method: Method
     found: Relevance
     usual: tuple[float, float] | None
-    score: HeadScore | None = None
+    score: HeadScore | Unjudged | None = None
     unproven: str | None = None
 
     @property
@@ -258,7 +258,7 @@ def facts_of(layer: Layer) -> dict[str, Any]:
         "at_means": number(layer.found.usual),
         "from_slide": number(layer.found.from_slide) if apart else None,
         "from_expression": number(layer.found.from_expression),
-        "head": None if layer.score is None else layer.score._asdict(),
+        "head": layer.score._asdict() if isinstance(layer.score, HeadScore) else None,
         "unproven": layer.unproven,
         "warnings": [one._asdict() for one in layer.warnings],
         "sum": None if layer.method == "pattern" else float(layer.found.values.sum()),

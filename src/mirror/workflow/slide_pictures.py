@@ -13,6 +13,7 @@ import numpy as np
 from mirror.artefacts import write_aside, write_text
 from mirror.data.places import TilePlaces
 from mirror.explain import geojson, overlay
+from mirror.explain.head_score import HeadScore
 from mirror.workflow.slide_layers import Layer
 from mirror.workflow.slide_looks import looks_of
 
@@ -69,7 +70,7 @@ def draw_layers(
     # One picture is compressed and written while the next is drawn; drawing itself is for one thread.
     with ThreadPoolExecutor(1) as writer:
         for layer, one, name, rows in zip(layers, shown, file_names(shown), chosen, strict=True):
-            head = [] if layer.score is None else [f"head: {layer.score.told}"]
+            head = [f"head: {layer.score.told}"] if isinstance(layer.score, HeadScore) else []
             lines, warnings = (model, _by(layer), *head), [warned.told for warned in layer.warnings]
             caption = overlay.Caption(f"{slide}: {layer.name}", lines, warnings)
             files.append(f"overlay-{name}.png")

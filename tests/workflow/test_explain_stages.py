@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,20 +22,26 @@ from mirror.artefacts import read_json
 from mirror.cli.app import app
 from mirror.cli.explain_prototypes import SHOWN
 from mirror.config import Config, load_config
+from mirror.data.cohort import Cohort
 from mirror.data.feature_store import FeatureStore
 from mirror.errors import ConfigError, DataError
 from mirror.evaluation.prototypes import unit_rows
 from mirror.explain.gene_table import COLUMNS
 from mirror.explain.genes import contributions
 from mirror.explain.offered_genes import MEASURED, PASSED
+from mirror.ids import SlideId
+from mirror.nn.canonical import CanonicalMirror
 from mirror.simulate.cohort import SimulationSizes, simulate_cohort
 from mirror.simulate.planted_genes import planted_genes
 from mirror.simulate.scans import write_scan
+from mirror.slides.manifest import SlideEntry
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.explain_expression import ExplainedExpression, explain_expression, profiles_of
 from mirror.workflow.explain_prototypes import explain_prototypes
 from mirror.workflow.explained import ExplainedRun, RunName, explained_run
 from mirror.workflow.opened_prototypes import ExplainedPrototypes
+from mirror.workflow.prototype_pictures import draw_prototypes
+from mirror.workflow.prototype_tiles import NearTile, near_tiles
 
 SIZES = SimulationSizes(patients=240, genes=200, tile_features=24, tiles=(12, 20), planted=20)
 
@@ -233,6 +242,43 @@ def test_tiles_of_prototypes_are_drawn_with_their_slides_and_what_cannot_be_is_t
     assert f"{slides[0]}: " not in told.stderr
     content = json.loads(told.stdout)
     assert content["parts"]["seed0/fold0"] and set(content["notes"]) == set(slides[1:3])
+
+
+def test_a_slide_whose_tiles_have_no_width_has_no_pictures_and_stops_no_other(
+    planted: Config, prototypes: ExplainedPrototypes, tmp_path: Path
+) -> None:
+    cohort = prepare_cohort(planted)
+    one = prototypes.runs[0]
+    shown, without = (SlideId(slide) for slide in one.prototypes[0].slides[:2])
+    store = FeatureStore(cohort.paths)
+    copy = Path(shutil.copy(cohort.paths[without], tmp_path / f"{without}.h5"))
+    with h5py.File(copy, "r+") as file:
+        file["coords"][:] = np.arange(len(file["coords"]))[:, None] * np.array([700, 900])  # no two are neighbours
+        file.attrs.pop("tile_level0_px", None)
+        file["coords"].attrs.pop("patch_size_level0", None)
+    coords = store.bag(shown).coords()
+    assert coords is not None
+    image = np.full((*(coords.max(axis=0)[::-1] + 1024), 3), 200, dtype=np.uint8)
+    entries: dict[SlideId, SlideEntry] = {}
+    for slide in (shown, without):
+        write_scan(tmp_path / f"{slide}.tif", image, mpp=0.25)
+        entries[slide] = SlideEntry(slide, tmp_path / f"{slide}.tif", None)
+    files = cohort.slides["path"].mask(cohort.slides["slide"] == without, str(copy))
+    damaged = replace(cohort, slides=cohort.slides.assign(path=files))
+    told = draw_prototypes(tmp_path / "prototypes.png", one, entries, damaged, "planted")
+    assert (tmp_path / "prototypes.png").exists()
+    assert set(told) == {without}
+    assert re.search(r"does not say how wide a tile is.*: there are no pictures of its tiles$", told[without][0])
+    assert all(tile.x is None for tile in near_tiles_alone(planted, damaged, without))
+
+
+def near_tiles_alone(config: Config, cohort: Cohort, slide: SlideId) -> list[NearTile]:
+    """Of one slide, those nearest to the first prototype of the first run."""
+    run = explained_run(config, cohort, RunName(0, 0))
+    model = run.trained.model
+    assert isinstance(model, CanonicalMirror)
+    direction = model.prototypes.weight.detach().double().numpy()[0]
+    return near_tiles(model, FeatureStore(cohort.paths), [slide], direction)
 
 
 def test_the_commands_print_tables_or_json(planted: Config, gene_sets: Path) -> None:

@@ -258,6 +258,26 @@ def test_a_heading_of_a_sheet_is_whole_and_above_its_own_tiles(monkeypatch: pyte
     assert page.shape[0] * 72 / overlay._DPI > second[1]
 
 
+@pytest.mark.parametrize(
+    ("sides", "said"),
+    [
+        ([], "cosine"),
+        ([None], "cosine"),
+        ([128.2, 127.9], "cosine; a tile is 128 um wide"),
+        ([256.0, 128.0], "cosine; a tile is 128 to 256 um wide"),
+        ([None, 128.0], "cosine; a tile is 128 um wide where the slide's scale is known"),
+    ],
+)
+def test_a_sheet_says_how_wide_the_tiles_of_all_its_slides_are(
+    monkeypatch: pytest.MonkeyPatch, sides: list[float | None], said: str
+) -> None:
+    texts = Texts(monkeypatch)
+    image = np.zeros((overlay.PICTURE_PX, overlay.PICTURE_PX, 3), dtype=np.uint8)
+    shown = overlay.Shown("closeness", np.ones(1), "cosine", signed=False)
+    overlay.draw_sheet([("all", [overlay.Example(image, 0, 1.0, "S1")])], shown, Caption("S1"), sides_um=sides)
+    assert said in texts.of[0]
+
+
 WARNED = {
     "UNPROVEN": "this method has not passed for what is shown (docs/explain.md)",
     "UNSURE": "the head judges no better than chance may",
@@ -313,7 +333,7 @@ def test_numbers_of_a_sheet_have_as_many_decimals_as_one_another(
     image = np.zeros((overlay.PICTURE_PX, overlay.PICTURE_PX, 3), dtype=np.uint8)
     shown = overlay.Shown("risk", np.array(values), "", signed=signed)
     examples = [overlay.Example(image, row, value) for row, value in enumerate(values)]
-    overlay.draw_sheet([("all", examples)], shown, Caption("S1"), side_um=None)
+    overlay.draw_sheet([("all", examples)], shown, Caption("S1"), sides_um=[])
     ranked = [text.split()[1] for text in texts.of[0] if "(tile " in text]
     assert ranked == told
 

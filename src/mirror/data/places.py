@@ -21,6 +21,11 @@ class TilePlaces(NamedTuple):
     side_from: Literal["file", "spacing"]
     mpp: float | None
 
+    def corner(self, row: int) -> tuple[int, int]:
+        """The top left corner (x, y) of one tile."""
+        x, y = self.coords[row].tolist()
+        return x, y
+
     def outside(self, size: tuple[int, int]) -> NDArray[np.bool_]:
         """Which tiles (T,) have no pixel in a slide of so many level-0 px (width, height); those over its edge have."""
         return outside(self.coords, self.side, size)

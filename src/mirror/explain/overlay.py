@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import matplotlib as mpl
@@ -129,21 +129,25 @@ def draw_examples(
             beside = f", compared with {shown.meaning.compared}"
             heading = f"{heading}: each {does}{beside}" if part else f"no tile {does}{beside}"
         sections.append((heading, part))
-    return draw_sheet(sections, shown, caption, side_um=side_um)
+    return draw_sheet(sections, shown, caption, sides_um=[side_um])
 
 
 def draw_sheet(
-    sections: Sequence[tuple[str, Sequence[Example]]], shown: Shown, caption: Caption, *, side_um: float | None
+    sections: Sequence[tuple[str, Sequence[Example]]],
+    shown: Shown,
+    caption: Caption,
+    *,
+    sides_um: Collection[float | None],
 ) -> Picture:
     """Contact sheet: under each heading, in as many rows as it takes, its tiles by rank, framed in the colours of their
-    values among all `shown`."""
+    values among all `shown`. `sides_um`: sides of the tiles of every slide in um, None where it has no scale."""
     side, gap, head, lead = EXAMPLE_PX, 30, 30, 16
     named = any(example.slide for _, part in sections for example in part)
     gap += 12 * named
     rows = [math.ceil(len(part) / COLUMNS) for _, part in sections]
     width = 14 + COLUMNS * (side + 14)
-    unit = shown.unit + ("" if side_um is None else f"; a tile is {side_um:.0f} um wide")
-    words, top = caption._replace(lines=(*caption.lines, unit)).laid(width - 28)
+    measures = "; ".join(filter(None, (shown.unit, _width_of_tiles(sides_um))))
+    words, top = caption._replace(lines=(*caption.lines, measures)).laid(width - 28)
     top = math.ceil(top)
     told_above = [fitted(heading, width - 28, size=11, most=len(heading)) for heading, _ in sections]
     height = top + sum(head + lead * (len(told) - 1) for told in told_above) + sum(rows) * (side + gap)
@@ -171,6 +175,15 @@ def draw_sheet(
         page = _white_page(figure)
         page[:] = _of_size(sheet, page, _HARD)
         return _written_over(page, figure)
+
+
+def _width_of_tiles(sides_um: Collection[float | None]) -> str:
+    """How wide the tiles of a sheet are, as far as it is known; nothing where it is known of none."""
+    known = sorted({round(side) for side in sides_um if side is not None})
+    if not known:
+        return ""
+    of = "" if None not in sides_um else " where the slide's scale is known"
+    return f"a tile is {known[0]}{f' to {known[-1]}' if len(known) > 1 else ''} um wide{of}"
 
 
 def _told_of(values: Sequence[float], *, signed: bool) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 from mirror.artefacts import remove, write_aside
 from mirror.data.cohort import Cohort
 from mirror.data.feature_store import FeatureStore
-from mirror.data.places import TilePlaces, tile_places
+from mirror.data.places import places_or_reason
 from mirror.explain.caption import Caption
-from mirror.explain.overlay import Example, Shown, draw_sheet, png
+from mirror.explain.overlay import Example, Picture, Shown, draw_sheet, png
 from mirror.ids import SlideId
 from mirror.workflow.opened_prototypes import RunPrototypes
 from mirror.workflow.prototype_tiles import SLIDES_LOOKED, TILES_A_SLIDE, NearTile
@@ -32,27 +32,16 @@ def draw_prototypes(
     """The contact sheet, of those tiles whose slide file and place are known; none of them, no sheet. What is wrong
     with a slide's file, by slide."""
     remove(path)  # an earlier call's may show what this one cannot
-    told: dict[str, tuple[str, ...]] = {}
+    drawn = one.prototypes[:DRAWN]
+    seen, told = _seen([tile for opened in drawn for tile in opened.tiles], entries, cohort)
     sections: list[tuple[str, list[Example]]] = []
-    store, side_um = FeatureStore(cohort.paths, keep_open=1), None
-    for opened in one.prototypes[:DRAWN]:
-        pictures: list[Example] = []
-        for slide in dict.fromkeys(tile.slide for tile in opened.tiles):
-            entry, places = entries.get(SlideId(slide)), tile_places(store.bag(slide))
-            if entry is None or places is None:
-                continue
-            notes: list[str] = []
-            looked = _looked_at([tile for tile in opened.tiles if tile.slide == slide], entry, places, notes)
-            if notes:
-                told[slide] = tuple(notes)
-            if looked is not None:
-                pictures += looked.examples
-                side_um = looked.side_um
-        if pictures:
-            pictures.sort(key=lambda example: -example.value)
+    for opened in drawn:
+        there = [tile for tile in opened.tiles if tile.slide in seen]
+        if there:
             patients, tested = len(opened.found.patients), opened.found.tested
             heading = f"prototype {opened.found.title}: {patients} patients, {tested} of them test patients"
-            sections.append((heading, pictures))
+            examples = [Example(seen[at.slide].tiles[at.tile], at.tile, at.closeness, at.slide) for at in there]
+            sections.append((heading, examples))
     if not sections:
         return told
     values = np.array([example.value for _, examples in sections for example in examples])
@@ -61,27 +50,42 @@ def draw_prototypes(
     caption = Caption(
         f"{name}: tiles nearest to the {len(sections)} largest prototypes", (f"model of run {one.run}; {of}",)
     )
+    sides = [looked.side_um for looked in seen.values()]
     with write_aside(path) as aside:
-        aside.write_bytes(png(draw_sheet(sections, shown, caption, side_um=side_um)))
+        aside.write_bytes(png(draw_sheet(sections, shown, caption, sides_um=sides)))
     return told
 
 
-class _LookedAt(NamedTuple):
-    """Tiles of one slide as they look, and their side in µm, None where the slide's scale is not known."""
+class _Seen(NamedTuple):
+    """Tiles of one slide as they look, by their row in its features, and their side in um, None where the slide's
+    scale is not known."""
 
-    examples: list[Example]
+    tiles: dict[int, Picture]
     side_um: float | None
 
 
-def _looked_at(near: Sequence[NearTile], entry: SlideEntry, places: TilePlaces, notes: list[str]) -> _LookedAt | None:
-    """None where the file shows none of the tiles; why goes to `notes`."""
-    otherwise = "there are no pictures of its tiles"
-    looks = looks_of(entry, places, (tile.tile for tile in near), otherwise=otherwise, notes=notes)
-    if looks is None:
-        return None
-    corners = (tuple(places.coords[tile.tile].tolist()) for tile in near)
-    examples = [
-        Example(looks.tiles[corner], tile.tile, tile.closeness, tile.slide)
-        for corner, tile in zip(corners, near, strict=True)
-    ]
-    return _LookedAt(examples, None if looks.mpp is None else places.side * looks.mpp)
+def _seen(
+    near: Sequence[NearTile], entries: Mapping[SlideId, SlideEntry], cohort: Cohort
+) -> tuple[dict[str, _Seen], dict[str, tuple[str, ...]]]:
+    """By slide its tiles among `near`, each file opened once; and what is wrong with a file. A slide whose file is
+    not known, or that shows none of its tiles, is missing."""
+    store, otherwise = FeatureStore(cohort.paths, keep_open=1), "there are no pictures of its tiles"
+    seen: dict[str, _Seen] = {}
+    told: dict[str, tuple[str, ...]] = {}
+    for slide in dict.fromkeys(tile.slide for tile in near):
+        entry = entries.get(SlideId(slide))
+        if entry is None:
+            continue
+        places, reason = places_or_reason(store.bag(slide))
+        if places is None:
+            told[slide] = (f"{reason}: {otherwise}",)
+            continue
+        rows = {tile.tile for tile in near if tile.slide == slide}
+        notes: list[str] = []
+        looks = looks_of(entry, places, rows, otherwise=otherwise, notes=notes)
+        if notes:
+            told[slide] = tuple(notes)
+        if looks is not None:
+            tiles = {row: looks.tiles[places.corner(row)] for row in rows}
+            seen[slide] = _Seen(tiles, None if looks.mpp is None else places.side * looks.mpp)
+    return seen, told

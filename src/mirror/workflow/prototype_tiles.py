@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mirror.data.feature_store import FeatureStore
-from mirror.data.places import tile_places
+from mirror.data.places import places_or_reason
 from mirror.evaluation.embed import NO_SLIDE
 from mirror.evaluation.metrics import Floats
 from mirror.evaluation.prototypes import unit_rows
@@ -54,8 +54,8 @@ def near_tiles(model: CanonicalMirror, store: FeatureStore, slides: Sequence[str
         nothing = torch.full((len(tiles_TD), model.expression_width), torch.nan)
         views = model.views(embedded, nothing)["X_align_slide"].double().numpy()
         closeness = unit_rows(views) @ unit
-        places = tile_places(bag)
+        places, _ = places_or_reason(bag)  # why there are none is told by the pictures
         for row in np.argsort(-closeness, kind="stable")[:TILES_A_SLIDE]:
-            x, y = (None, None) if places is None else map(int, places.coords[row])
+            x, y = (None, None) if places is None else places.corner(row)
             found.append(NearTile(slide, int(row), x, y, float(closeness[row])))
     return sorted(found, key=lambda tile: -tile.closeness)[:TILES]

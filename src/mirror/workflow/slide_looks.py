@@ -25,7 +25,7 @@ def looks_of(
     """
     from mirror.slides.looks import look_at
 
-    corners = [(int(x), int(y)) for x, y in places.coords[sorted(set(rows))]]
+    corners = [places.corner(row) for row in sorted(set(rows))]
     try:
         looks = look_at(entry, mpp=places.mpp, tiles=corners, side=places.side, px=PICTURE_PX)
     except DataError as error:

@@ -137,10 +137,7 @@ def _looks(
 
 
 def _pictured(rows: Iterable[int], looks: Looks, places: TilePlaces, shown: overlay.Shown) -> list[overlay.Example]:
-    def corner(row: int) -> tuple[int, int]:
-        return int(places.coords[row, 0]), int(places.coords[row, 1])
-
-    return [overlay.Example(looks.tiles[corner(row)], row, float(shown.values[row])) for row in rows]
+    return [overlay.Example(looks.tiles[places.corner(row)], row, float(shown.values[row])) for row in rows]
 
 
 def file_names(shown: Sequence[overlay.Shown]) -> list[str]:

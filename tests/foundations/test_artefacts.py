@@ -103,7 +103,7 @@ def test_only_what_was_left_of_the_very_file_is_removed(tmp_path):
 def test_what_cannot_be_written_says_the_same_in_another_process_and_names_the_place_that_it_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UnwritableError) as caught:
-        write_text(tmp_path / "file" / "a.txt", "")
+        write_text(tmp_path / "file" / "below" / "a.txt", "")
     said = str(caught.value)
     assert said.endswith(": Not a directory; free space or choose another `output`")
     assert str(pickle.loads(pickle.dumps(caught.value))) == said

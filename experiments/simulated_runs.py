@@ -10,7 +10,6 @@ from mirror.config import Config, load_config
 from mirror.simulate.cohort import SimulationSizes
 from mirror.simulate.scans import simulate_scans
 from mirror.slides.settings import load_extraction
-from mirror.training.runs import run_folder
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.embed import embed_run
 from mirror.workflow.explained import ExplainedRun, RunName, explained_run
@@ -22,8 +21,8 @@ def trained(config: Config) -> ExplainedRun:
     """The run of fold 0; trained and embedded first where it is not there."""
     cohort = prepare_cohort(config)
     fold, seed = cohort.folds[0], config.seeds[0]
-    if not run_folder(config.output, seed=seed, fold=fold.number).embeddings.exists():
-        run = pretrain_fold(config, cohort, fold, seed)
+    run = pretrain_fold(config, cohort, fold, seed)  # refuses a run that was trained by other settings
+    if not run.embeddings.exists():
         embed_run(run, cohort, fold=fold, path=run.embeddings)
     return explained_run(config, cohort, RunName(seed, fold.number))
 

@@ -115,8 +115,8 @@ def read_slides(
             bad[slide] = str(error)
     progress(len(listed), len(listed), "reading features")
     if config.on_bad == "stop" or not rows:
-        remedy = "mend them, or set `features.on_bad: exclude`" if rows else "mend them"
-        raise_together(DataError, f"feature files cannot be used; {remedy}:", bad.values())
+        otherwise = ", take them away, or set `features.on_bad: exclude` in a configuration" if rows else ""
+        raise_together(DataError, f"feature files cannot be used; mend them{otherwise}:", bad.values())
     for slide, reason in bad.items():
         excluded.append(Excluded("slide", slide, reason, str(bags[slide])))
         excluded.append(Excluded("feature_file", bags[slide].name, reason, str(bags[slide])))

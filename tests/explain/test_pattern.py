@@ -10,11 +10,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.covariance import ledoit_wolf
 
 from mirror.data.feature_file import BagFacts, write_bag
 from mirror.data.feature_store import Bag
 from mirror.errors import DataError
-from mirror.explain.pattern import SLIDES, TILES, Seen, as_tiles_say, within_slides
+from mirror.explain.pattern import SLIDES, TILES, Seen, as_tiles_say, shrunk_covariance, within_slides
 
 FACTS = BagFacts(encoder="simulated", mpp=0.5, tile_px=512, tile_level0_px=512.0, slide_mpp=0.5)
 
@@ -25,6 +26,15 @@ def seen_of(rng: np.random.Generator, *, patients: int = 40, width: int = 6) -> 
     means = rng.normal(size=(patients, width)) @ rng.normal(size=(width, width))
     names = tuple(map(str, range(patients)))
     return Seen(means, {}, torch.zeros(0), within, rng.uniform(0.5, 2.0, width), names, rng.uniform(0.0, 1.0))
+
+
+@given(st.integers(2, 60), st.integers(1, 20), st.sampled_from([0.0, 0.3, 3.0]), st.integers(0, 10**6))
+def test_a_covariance_is_shrunk_as_by_scikit_learn(rows: int, width: int, common: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(rows, width)) + common * rng.normal(size=(rows, 1)) * rng.normal(size=width)
+    values[:, rng.random(width) < 0.2] = 0.0  # a feature that never differs
+    expected, _ = ledoit_wolf(values, assume_centered=True)
+    np.testing.assert_allclose(shrunk_covariance(values), expected, rtol=1e-9, atol=1e-12)
 
 
 def noise_of(seen: Seen) -> np.ndarray:

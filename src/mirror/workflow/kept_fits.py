@@ -24,7 +24,7 @@ from mirror.explain.pattern import Tissue
 from mirror.explain.targets import Head
 from mirror.workflow.explained import ExplainedRun
 
-VERSION = 1
+VERSION = 2
 """Raised whenever what is kept is fitted in another way: files of another version are made anew."""
 _WITHIN, _DEVIATION = "within", "deviation"
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -23,7 +24,7 @@ from typer.testing import CliRunner
 from bounded_slide import write_bounded
 from mirror.artefacts import read_json
 from mirror.cli.app import app
-from mirror.cli.notes import told_notes
+from mirror.cli.notes import MOST, told_notes
 from mirror.config import load_config
 from mirror.data.cohort import Cohort
 from mirror.data.feature_file import BagFacts, write_bag
@@ -39,7 +40,7 @@ from mirror.ids import SlideId
 from mirror.simulate.scans import write_scan
 from mirror.training.runs import run_folder
 from mirror.types import Fold
-from mirror.workflow import evaluate
+from mirror.workflow import evaluate, explain_slide
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.explain_slide import Wanted, explain_slides
 from mirror.workflow.explained import RunName, explained_run
@@ -376,9 +377,22 @@ def test_a_file_of_features_that_cannot_be_read_is_told_with_its_reason_and_stop
     assert done.exit_code == 0 and "explain   1 of 3 slides" in said, done.output
     assert f"lost: left out: {lost} " in said and f"nan: left out: {broken} has NaN" in said and "on_bad" not in said
     assert [path.name for path in (tmp_path / "out" / "slides").iterdir()] == ["whole"]
+    assert "earlier call" not in said
+    # More than there are notes for are all named, each alone; a slide that was explained before is told as it is.
+    more = [folder / f"lost{number}.h5" for number in range(MOST + 1)]
+    for path in more:
+        shutil.copy(lost, path)
+    (tmp_path / "out" / "slides" / "lost3").mkdir()
+    said = CliRunner().invoke(app, command).stderr.replace("\n", " ")
+    assert all(f"{path.stem}: left out: {path} " in said for path in more)
+    assert said.count("what an earlier call made of it") == 1 and "lost3: left out" in said
+    for path in more:
+        path.unlink()
     whole, *left = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert whole["slide"] == "whole" and whole["files"]
     assert [(one["slide"], one["layers"], one["files"]) for one in left] == [("lost", [], []), ("nan", [], [])]
+    twice = CliRunner().invoke(app, [*command, "--slide", "whole", "--slide", "whole"])
+    assert "explain   1 slides" in twice.stderr, twice.output
     for named in (["--slide", "lost"], ["--slide", "lost", "--slide", "nan"]):
         alone = CliRunner().invoke(app, [*command, *named])
         assert alone.exit_code == 1 and str(lost) in alone.stderr.replace("\n", "") and "on_bad" not in alone.stderr
@@ -445,6 +459,26 @@ def test_a_patient_in_the_place_of_a_slide_is_answered_with_its_slides(trained: 
     assert slide != owner
     with pytest.raises(ConfigError, match=f"'{owner}' is a patient, with the slides .*{slide}"):
         explain_slides(load_config(trained), Wanted(names=[owner]))
+
+
+def test_ctrl_c_says_that_finished_slides_are_kept(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = cohort(trained).slides.drop_duplicates("patient")["slide"].astype(str).tolist()[:2]
+    read = explain_slide.layers_of
+    calls: list[None] = []
+
+    def stopped_at_the_second(*given: Any) -> Any:
+        calls.append(None)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return read(*given)
+
+    monkeypatch.setattr(explain_slide, "layers_of", stopped_at_the_second)
+    command = ["explain", "slide", str(trained), "--slide", first, "--slide", second, "--target", "risk"]
+    done = CliRunner().invoke(app, [*command, "--run", "seed0/fold0", "--output", str(tmp_path)])
+    assert done.exit_code == 130 and "slides that were finished are kept; --slide names the others" in done.stderr
+    assert [path.parent.name for path in tmp_path.rglob("relevance.json")] == [first]
 
 
 def test_one_of_several_slides_says_that_heads_are_judged_on_their_mean(trained: Path, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def explain_slides(
 
 def _of_cohort(config: Config, cohort: Cohort, wanted: Wanted) -> _Given:
     owners = dict(zip(cohort.slides["slide"], cohort.slides["patient"].astype(str), strict=True))
-    names = list(owners) if wanted.names is None else [SlideId(name) for name in wanted.names]
+    names = list(owners) if wanted.names is None else [SlideId(name) for name in dict.fromkeys(wanted.names)]
     strange = (f"'{name}'{_slides_of(name, owners)}" for name in names if name not in owners)
     raise_together(ConfigError, "no such slide in this cohort (new ones are given with --features):", strange)
     judged = {patient for fold in cohort.folds for patient in fold.test}
@@ -132,7 +132,7 @@ def _new(config: Config, cohort: Cohort, wanted: Wanted) -> _Given:
     """
     assert wanted.features is not None
     every = list(find_bags(wanted.features, given_as="--features"))
-    names = every if wanted.names is None else [SlideId(name) for name in wanted.names]
+    names = every if wanted.names is None else [SlideId(name) for name in dict.fromkeys(wanted.names)]
     raise_together(
         ConfigError,
         f"{wanted.features} has no features of these slides:",
@@ -158,7 +158,10 @@ def _new(config: Config, cohort: Cohort, wanted: Wanted) -> _Given:
 def _unread(config: Config, item: _Item, reason: str, wanted: Wanted) -> ExplainedSlide:
     """Of a slide whose features cannot be read, nothing; what an earlier call left of it is of other features."""
     folder = (wanted.output or explain_folder(config, item.run)) / "slides" / item.slide
-    return ExplainedSlide(item.slide, item.patient, "new", str(item.run), folder, (), (), (f"left out: {reason}",))
+    notes = [f"left out: {reason}"]
+    if folder.exists():
+        notes.append(f"what an earlier call made of it is still in {folder}")
+    return ExplainedSlide(item.slide, item.patient, "new", str(item.run), folder, (), (), tuple(notes))
 
 
 def _kind(store: FeatureStore, items: Sequence[_Item]) -> FeatureKind:

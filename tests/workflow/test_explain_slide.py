@@ -36,6 +36,7 @@ from mirror.explain.caption import Caption
 from mirror.explain.relevance_file import read_relevance_file
 from mirror.explain.wording import meaning
 from mirror.ids import SlideId
+from mirror.simulate.scans import write_scan
 from mirror.training.runs import run_folder
 from mirror.types import Fold
 from mirror.workflow import evaluate
@@ -220,7 +221,7 @@ def test_a_run_of_other_folds_is_not_called_blind_to_whom_it_was_trained_on(
             pass
     slide = slide_of(trained, fold=held.folds[0], role="train")
     tiles = Bag(held.paths[SlideId(slide)]).read()
-    torch.save(torch.from_numpy(tiles), tmp_path / f"{slide}.pt")
+    torch.save(torch.from_numpy(1.01 * tiles), tmp_path / f"{slide}.pt")  # extracted anew: not the same to the bit
     wanted = Wanted(asked=Asked(["risk"]), features=tmp_path, output=tmp_path / "out", run=RunName(0, 0))
     (found,) = explain_slides(config, wanted)
     assert any("has a slide of this name" in note and "train of seed0/fold0" in note for note in found.notes)
@@ -410,6 +411,51 @@ def test_the_slide_file_is_drawn_where_it_is_found(trained: Path, tmp_path: Path
     np.testing.assert_array_equal(told, corners - (512, 1536))
 
 
+def test_layers_of_an_earlier_call_that_make_way_are_named(trained: Path, tmp_path: Path) -> None:
+    slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
+    config, wanted = load_config(trained), Wanted(names=[slide], output=tmp_path)
+
+    def said(wanted: Wanted) -> list[str]:
+        (told,) = explain_slides(config, wanted)
+        return [note for note in told.notes if "made way" in note]
+
+    assert said(wanted) == []
+    (note,) = said(wanted._replace(asked=Asked(["risk"])))
+    assert note.startswith("an earlier call's class:B, agreement, embedding made way")
+    assert not list(tmp_path.rglob("overlay-class*.png"))
+    assert said(wanted._replace(asked=Asked(["risk"]))) == []
+    (path,) = tmp_path.rglob("relevance.json")
+    path.write_text("{")
+    assert said(wanted) == []
+
+
+def test_a_slide_of_the_cohort_by_another_name_is_not_called_new(trained: Path, tmp_path: Path) -> None:
+    known = cohort(trained)
+    slide = slide_of(trained, fold=known.folds[0], role="train")
+    (tmp_path / "new").mkdir()
+    shutil.copy(known.paths[slide], tmp_path / "new" / "other.h5")
+    wanted = Wanted(features=tmp_path / "new", run=RunName(0, 0), output=tmp_path / "out")
+    (told,) = explain_slides(load_config(trained), wanted)
+    assert (told.slide, told.role) == ("other", "train")
+    owner = known.owners[slide]
+    assert any(f"cohort's slide {slide}, of patient {owner} (train of seed0/fold0)" in note for note in told.notes)
+
+
+def test_a_folder_of_slides_without_the_slide_is_told_with_what_it_has(trained: Path, tmp_path: Path) -> None:
+    slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
+    write_scan(tmp_path / "mine.tif", np.full((64, 64, 3), 200, dtype=np.uint8), mpp=0.5)
+    (told,) = explain_slides(load_config(trained), Wanted(names=[slide], slides=tmp_path, output=tmp_path / "out"))
+    assert any(note.startswith(f"{tmp_path} has no slide '{slide}', but mine (names") for note in told.notes)
+    assert not any("--slides FOLDER" in note for note in told.notes)
+
+
+def test_a_patient_in_the_place_of_a_slide_is_answered_with_its_slides(trained: Path) -> None:
+    slide, owner = next(iter(cohort(trained).owners.items()))
+    assert slide != owner
+    with pytest.raises(ConfigError, match=f"'{owner}' is a patient, with the slides .*{slide}"):
+        explain_slides(load_config(trained), Wanted(names=[owner]))
+
+
 def test_one_of_several_slides_says_that_heads_are_judged_on_their_mean(trained: Path, tmp_path: Path) -> None:
     owners = cohort(trained).owners
     slides = {patient: [name for name, owner in owners.items() if owner == patient] for patient in owners.values()}
@@ -442,7 +488,8 @@ def test_a_note_of_some_of_several_slides_names_them(trained: Path, tmp_path: Pa
         app, [*command, "--slides", str(tmp_path / "scans"), "--output", str(tmp_path / "out"), "--run", "seed0/fold0"]
     )
     assert told.exit_code == 0, told.output
-    assert f"{lost}: the slide file is not known" in told.stderr and f"{known}: the slide file" not in told.stderr
+    assert re.search(rf"{lost}: \S+ has no slide '{lost}', but {known} ", told.stderr)
+    assert f"{known}: " not in told.stderr
 
 
 def test_notes_name_the_first_slides_and_say_how_many_more_there_are() -> None:

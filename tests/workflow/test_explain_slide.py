@@ -29,7 +29,7 @@ from mirror.config import load_config
 from mirror.data.cohort import Cohort
 from mirror.data.feature_file import BagFacts, write_bag
 from mirror.data.feature_store import Bag
-from mirror.errors import ConfigError, LeakError, MirrorError
+from mirror.errors import ConfigError, DataError, LeakError, MirrorError
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.protocols import evaluate_fold
 from mirror.explain import overlay
@@ -345,6 +345,15 @@ def test_new_slides_are_explained_and_those_without_coordinates_get_a_table_alon
         explain_slides(load_config(trained), wanted._replace(asked=Asked(["risk"], representation="fused")))
     (every,) = explain_slides(load_config(trained), wanted._replace(asked=Asked()))
     assert "no agreement: this patient has no expression" in every.notes
+
+
+def test_new_slides_are_held_against_the_model_by_what_any_of_them_says(trained: Path, tmp_path: Path) -> None:
+    tiles = Bag(next(iter(cohort(trained).paths.values()))).read()
+    write_bag(tmp_path / "features" / "a.h5", tiles)
+    write_bag(tmp_path / "features" / "b.h5", tiles, facts=BagFacts(mpp=1.0))
+    wanted = Wanted(asked=Asked(["risk"]), features=tmp_path / "features", output=tmp_path / "out")
+    with pytest.raises(DataError, match=r"saw 1 um/px, the model was trained at 0\.5 um/px"):
+        explain_slides(load_config(trained), wanted)
 
 
 def test_a_slide_whose_tiles_have_no_known_width_gets_a_table_and_stops_no_other(trained: Path, tmp_path: Path) -> None:

@@ -72,10 +72,11 @@ class _Item(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """The slides to explain, and those whose features cannot be read, with the reason."""
+    """The slides to explain, and those whose features cannot be read, with the reason; of new ones, what they are."""
 
     store: FeatureStore
     items: list[_Item]
+    kind: FeatureKind | None = None
     unread: Sequence[tuple[_Item, str]] = ()
 
 
@@ -100,8 +101,8 @@ def explain_slides(
         if fitted is None or fitted.run.name != item.run:
             explained = explained_run(config, cohort, item.run)
             fitted = Fitted(explained, (wanted.output or explained.output) / "fitted.safetensors")
-            if wanted.features is not None:
-                fitted.run.trained.check_fits(_kind(store, items))
+            if given.kind is not None:
+                fitted.run.trained.check_fits(given.kind)
         found.append(_explain(fitted, item, store.bag(item.slide), wanted, scans))
     progress(len(items), len(items))
     return [*found, *(_unread(config, item, reason, wanted) for item, reason in given.unread)]
@@ -151,6 +152,7 @@ def _new(config: Config, cohort: Cohort, wanted: Wanted) -> _Given:
     return _Given(
         store,
         [item for item in items if item.slide not in unread],
+        FeatureKind(read.slides[0].summary.width, read.encoder, read.scale),
         [(item, unread[item.slide]) for item in items if item.slide in unread],
     )
 
@@ -162,11 +164,6 @@ def _unread(config: Config, item: _Item, reason: str, wanted: Wanted) -> Explain
     if folder.exists():
         notes.append(f"what an earlier call made of it is still in {folder}")
     return ExplainedSlide(item.slide, item.patient, "new", str(item.run), folder, (), (), tuple(notes))
-
-
-def _kind(store: FeatureStore, items: Sequence[_Item]) -> FeatureKind:
-    bag = store.bag(items[0].slide)
-    return FeatureKind(bag.width, bag.encoder, bag.scale)
 
 
 def _explain(

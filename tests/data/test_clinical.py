@@ -68,10 +68,10 @@ def test_every_bad_cell_is_named_with_row_and_column_in_one_error(tmp_path):
     with pytest.raises(DataError) as caught:
         read(tmp_path, "P1,A,-5,Dead\nP2,A,x,maybe\nP3,A,5,Dead\n")
     message = str(caught.value)
-    assert "clinical.csv" in message
-    assert "row 1, column 'days': -5 days is no time to an event" in message
-    assert "row 2, column 'days': 'x' is not a number" in message
-    assert "row 2, column 'status': 'maybe' is no value of deceased_or_living" in message
+    assert "clinical.csv" in message and "(rows are counted from 1 below the header):" in message
+    assert "row 1, patient 'P1', column 'days': -5 days is no time to an event" in message
+    assert "row 2, patient 'P2', column 'days': 'x' is not a number" in message
+    assert "row 2, patient 'P2', column 'status': 'maybe' is no value of deceased_or_living" in message
     assert "row 3" not in message
 
 
@@ -109,7 +109,10 @@ def test_covariates_are_numbers_and_names_and_nothing_missing_is_filled(tmp_path
 
 
 def test_a_covariate_that_is_no_number_is_named_with_its_row(tmp_path):
-    with pytest.raises(DataError, match=r"(?s)row 2, column 'age': 'old' is not.*row 3, column 'age': 'inf'"):
+    with pytest.raises(
+        DataError,
+        match=r"(?s)row 2, patient 'P2', column 'age': 'old' is not.*row 3, patient 'P3', column 'age': 'inf'",
+    ):
         read_covariates(tmp_path, "P1,61,F\nP2,old,M\nP3,inf,M\n")
 
 

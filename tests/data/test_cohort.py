@@ -16,6 +16,7 @@ import torch
 
 from mirror.config import CohortConfig
 from mirror.data.cohort import COLUMNS, Cohort, build_cohort
+from mirror.data.cohort_facts import endpoint_sentences, lifetime_sentences
 from mirror.data.feature_file import BagFacts, write_bag
 from mirror.data.ledger import Excluded, balance
 from mirror.errors import ArtefactError, DataError, LeakError, MirrorError
@@ -40,6 +41,24 @@ def test_a_clean_cohort_keeps_everything(tiny):
     assert list(cohort.patients.index) == [f"P{number:02d}" for number in range(12)]
     assert cohort.facts["survival"]["events"] == 4
     assert cohort.facts["labels"]["classes"] == {"A": 6, "B": 6}
+
+
+def test_follow_up_is_told_as_it_was_read_and_nobody_is_followed_for_longer_than_a_life(tiny):
+    made = tiny()
+    months = made.clinical["months"]
+    facts = build_cohort(made.config()).facts
+    (_, told) = endpoint_sentences(facts)
+    assert f"(column 'months', read as months) has a median of {months.median():.1f} months" in told
+    assert told.endswith(f"the longest is {months.max():.1f} months")
+    assert lifetime_sentences(facts) == []
+    made.clinical.loc[[2, 4], "months"] = [1500, 100]
+    made.write("clinical", made.clinical)
+    facts = build_cohort(made.config(clinical={"time_unit": "years"})).facts
+    assert facts["survival"]["longest_months"] == 18000
+    (warning,) = lifetime_sentences(facts)
+    assert facts["survival"]["longer_than_a_life"] == [{"patient": "P02", "months": 18000.0}]
+    assert "(100 years) of P02: 1,500 years. Column 'months' is read as years" in warning
+    assert "`clinical.time_unit`" in warning
 
 
 def test_every_row_carries_what_the_tables_say_of_its_patient(tiny):
@@ -234,7 +253,7 @@ def test_all_problems_of_all_tables_come_in_one_error(tiny):
         build_cohort(made.config())
     message = str(caught.value)
     assert "width 4: 12 files" in message and "width 5: 1 files" in message and "S02.pt" in message
-    assert "row 1, column 'dead': '2' is no value of one_is_event" in message
+    assert "row 1, patient 'P00', column 'dead': '2' is no value of one_is_event" in message
     assert "row 1, column 'GENE2': 'high'" in message
 
 
@@ -310,7 +329,10 @@ def test_slides_that_share_nothing_with_the_files_are_shown_with_three_names_of_
         ({"clinical": {"event": "death"}}, r"clinical\.csv has the columns .*no column 'death'; did you mean 'dead'"),
         ({"features": {"path": Path("/nowhere")}}, "no folder of tile features /nowhere"),
         ({"folds": {"count": 7}}, r"7 folds need 7 patients of each class.*class 'A' has 6"),
-        ({"clinical": {"event_convention": "deceased_or_living"}}, "row 1, column 'dead': '1' is no value of deceased"),
+        (
+            {"clinical": {"event_convention": "deceased_or_living"}},
+            "row 1, patient 'P00', column 'dead': '1' is no value of deceased",
+        ),
     ],
 )
 def test_a_wrong_configuration_is_answered_with_the_remedy(change, says, tiny):

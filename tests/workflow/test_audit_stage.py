@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 import sys
@@ -182,6 +183,23 @@ def test_scores_of_a_version_that_did_not_remember_are_a_warning_once(output: Pa
     found = findings(output)
     assert [finding.severity for finding in found] == ["warning", "warning"]
     assert all("do not say on whom they were fitted" in finding.sentence for finding in found)
+
+
+def test_what_warns_is_named_on_the_terminal_and_told_with_its_remedy_at_the_top_of_the_page(
+    output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    rewrite(output / "evaluation.json", lambda account: account.pop("patients"))
+    assert command(monkeypatch, "report", output) == 0
+    lines = capsys.readouterr().err.splitlines()
+    found = findings(output)
+    assert [line for line in lines if line.startswith("warning")] == [
+        f"warning   {finding.check}: {finding.sentence}" for finding in found
+    ]
+    assert "audit     2 warnings in 8 checks" in lines
+    page = html.unescape((output / "report.html").read_text(encoding="utf-8"))
+    told = page.split("Can these numbers be trusted?")[1].split("</div>")[0]
+    for finding in found:
+        assert f"{finding.check.capitalize()}: {finding.sentence}. What to do: {finding.remedy}." in told
 
 
 def test_folds_that_were_changed_after_the_runs(output: Path):

@@ -61,6 +61,30 @@ def test_one_command_leaves_every_artefact(finished: Path) -> None:
     assert list(finished.rglob(".*aside*")) == []
 
 
+def test_months_that_are_read_as_years_are_seen_on_the_line_of_the_cohort_and_warned_of(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_config(simulated, tmp_path / "out")
+    content = yaml.safe_load(path.read_text())
+    table = pd.read_csv(simulated / "clinical.csv")
+    longest = table.index[table["survival_months"].notna() & table["event"].notna()][0]
+    table.loc[longest, "survival_months"] = 130.0
+    table.to_csv(tmp_path / "clinical.csv", index=False)
+    content["cohort"]["clinical"] |= {"path": str(tmp_path / "clinical.csv"), "time_unit": "years"}
+    path.write_text(yaml.safe_dump(content))
+    assert mirror(monkeypatch, "cohort", path) == 0
+    lines = capsys.readouterr().err.splitlines()
+    median = table.dropna(subset=["survival_months", "event"])["survival_months"].median()
+    (told,) = [line for line in lines if "had the event" in line]
+    assert told.endswith(
+        "; follow-up (column 'survival_months', read as years) has a median of "
+        f"{12 * median:,.1f} months, the longest is 1,560.0 months"
+    )
+    (warning,) = [line for line in lines if line.startswith("warning")]
+    assert f"of {table.loc[longest, 'case_id']}: 130 years" in warning
+    assert "`clinical.time_unit`" in warning
+
+
 def test_the_scores_have_every_cell_of_the_table(finished: Path) -> None:
     scores = read_scores(finished / "scores.parquet")
     assert tuple(scores.columns) == COLUMNS

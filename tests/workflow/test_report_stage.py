@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from small_job import embedded, write_config
 from typer.testing import CliRunner
 
-from mirror.artefacts import read_json
+from mirror.artefacts import read_json, write_json
 from mirror.cli.app import app
 from mirror.config import Config, load_config
 from mirror.data.cohort import Cohort
@@ -134,6 +135,67 @@ def test_equal_files_give_an_equal_page_be_they_named_by_configuration_or_folder
     assert told.exit_code == 0, told.output
     assert json.loads(told.stdout) == read_json(data_file(config))
     assert report_file(config).read_text(encoding="utf-8") == page
+
+
+@pytest.mark.usefixtures("page")
+@pytest.mark.parametrize("command", ["report", "audit"])
+def test_a_configuration_that_is_not_of_the_run_is_refused_with_what_differs(
+    config: Config, tmp_path: Path, command: str
+) -> None:
+    written = yaml.safe_load((config.output / "job.yaml").read_text())
+    written["cohort"]["clinical"] |= {"label": "site", "time_unit": "days"}
+    del written["cohort"]["clinical"]["classes"]
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump(written))
+    there = [report_file(config), data_file(config), audit_file(config)]
+    before = [file.read_bytes() for file in there]
+    told = CliRunner().invoke(app, [command, str(other)])
+    assert told.exit_code == 1
+    said = " ".join(told.stderr.split())
+    assert "`cohort.clinical.label` is 'site', was 'subtype'" in said
+    assert "`cohort.clinical.time_unit` is 'days', was 'months'" in said
+    assert "`cohort.clinical.classes` is left out, was" in said
+    assert "name the configuration it was joined by" in said
+    assert [file.read_bytes() for file in there] == before
+
+
+@pytest.mark.usefixtures("page")
+def test_a_cohort_that_an_earlier_version_joined_is_compared_with_what_its_runs_were_made_by(
+    config: Config, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    shutil.copytree(config.output, output)
+    content = read_json(output / "cohort" / "cohort.json")
+    del content["facts"]["settings"]
+    write_json(output / "cohort" / "cohort.json", content)
+    own = config.model_copy(update={"output": output})
+    assert write_report(own).exists()
+    clinical = config.cohort.clinical
+    assert clinical is not None
+    changed = config.cohort.model_copy(update={"clinical": clinical.model_copy(update={"time_unit": "days"})})
+    with pytest.raises(ArtefactError, match="time_unit` is 'days', was 'months'"):
+        write_report(own.model_copy(update={"cohort": changed}))
+
+
+@pytest.mark.usefixtures("page")
+def test_a_report_by_other_settings_of_training_names_the_run_and_the_key(config: Config) -> None:
+    other = config.model_copy(update={"pretraining": config.pretraining.model_copy(update={"epochs": 7, "workers": 3})})
+    with pytest.raises(ArtefactError, match=r"fold0 and 1 more: `pretraining.epochs` is 7, was 3$"):
+        write_report(other)
+
+
+@pytest.mark.usefixtures("page")
+def test_scores_of_the_cohort_before_it_was_joined_anew_are_refused(config: Config, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    shutil.copytree(config.output, output)
+    clinical = config.cohort.clinical
+    assert clinical is not None
+    changed = clinical.model_copy(update={"time_unit": "years"})
+    cohort = config.cohort.model_copy(update={"clinical": changed})
+    own = config.model_copy(update={"output": output, "cohort": cohort})
+    prepare_cohort(own)
+    with pytest.raises(ArtefactError, match=r"joined anew .* run `mirror evaluate` first"):
+        write_report(own)
 
 
 def test_a_folder_without_runs_is_refused_in_a_sentence(tmp_path: Path) -> None:

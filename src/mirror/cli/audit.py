@@ -52,3 +52,13 @@ def audited(config: Config) -> Audit:
     tone = "bold red" if found.leaks else "bold"
     console.print(f"[{tone}]audit[/]     {found.summary()}", highlight=False)
     return found
+
+
+def say_findings(found: Audit) -> None:
+    """Say each finding in a line: which check it is of, and what is the matter. The report has what to do."""
+    for finding in found.findings:
+        console.print(
+            f"[bold red]{finding.severity:<10}[/]{escape(f'{finding.check}: {finding.sentence}')}",
+            highlight=False,
+            soft_wrap=True,
+        )

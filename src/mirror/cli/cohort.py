@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
 from mirror.cli.options import ConfigFile
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
@@ -25,7 +27,7 @@ def cohort(config_file: ConfigFile) -> None:
 
 def join_cohort(config: Config) -> None:
     """Join the cohort of a configuration and say who is in it and what is to be known of it."""
-    from mirror.data.cohort_facts import endpoint_sentences
+    from mirror.data.cohort_facts import endpoint_sentences, lifetime_sentences
     from mirror.data.floors import artefact_sentences
     from mirror.units import remark_on
 
@@ -38,12 +40,12 @@ def join_cohort(config: Config) -> None:
         highlight=False,
     )
     for sentence in endpoint_sentences(made.facts):
-        console.print(f"[bold]cohort[/]    {sentence}", highlight=False, soft_wrap=True)
+        console.print(f"[bold]cohort[/]    {escape(sentence)}", highlight=False, soft_wrap=True)
     units = made.facts["units"]
     if units is not None and (remark := remark_on(units)):
         console.print(f"[bold]cohort[/]    expression is in '{units}': {remark}", highlight=False)
-    for sentence in artefact_sentences(made.facts):
-        console.print(f"[bold red]warning[/]   {sentence}", highlight=False)
+    for sentence in [*lifetime_sentences(made.facts), *artefact_sentences(made.facts)]:
+        console.print(f"[bold red]warning[/]   {escape(sentence)}", highlight=False, soft_wrap=True)
 
 
 def prepared(config: Config) -> Cohort:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mirror.cli.as_json import AsJson, print_json
-from mirror.cli.audit import audited
+from mirror.cli.audit import audited, say_findings
 from mirror.cli.options import FinishedRun
 from mirror.cli.plain import plain_errors
 from mirror.cli.screen import screen
@@ -30,6 +30,7 @@ def write_page(config: Config, *, as_json: bool = False) -> None:
     from mirror.workflow.report import data_file, write_report
 
     found = audited(config)
+    say_findings(found)
     with console.status("report"):
         path = write_report(config, found=found)
     console.print(f"[bold]report[/]    {path}", highlight=False, soft_wrap=True)

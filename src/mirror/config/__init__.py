@@ -10,6 +10,7 @@ from __future__ import annotations
 from mirror.config.beside import NO_RUN, BesideConfig
 from mirror.config.clinical import ClinicalConfig, CovariatesConfig
 from mirror.config.cohort import CohortConfig, FeaturesConfig, FoldsConfig, SlidesConfig
+from mirror.config.differing import differing, settings_of
 from mirror.config.evaluation import EvaluationConfig
 from mirror.config.expression import STAR_UNITS, ExpressionConfig, GeneMapConfig, SampleSheetConfig
 from mirror.config.mistakes import explain
@@ -53,6 +54,7 @@ __all__ = [
     "Weight",
     "changes_from_preset",
     "checked",
+    "differing",
     "dump_config",
     "explain",
     "is_remote",
@@ -62,6 +64,7 @@ __all__ = [
     "read_mapping",
     "read_preset",
     "resolve",
+    "settings_of",
     "shareable",
     "url_of",
 ]

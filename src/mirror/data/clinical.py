@@ -14,7 +14,7 @@ from mirror.config import ClinicalConfig
 from mirror.data.endpoints import parse_event, parse_months
 from mirror.data.ledger import Excluded
 from mirror.data.tables import read_text_table
-from mirror.data.text_files import row_name
+from mirror.data.text_files import COUNTED, row_name
 from mirror.errors import DataError, nearest, raise_together
 
 
@@ -94,7 +94,7 @@ def _spelled(table: pd.DataFrame, config: ClinicalConfig) -> pd.DataFrame:
 
 def _one_row_a_patient(table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, list[Excluded]]:
     unnamed = [f"{row_name(row)} names no patient; fill it in or remove it" for row in _where(table["patient"].isna())]
-    raise_together(DataError, f"{source}:", unnamed)
+    raise_together(DataError, f"{source} ({COUNTED}):", unnamed)
     # A missing cell equals a missing cell.
     copies = table.fillna("").duplicated()
     distinct = table[~copies]
@@ -103,7 +103,7 @@ def _one_row_a_patient(table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, 
         f"patient '{patient}': " + " and ".join(row_name(int(row)) for row in rows.index) + "; keep the right one"
         for patient, rows in clash.groupby("patient")
     ]
-    raise_together(DataError, f"{source} has rows of one patient that contradict each other:", problems)
+    raise_together(DataError, f"{source} has rows of one patient that contradict each other ({COUNTED}):", problems)
     reason = "an identical copy of another row"
     return distinct, [Excluded("clinical", str(patient), reason, source) for patient in table["patient"][copies]]
 
@@ -112,22 +112,24 @@ def _endpoints(table: pd.DataFrame, config: ClinicalConfig) -> pd.DataFrame:
     times: list[float] = []
     events: list[bool | None] = []
     problems: list[str] = []
-    for row, cells in zip(table.index, table[["time", "event"]].itertuples(index=False), strict=True):
+    for row, cells in zip(table.index, table[["patient", "time", "event"]].itertuples(index=False), strict=True):
         time, event = float("nan"), None
         try:
             if cells.time is not None:
                 time = parse_months(str(cells.time), config.time_unit)
         except DataError as error:
-            problems.append(f"{row_name(int(row))}, column '{config.time}': {error}")
+            problems.append(f"{row_name(int(row))}, patient '{cells.patient}', column '{config.time}': {error}")
         try:
             if cells.event is not None and config.event_convention is not None:
                 event = parse_event(str(cells.event), config.event_convention)
         except DataError as error:
-            problems.append(f"{row_name(int(row))}, column '{config.event}': {error}")
+            problems.append(f"{row_name(int(row))}, patient '{cells.patient}', column '{config.event}': {error}")
         complete = event is not None and time == time
         times.append(time if complete else float("nan"))
         events.append(event if complete else None)
-    raise_together(DataError, f"{config.path} has survival that is not what the configuration says:", problems)
+    raise_together(
+        DataError, f"{config.path} has survival that is not what the configuration says ({COUNTED}):", problems
+    )
     index = pd.Index(table["patient"].astype(str), name="patient", dtype=object)
     frame = pd.DataFrame({"label": table["label"].to_numpy(dtype=object)}, index=index, dtype=object)
     frame["class_outside"] = pd.Series([None] * len(index), index=index, dtype=object)
@@ -139,14 +141,18 @@ def _covariates(table: pd.DataFrame, config: ClinicalConfig) -> pd.DataFrame:
     problems: list[str] = []
     for name in config.covariates.numbers:
         columns[name] = numbers = []
-        for row, cell in table[f"covariate {name}"].items():
+        for row, patient, cell in zip(table.index, table["patient"], table[f"covariate {name}"], strict=True):
             number = _number(cell)
             if number is None:
-                problems.append(f"{row_name(int(str(row)))}, column '{name}': '{cell}' is not a finite number")
+                problems.append(
+                    f"{row_name(int(row))}, patient '{patient}', column '{name}': '{cell}' is not a finite number"
+                )
             else:
                 numbers.append(number)
     raise_together(
-        DataError, f"{config.path} has covariates that are no numbers; mend them, or name `categories`:", problems
+        DataError,
+        f"{config.path} has covariates that are no numbers; mend them, or name `categories` ({COUNTED}):",
+        problems,
     )
     for name in config.covariates.categories:
         columns[name] = [None if cell is None else str(cell) for cell in table[f"covariate {name}"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mirror.artefacts import read_json, remove, write_aside, write_json
-from mirror.config import CohortConfig
+from mirror.config import CohortConfig, shareable
 from mirror.data.clinical import ReadClinical, read_clinical
 from mirror.data.cohort_facts import describe, describe_folds
 from mirror.data.expression import ExpressionTable, ReadExpression, read_expression
@@ -138,6 +138,8 @@ def build_cohort(config: CohortConfig, *, with_folds: bool = True, progress: Pro
 
     Raises one `DataError` with all problems of all tables and feature files, or one `LeakError` with all of the folds.
     """
+    # As written, not as fetched; without defaults, so that a key of a later version is at its own when they are read.
+    settings = shareable(config).model_dump(mode="json", exclude_defaults=True)
     config = fetched(config, progress=progress)
     problems: list[str] = []
     owners = _attempt(problems, partial(read_owners, config.slides))
@@ -155,7 +157,8 @@ def build_cohort(config: CohortConfig, *, with_folds: bool = True, progress: Pro
     if problems or slides is None:
         raise_together(DataError, "the cohort cannot be built:", problems)
         raise AssertionError
-    return _join(config, tables, slides, with_folds=with_folds)
+    joined = _join(config, tables, slides, with_folds=with_folds)
+    return replace(joined, facts={**joined.facts, "settings": settings})
 
 
 def _keeps_without_slide(config: CohortConfig) -> bool:

@@ -17,6 +17,9 @@ from mirror.data.splits import ReadFolds
 from mirror.errors import DataError
 from mirror.types import Fold
 
+LIFE_MONTHS = 1200
+"""Nobody is followed for longer: 100 years."""
+
 
 def describe(
     config: CohortConfig, patients: pd.DataFrame, rows: Sequence[SlideRow], clinical: ReadClinical | None
@@ -59,8 +62,28 @@ def endpoint_sentences(facts: Mapping[str, Any]) -> list[str]:
         sentences.append("; ".join(told))
     if survival is not None:
         followed = survival["events"] + survival["censored"]
-        sentences.append(f"{survival['events']} of {followed} patients with follow-up had the event")
+        had = f"{survival['events']} of {followed} patients with follow-up had the event"
+        if survival.get("median_months") is not None:
+            had += (
+                f"; follow-up (column '{survival['time']}', read as {survival['time_unit']}) has a median of "
+                f"{_months(survival['median_months'])}, the longest is {_months(survival['longest_months'])}"
+            )
+        sentences.append(had)
     return sentences
+
+
+def lifetime_sentences(facts: Mapping[str, Any]) -> list[str]:
+    """That patients were followed for longer than anybody lives, which a wrong unit makes of right times."""
+    survival = facts.get("survival") or {}
+    if not survival.get("longer_than_a_life"):
+        return []
+    first, *others = survival["longer_than_a_life"]
+    return [
+        f"Follow-up is longer than a human life ({LIFE_MONTHS // 12} years) of {first['patient']}: "
+        f"{first['months'] / 12:,.0f} years{f', and of {len(others)} more' if others else ''}. Column "
+        f"'{survival['time']}' is read as {survival['time_unit']}; name the unit that it is in as "
+        "`clinical.time_unit`, or correct the table."
+    ]
 
 
 def describe_folds(folds: Sequence[Fold], patients: Sequence[str], read: ReadFolds | None) -> dict[str, Any]:
@@ -102,6 +125,7 @@ def _survival(patients: pd.DataFrame, config: ClinicalConfig) -> dict[str, Any] 
         return None
     known = patients[patients["event"].notna()]
     happened = known["event"].astype(bool)
+    beyond = known.loc[known["time"] > LIFE_MONTHS, "time"].sort_values(ascending=False, kind="stable")
     medians = [_median(known.loc[happened, "time"]), _median(known.loc[~happened, "time"])]
     sentence = (
         f"{int(happened.sum())} of the {len(known)} patients with follow-up had the event (column '{config.event}' "
@@ -114,6 +138,13 @@ def _survival(patients: pd.DataFrame, config: ClinicalConfig) -> dict[str, Any] 
         "events": int(happened.sum()),
         "censored": int((~happened).sum()),
         "missing": len(patients) - len(known),
+        "time": config.time,
+        "time_unit": config.time_unit,
+        "median_months": _median(known["time"]),
+        "longest_months": round(float(known["time"].max()), 2) if len(known) else None,
+        "longer_than_a_life": [
+            {"patient": str(patient), "months": round(float(months), 2)} for patient, months in beyond.items()
+        ],
         "median_months_event": medians[0],
         "median_months_censored": medians[1],
         "sentence": sentence,
@@ -125,4 +156,4 @@ def _median(time: pd.Series) -> float | None:
 
 
 def _months(median: float | None) -> str:
-    return "(none)" if median is None else f"{median:.1f} months"
+    return "(none)" if median is None else f"{median:,.1f} months"

@@ -13,7 +13,7 @@ from mirror.data.feature_store import Bag, BagSummary, find_bags, inspect_bag
 from mirror.data.hdf5 import TileScale
 from mirror.data.ledger import Excluded
 from mirror.data.tables import read_text_table
-from mirror.data.text_files import row_name
+from mirror.data.text_files import COUNTED, row_name
 from mirror.errors import DataError, raise_together
 from mirror.ids import SlideId
 from mirror.types import Progress, silent
@@ -78,7 +78,7 @@ def read_owners(config: SlidesConfig) -> ReadOwners:
                 f"slide '{slide}' is patient '{owners[slide]}' in {row_name(first[slide])} and '{patient}' in "
                 f"{row_name(row)}; keep the right one"
             )
-    raise_together(DataError, f"{config.path}:", problems)
+    raise_together(DataError, f"{config.path} ({COUNTED}):", problems)
     return ReadOwners(owners, tuple(excluded), len(table), str(config.path))
 
 

@@ -22,6 +22,9 @@ MISSING = (
 )
 """What an empty cell may look like."""
 
+COUNTED = "rows are counted from 1 below the header"
+"""What the heading of messages that name rows says of their numbers, which a spreadsheet counts otherwise."""
+
 ENDINGS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t", ".txt": "\t", ".txt.gz": "\t"}
 # One row of a whole transcriptome is megabytes of text, and pyarrow wants a row inside a block; more than a few rows of
 # a wide table would only cost memory.

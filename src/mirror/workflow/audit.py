@@ -18,7 +18,7 @@ from mirror.evaluation.audit.halves import Judged, check_halves, check_pooled
 from mirror.evaluation.audit.memories import check_memories
 from mirror.evaluation.scores import read_predictions
 from mirror.types import Fold, Progress, silent
-from mirror.workflow.cohort import cohort_folder
+from mirror.workflow.cohort import cohort_folder, kept_cohort
 from mirror.workflow.evaluation_files import account_file, predictions_file
 from mirror.workflow.fitted_things import FittedThings, fitted_things
 
@@ -48,7 +48,7 @@ def audit(config: Config, *, progress: Progress = silent) -> Audit:
     """Look at the cohort, and at every run and score that is there already; write audit.json.
 
     Folds that the cohort stage refuses are audited too: that is where leaks are. Raises `DataError` when the tables
-    cannot be read.
+    cannot be read, `ArtefactError` when the cohort that was left is of another configuration.
     """
     cohort, folds, source = audited_cohort(config, progress)
     groups, unread = read_groups(config, cohort)
@@ -69,10 +69,13 @@ def audit(config: Config, *, progress: Progress = silent) -> Audit:
 
 
 def audited_cohort(config: Config, progress: Progress) -> tuple[Cohort, tuple[Fold, ...], str]:
-    """The cohort as it was left, or as its tables have it; its folds as they are written, and where."""
+    """The cohort as it was left, or as its tables have it; its folds as they are written, and where.
+
+    Raises `ArtefactError` when it was joined by other settings.
+    """
     folder = cohort_folder(config)
     if (folder / "cohort.json").exists():
-        cohort = Cohort.load(folder)
+        cohort = kept_cohort(config)
         return cohort, cohort.folds, f"{folder.name}/folds.json"
     path = config.cohort.folds.path
     if path is None:

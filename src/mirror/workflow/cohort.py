@@ -7,11 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from mirror.artefacts import SCHEMA, hash_file, read_json, remove, write_json
-from mirror.config import Config
+from mirror.config import CohortConfig, Config, checked, differing, load_config, settings_of
 from mirror.data.cohort import Cohort, build_cohort
 from mirror.data.remote import fetched
 from mirror.data.splits import load_folds
-from mirror.errors import ArtefactError, ConfigError
+from mirror.errors import ArtefactError, ConfigError, raise_together
 from mirror.types import Progress, silent
 from mirror.workflow.inputs import inputs_stamp
 
@@ -48,6 +48,28 @@ def prepare_cohort(config: Config, *, keep: bool = True, progress: Progress = si
         remove(stamped)
         cohort.save(folder)
         write_json(stamped, {"stamp": stamp, "files": _hashes(folder)})
+    return cohort
+
+
+def kept_cohort(config: Config) -> Cohort:
+    """The cohort as it was left, for stages that read what others made of it; no input is read.
+
+    Raises `ArtefactError` when it is missing or damaged, or was joined by other settings than those of `config`: what
+    is told of it would be told in words that are not its own.
+    """
+    folder = cohort_folder(config)
+    cohort = Cohort.load(folder)
+    if "settings" in cohort.facts:
+        joined_by = checked(cohort.facts["settings"], CohortConfig, where=folder / "cohort.json")
+    else:  # of a version that did not keep them; a run has had the whole configuration since the first
+        trained = sorted(config.output.glob("runs/seed*/fold*/config.yaml"))
+        joined_by = (load_config(trained[0]) if trained else config).cohort
+    raise_together(
+        ArtefactError,
+        f"{folder} was joined by other settings than the configuration's; name the configuration it was joined by, or "
+        "join it anew with `mirror cohort` and take the stages after it again:",
+        differing(settings_of(config.cohort), settings_of(joined_by), above="cohort"),
+    )
     return cohort
 
 

@@ -32,7 +32,14 @@ from mirror.evaluation.supervised import SupervisedFold
 from mirror.training.runs import RunFolder, run_folder
 from mirror.types import Fold, Progress, silent
 from mirror.workflow.cohort import prepare_cohort
-from mirror.workflow.evaluation_files import account_file, current_scores, intervals_file, predictions_file, scores_file
+from mirror.workflow.evaluation_files import (
+    account_file,
+    current_scores,
+    intervals_file,
+    patients_mark,
+    predictions_file,
+    scores_file,
+)
 from mirror.workflow.patient_table import patient_table
 from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.supervised import load_fold, supervised_file
@@ -94,6 +101,7 @@ def evaluate_runs(
         runs,
         tables,
         of=[str(table.uns["run"]) for table in embedded],
+        cohort=patients_mark(cohort),
         representations=representations,
         supervised=trained,
         jobs=jobs or (cpu_count() if len(cohort.patients) >= MANY_PATIENTS else 1),
@@ -108,6 +116,7 @@ def score_tables(
     tables: Iterable[PatientTable],
     *,
     of: Sequence[str] = (),
+    cohort: str = "",
     representations: Sequence[str] | None = None,
     supervised: Iterable[SupervisedFold] = itertools.repeat(SupervisedFold()),
     jobs: int = 1,
@@ -115,10 +124,11 @@ def score_tables(
 ) -> pd.DataFrame:
     """Judge the patients as each of `tables` describes them on the (seed, fold) of `runs`, and write the four files.
 
-    `mark` is the fingerprint of everything that went in, `of` those of the runs that are judged, where any are;
+    `mark` is the fingerprint of everything that went in, `of` those of the runs that are judged, where any are, and
+    `cohort` the `patients_mark` of theirs;
     `supervised` has, of each run, what supervised models left of it. Returns the scores.
     """
-    provenance = {"fingerprint": mark, "config": config.name, "runs": list(of)}
+    provenance = {"fingerprint": mark, "config": config.name, "runs": list(of), "cohort": cohort}
     scores: list[pd.DataFrame] = []
     predictions: list[pd.DataFrame] = []
     account: list[dict[str, Any]] = []

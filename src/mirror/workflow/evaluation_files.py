@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mirror.artefacts import read_json
+from mirror.artefacts import fingerprint, read_json
 from mirror.config import Config
+from mirror.data.cohort import Cohort
 from mirror.errors import ArtefactError
 from mirror.evaluation.scores import read_intervals, read_predictions, read_provenance, read_scores
 
@@ -31,6 +32,14 @@ def intervals_file(config: Config) -> Path:
 def account_file(config: Config) -> Path:
     """Who took part in each number, and what could not be computed and why."""
     return config.output / "evaluation.json"
+
+
+def patients_mark(cohort: Cohort) -> str:
+    """Of what is predicted, and of whom: label, time and event of every patient, covariates and folds."""
+    told = (cohort.patients, cohort.covariates)
+    return fingerprint(
+        [part.astype(str).reset_index().to_numpy().tolist() for part in told], [list(fold) for fold in cohort.folds]
+    )
 
 
 def current_scores(config: Config, mark: str) -> pd.DataFrame | None:

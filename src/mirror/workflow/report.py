@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from mirror.artefacts import read_json, write_json, write_text
-from mirror.config import Config, changes_from_preset, dump_config, shareable
+from mirror.config import Config, changes_from_preset, differing, dump_config, load_config, shareable
 from mirror.data.cohort import Cohort
+from mirror.data.cohort_facts import lifetime_sentences
 from mirror.data.floors import artefact_sentences
 from mirror.data.panel import GenePanel
 from mirror.errors import ArtefactError, raise_together
@@ -35,11 +37,18 @@ from mirror.training.loop import read_metrics
 from mirror.training.runs import RunFolder, run_folder
 from mirror.units import remark_on
 from mirror.workflow.audit import audit, read_groups
-from mirror.workflow.cohort import cohort_folder
-from mirror.workflow.evaluation_files import account_file, intervals_file, predictions_file, scores_file
+from mirror.workflow.cohort import kept_cohort
+from mirror.workflow.evaluation_files import (
+    account_file,
+    intervals_file,
+    patients_mark,
+    predictions_file,
+    scores_file,
+)
 from mirror.workflow.pretrain import wanted_runs
 from mirror.workflow.prototypes import learned_directions
 from mirror.workflow.refine import unread_choice
+from mirror.workflow.study import INDIFFERENT
 
 HASH_SHOWN = 12
 """Digits of an input's hash on the page: enough to tell files apart; cohort.json has all of them."""
@@ -58,20 +67,16 @@ def data_file(config: Config) -> Path:
 def write_report(config: Config, *, found: Audit | None = None) -> Path:
     """Write report.html and report.json from the files of the stages before; the run is audited unless `found` says.
 
-    Raises `ArtefactError` when one of them has not run, or a run was trained anew since it was evaluated.
+    Raises `ArtefactError` when one of them has not run, a run was trained or the cohort joined anew since it was
+    evaluated, or they are of other settings than those of `config`.
     """
-    cohort = Cohort.load(cohort_folder(config))
+    cohort = kept_cohort(config)
     scores, predictions = read_scores(scores_file(config)), read_predictions(predictions_file(config))
     runs = {
         (seed, fold.number): run_folder(config.output, seed=seed, fold=fold.number)
         for seed, fold in wanted_runs(config, cohort, fold=None, seed=None)
     }
-    judged = read_provenance(scores_file(config)).get("runs", ())
-    raise_together(
-        ArtefactError,
-        "the scores are not of these runs as they are trained now; run `mirror evaluate` first:",
-        [str(run.path) for run in runs.values() if run.read_record()["fingerprint"] not in judged],
-    )
+    _require_of_this_job(config, cohort, list(runs.values()))
     selections = [selection for run in runs.values() if (selection := GenePanel.load(run.panel).selection) is not None]
     leaks = any(selection.scope == "cohort" for selection in selections)
     choice = [rows_by_choice(scores["representation"].unique().tolist(), selections[0])] if selections else []
@@ -90,7 +95,7 @@ def write_report(config: Config, *, found: Audit | None = None) -> Path:
         excluded=_excluded(cohort),
         patients=_patients(cohort),
         notes=[*_notes(config, cohort), *([] if leaks else choice), *dict.fromkeys(one.note for one in selections)],
-        warnings=[*artefact_sentences(cohort.facts), *(choice if leaks else [])],
+        warnings=[*lifetime_sentences(cohort.facts), *artefact_sentences(cohort.facts), *(choice if leaks else [])],
         scores=scores,
         predictions=predictions,
         histories={key: read_metrics(run.metrics) for key, run in runs.items()},
@@ -110,6 +115,43 @@ def write_report(config: Config, *, found: Audit | None = None) -> Path:
     write_json(data_file(config), report_data(content))
     write_text(report_file(config), render_page(content))
     return report_file(config)
+
+
+def _require_of_this_job(config: Config, cohort: Cohort, runs: Sequence[RunFolder]) -> None:
+    """Raise `ArtefactError` where runs were trained by other settings, or scores are of other runs or patients."""
+    judged = read_provenance(scores_file(config))
+    raise_together(
+        ArtefactError,
+        "the scores are not of these runs as they are trained now; run `mirror evaluate` first:",
+        [str(run.path) for run in runs if run.read_record()["fingerprint"] not in judged.get("runs", ())],
+    )
+    if judged.get("cohort", patients_mark(cohort)) != patients_mark(cohort):
+        raise ArtefactError(
+            f"{scores_file(config)} is of the cohort as it was before it was joined anew (other patients, labels, "
+            "follow-up, covariates or folds); run `mirror evaluate` first"
+        )
+    by_difference: dict[str, list[RunFolder]] = {}
+    for run in runs:
+        differences = differing(_trained_by(config), _trained_by(load_config(run.config)))
+        by_difference.setdefault(", ".join(differences), []).append(run)
+    by_difference.pop("", None)
+    raise_together(
+        ArtefactError,
+        "runs were trained by other settings than the configuration's; name the configuration they were trained by, or "
+        "train again with `mirror pretrain --overwrite` and take the stages after it again:",
+        [
+            f"{first.path}{f' and {len(others)} more' if others else ''}: {told}"
+            for told, (first, *others) in by_difference.items()
+        ],
+    )
+
+
+def _trained_by(config: Config) -> dict[str, Any]:
+    """The settings that decide what a run is."""
+    return {
+        "model": config.model.model_dump(mode="json"),
+        "pretraining": config.pretraining.model_dump(mode="json", exclude=INDIFFERENT),
+    }
 
 
 def run_name(runs: Mapping[tuple[int, int], RunFolder]) -> str:

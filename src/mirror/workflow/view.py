@@ -21,7 +21,7 @@ from mirror.slides.manifest import SlideEntry, entries_of
 from mirror.training.runs import run_folder
 from mirror.viewer.contents import PROTOCOLS, Contents, ShownRun
 from mirror.workflow.audit import configuration_of, read_groups
-from mirror.workflow.cohort import cohort_folder
+from mirror.workflow.cohort import kept_cohort
 from mirror.workflow.evaluation_files import predictions_file
 from mirror.workflow.explain_slide import Wanted, explain_slides
 from mirror.workflow.explained import rows_of, run_judging
@@ -35,10 +35,11 @@ def view(path: Path, *, slides: Path | None) -> Generator[Contents]:
 
     `slides`: a folder or a manifest of slide files; where it is not given, the account that `mirror slides` left
     beside the features says where they lie. Raises `ConfigError` when `path` is neither, `ArtefactError` when
-    nothing has been embedded, and `LeakError` when a run was trained on whom its fold tests by now.
+    nothing has been embedded or the cohort is of another configuration, and `LeakError` when a run was trained on whom
+    its fold tests by now.
     """
     config = configuration_of(path)
-    cohort = Cohort.load(cohort_folder(config))
+    cohort = kept_cohort(config)
     groups, _ = read_groups(config, cohort)
     clinical = config.cohort.clinical
     runs = _runs(config, cohort)

@@ -41,8 +41,9 @@ def check_site_survival(sites: Mapping[str, Mapping[str, str]], patients: pd.Dat
             f"{by} alone tells groups apart of which one has {ratio:.2f} times the hazard of another (log-rank over "
             f"{count} groups; no fold has test patients to order by it)"
             if np.isnan(index)
-            else f"{by} alone, seen on training patients, orders the survival of test patients with a c-index of "
-            f"{index:.3f} (log-rank over {count} groups)"
+            else f"{by} alone, seen on training patients, tells the survival of test patients: of two of them it names "
+            f"whose event came first in {100 * index:.0f} of 100 pairs (c-index {index:.3f}, log-rank over "
+            f"{count} groups)"
         )
         return (
             f"{by} ({count} sites, those of fewer than {FEWEST} patients as one: {ordered}, "

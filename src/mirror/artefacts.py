@@ -77,7 +77,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ArtefactError(f"{path} is missing; run the stage that writes it first") from None
     except OSError as error:
         raise ArtefactError(f"{path} cannot be read ({error.strerror or error}); correct its folder") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:  # the last of brackets without end
         raise ArtefactError(f"{path} is damaged ({error}); delete it and run its stage again") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else "none"

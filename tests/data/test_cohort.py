@@ -17,6 +17,7 @@ import torch
 from mirror.config import CohortConfig
 from mirror.data.cohort import COLUMNS, Cohort, build_cohort
 from mirror.data.cohort_facts import endpoint_sentences, lifetime_sentences
+from mirror.data.feature_file import BagFacts, write_bag
 from mirror.data.ledger import Excluded, balance
 from mirror.errors import ArtefactError, DataError, LeakError, MirrorError
 
@@ -270,6 +271,25 @@ def test_features_of_two_encoders_are_refused_and_so_is_another_than_the_configu
     assert build_cohort(made.config()).encoder == "uni"
     with pytest.raises(DataError, match=r"(?s)`features.encoder` is phikon, but files name others.*uni"):
         build_cohort(made.config(features={"encoder": "phikon"}))
+
+
+def test_features_of_two_magnifications_are_refused_as_the_files_of_trident_and_ours_name_them(tiny):
+    made = tiny()
+    (made.folder / "features" / "S01.pt").unlink()
+    (made.folder / "features" / "S02.pt").unlink()
+    with h5py.File(made.folder / "features" / "S01.h5", "w") as file:
+        file["features"] = np.ones((3, 4), np.float32)
+        file.create_dataset("coords", data=np.zeros((3, 2))).attrs["target_magnification"] = 20
+    ours = made.folder / "features" / "S02.h5"
+    write_bag(ours, np.ones((3, 4), np.float32), facts=BagFacts(target_magnification=10.0))
+    with pytest.raises(
+        DataError, match=r"(?s)several magnifications.*10x: 1 files, such as .*S02\.h5.*20x: 1 files, such as .*S01\.h5"
+    ):
+        build_cohort(made.config())
+    write_bag(ours, np.ones((3, 4), np.float32), facts=BagFacts(mpp=1.0, target_magnification=20.0))
+    # Files that name none are taken on trust, and no resolution is held against a magnification.
+    tiles = build_cohort(made.config()).facts["tiles"]
+    assert (tiles["magnification"], tiles["mpp"]) == (20.0, 1.0)
 
 
 def test_a_slide_of_two_patients_and_a_nameless_row_are_named(tiny):

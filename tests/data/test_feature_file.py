@@ -23,6 +23,7 @@ FACTS = BagFacts(
     encoder_revision="r2",
     mpp=0.5,
     tile_px=512,
+    target_magnification=20.0,
     overlap_px=0,
     tile_level0_px=1018.5,
     slide_mpp=0.2514,

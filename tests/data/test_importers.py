@@ -73,10 +73,11 @@ class Case:
     tile_level0_px: float | None = None
     tile_px: int | None = None
     mpp: float | None = None
+    magnification: float | None = None
 
 
 CASES = [
-    Case(layouts.trident, "TRIDENT", "uni_v1", "level0_px", 1024, 512),
+    Case(layouts.trident, "TRIDENT", "uni_v1", "level0_px", 1024, 512, magnification=20),
     Case(layouts.clam, "CLAM", None, "level0_px", 1024, 256),
     Case(lambda folder: layouts.clam(folder, patches=False), "CLAM", None, "unknown"),
     Case(layouts.uni2h, "UNI2-h archive", None, "unknown"),
@@ -109,6 +110,7 @@ def test_every_layout_arrives_with_its_features_positions_and_what_it_says_of_it
     np.testing.assert_array_equal(ours.as_given, COORDS if case.coords_unit == "unknown" else None)
     about = (ours.facts.tile_level0_px, ours.facts.tile_px, ours.facts.mpp, ours.facts.source)
     assert about == (case.tile_level0_px, case.tile_px, case.mpp, case.layout)
+    assert ours.facts.target_magnification == case.magnification
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{number}-{case.layout}" for number, case in enumerate(CASES)])

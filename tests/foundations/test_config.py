@@ -120,6 +120,16 @@ def test_a_file_that_is_no_mapping_or_no_yaml_is_named(tmp_path: Path) -> None:
         load_config(tmp_path / "gone.yaml")
 
 
+def test_a_folder_in_the_place_of_a_configuration_is_answered_with_those_in_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"is a folder, where the configuration \(.yaml\) is asked for, and has none$"
+    ):
+        load_config(tmp_path)
+    (tmp_path / "study.yaml").touch()
+    with pytest.raises(ConfigError, match=r"which has .*study\.yaml$"):
+        load_config(tmp_path)
+
+
 def test_each_preset_fills_in_every_section_it_must() -> None:
     for name in preset_names():
         assert resolve(changed(preset=name), where=Path("x.yaml")).preset == name

@@ -65,10 +65,12 @@ def test_a_cohort_with_bad_slides_ends_with_all_good_ones_and_each_bad_one_expla
     for slide in FOUR:
         bag = Bag(config.output / "features" / f"{slide}.h5")
         assert bag.tiles == told[slide]["tiles"] > 0
+        assert 0 < told[slide]["untiled"] < 1
         assert (config.output / "quality" / f"{slide}.jpg").stat().st_size > 1000
     page = (config.output / "contact.html").read_text()
     assert "4 of 8 slides" in page
     assert page.index("glass") < page.index("<b>a</b>")
+    assert page.count("of the tissue in none") == 4
 
 
 def test_the_contact_page_shows_the_picture_of_a_slide_of_any_name(tmp_path: Path) -> None:
@@ -350,6 +352,7 @@ def test_the_command_ends_with_the_failures_and_a_code_of_its_own(scans: Path, t
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert "1 failed" in ended.stderr
+    assert "in no tile: " in ended.stderr and "(a)" in ended.stderr
     assert "page: " in ended.stderr
     assert (tmp_path / "out" / "features" / "a.h5").exists()
 

@@ -14,7 +14,7 @@ from small_scans import SIDE
 from mirror.errors import DataError
 from mirror.ids import SlideId
 from mirror.seeding import rng_for
-from mirror.simulate.scans import MPP, draw_scan, tumour_of
+from mirror.simulate.scans import MPP, draw_scan, tumour_of, write_scan
 from mirror.slides.encoders import imagenet_transform, load_encoder
 from mirror.slides.manifest import SlideEntry
 from mirror.slides.reading import TileReader
@@ -45,6 +45,50 @@ def test_every_tile_lies_in_the_tissue_as_far_as_asked(scans: Path, config: Extr
         covered = shapely.area(shapely.intersection(tiles, tissue)) / grid.side**2
         assert covered.min() >= 1 - background - 1e-9
         assert len(tiles) > 5
+
+
+@pytest.mark.parametrize("overlap", [0, 24])
+def test_what_no_tile_covers_is_the_area_that_a_count_of_points_finds(
+    scans: Path, config: ExtractionConfig, overlap: int
+) -> None:
+    with open_scan(scans / "a.tif") as scan:
+        grid = tiled(scan, changed(config, tile_px=100, background=0.05, overlap_px=overlap))
+    points = np.stack(np.meshgrid(*2 * [np.arange(0.5, SIDE)]), axis=-1).reshape(-1, 1, 2)
+    tissue = shapely.contains_xy(shapely.union_all(grid.tissues), points[:, 0])
+    tiled_too = ((points > grid.coords) & (points < grid.coords + grid.side)).all(axis=2).any(axis=1)
+    assert 0.01 < grid.untiled() < 0.9
+    assert grid.untiled() == pytest.approx(np.mean(~tiled_too[tissue]), abs=0.002)
+
+
+STAINED = (200, 120, 180)
+
+
+def test_the_last_row_and_column_of_a_slide_that_is_all_tissue_want_edge(
+    tmp_path: Path, config: ExtractionConfig
+) -> None:
+    image = np.full((SIDE, SIDE, 3), STAINED, dtype=np.uint8)
+    image[:8, :8] = 243  # some glass, to tell tissue from
+    write_scan(tmp_path / "full.tif", image, mpp=MPP)
+    for edge, last in ((False, SIDE - 2 * config.tile_px), (True, SIDE - config.tile_px)):
+        with open_scan(tmp_path / "full.tif") as scan:
+            grid = tiled(scan, changed(config, edge=edge))
+        assert tuple(grid.coords.max(axis=0)) == (last, last)
+        assert grid.untiled() == pytest.approx(0 if edge else 1 - (last + grid.side) ** 2 / (SIDE - 8) ** 2, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("left", "wide", "filled"), [(240, 128, True), (240, 160, False), (0, 64, True), (0, 96, False)]
+)
+def test_the_outline_fills_gaps_of_72_um_and_36_at_the_slides_edge(
+    tmp_path: Path, left: int, wide: int, filled: bool
+) -> None:
+    image = np.full((SIDE, SIDE, 3), STAINED, dtype=np.uint8)
+    image[:, left : left + wide] = 243
+    write_scan(tmp_path / "gap.tif", image, mpp=MPP)
+    resolution = Resolution(MPP, "manifest")
+    with open_scan(tmp_path / "gap.tif") as scan:
+        outlines = find_tissues(scan, read_overview(scan, resolution), resolution, "otsu")
+    assert shapely.intersects_xy(shapely.union_all(outlines), left + wide / 2, SIDE / 2) == filled
 
 
 @pytest.mark.parametrize(("scanned", "asked"), [(0.25, 0.5), (0.5, 0.5), (0.25, 1.0)])

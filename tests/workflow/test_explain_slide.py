@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -23,12 +24,12 @@ from typer.testing import CliRunner
 from bounded_slide import write_bounded
 from mirror.artefacts import read_json
 from mirror.cli.app import app
-from mirror.cli.notes import told_notes
+from mirror.cli.notes import MOST, told_notes
 from mirror.config import load_config
 from mirror.data.cohort import Cohort
 from mirror.data.feature_file import BagFacts, write_bag
 from mirror.data.feature_store import Bag
-from mirror.errors import ConfigError, LeakError, MirrorError
+from mirror.errors import ConfigError, DataError, LeakError, MirrorError
 from mirror.evaluation.embed import load_embeddings
 from mirror.evaluation.protocols import evaluate_fold
 from mirror.explain import overlay
@@ -36,9 +37,10 @@ from mirror.explain.caption import Caption
 from mirror.explain.relevance_file import read_relevance_file
 from mirror.explain.wording import meaning
 from mirror.ids import SlideId
+from mirror.simulate.scans import write_scan
 from mirror.training.runs import run_folder
 from mirror.types import Fold
-from mirror.workflow import evaluate
+from mirror.workflow import evaluate, explain_slide
 from mirror.workflow.cohort import cohort_folder
 from mirror.workflow.explain_slide import Wanted, explain_slides
 from mirror.workflow.explained import RunName, explained_run
@@ -220,7 +222,7 @@ def test_a_run_of_other_folds_is_not_called_blind_to_whom_it_was_trained_on(
             pass
     slide = slide_of(trained, fold=held.folds[0], role="train")
     tiles = Bag(held.paths[SlideId(slide)]).read()
-    torch.save(torch.from_numpy(tiles), tmp_path / f"{slide}.pt")
+    torch.save(torch.from_numpy(1.01 * tiles), tmp_path / f"{slide}.pt")  # extracted anew: not the same to the bit
     wanted = Wanted(asked=Asked(["risk"]), features=tmp_path, output=tmp_path / "out", run=RunName(0, 0))
     (found,) = explain_slides(config, wanted)
     assert any("has a slide of this name" in note and "train of seed0/fold0" in note for note in found.notes)
@@ -345,6 +347,15 @@ def test_new_slides_are_explained_and_those_without_coordinates_get_a_table_alon
     assert "no agreement: this patient has no expression" in every.notes
 
 
+def test_new_slides_are_held_against_the_model_by_what_any_of_them_says(trained: Path, tmp_path: Path) -> None:
+    tiles = Bag(next(iter(cohort(trained).paths.values()))).read()
+    write_bag(tmp_path / "features" / "a.h5", tiles)
+    write_bag(tmp_path / "features" / "b.h5", tiles, facts=BagFacts(mpp=1.0))
+    wanted = Wanted(asked=Asked(["risk"]), features=tmp_path / "features", output=tmp_path / "out")
+    with pytest.raises(DataError, match=r"saw 1 um/px, the model was trained at 0\.5 um/px"):
+        explain_slides(load_config(trained), wanted)
+
+
 def test_a_slide_whose_tiles_have_no_known_width_gets_a_table_and_stops_no_other(trained: Path, tmp_path: Path) -> None:
     bag = Bag(next(iter(cohort(trained).paths.values())))
     coords = bag.coords()
@@ -375,9 +386,22 @@ def test_a_file_of_features_that_cannot_be_read_is_told_with_its_reason_and_stop
     assert done.exit_code == 0 and "explain   1 of 3 slides" in said, done.output
     assert f"lost: left out: {lost} " in said and f"nan: left out: {broken} has NaN" in said and "on_bad" not in said
     assert [path.name for path in (tmp_path / "out" / "slides").iterdir()] == ["whole"]
+    assert "earlier call" not in said
+    # More than there are notes for are all named, each alone; a slide that was explained before is told as it is.
+    more = [folder / f"lost{number}.h5" for number in range(MOST + 1)]
+    for path in more:
+        shutil.copy(lost, path)
+    (tmp_path / "out" / "slides" / "lost3").mkdir()
+    said = CliRunner().invoke(app, command).stderr.replace("\n", " ")
+    assert all(f"{path.stem}: left out: {path} " in said for path in more)
+    assert said.count("what an earlier call made of it") == 1 and "lost3: left out" in said
+    for path in more:
+        path.unlink()
     whole, *left = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert whole["slide"] == "whole" and whole["files"]
     assert [(one["slide"], one["layers"], one["files"]) for one in left] == [("lost", [], []), ("nan", [], [])]
+    twice = CliRunner().invoke(app, [*command, "--slide", "whole", "--slide", "whole"])
+    assert "explain   1 slides" in twice.stderr, twice.output
     for named in (["--slide", "lost"], ["--slide", "lost", "--slide", "nan"]):
         alone = CliRunner().invoke(app, [*command, *named])
         assert alone.exit_code == 1 and str(lost) in alone.stderr.replace("\n", "") and "on_bad" not in alone.stderr
@@ -399,6 +423,71 @@ def test_the_slide_file_is_drawn_where_it_is_found(trained: Path, tmp_path: Path
     features = json.loads((found.folder / "relevance.geojson").read_text())["features"]
     told = np.array([one["geometry"]["coordinates"][0][0] for one in features])
     np.testing.assert_array_equal(told, corners - (512, 1536))
+
+
+def test_layers_of_an_earlier_call_that_make_way_are_named(trained: Path, tmp_path: Path) -> None:
+    slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
+    config, wanted = load_config(trained), Wanted(names=[slide], output=tmp_path)
+
+    def said(wanted: Wanted) -> list[str]:
+        (told,) = explain_slides(config, wanted)
+        return [note for note in told.notes if "made way" in note]
+
+    assert said(wanted) == []
+    (note,) = said(wanted._replace(asked=Asked(["risk"])))
+    assert note.startswith("an earlier call's class:B, agreement, embedding made way")
+    assert not list(tmp_path.rglob("overlay-class*.png"))
+    assert said(wanted._replace(asked=Asked(["risk"]))) == []
+    (path,) = tmp_path.rglob("relevance.json")
+    path.write_text("{")
+    assert said(wanted) == []
+
+
+def test_a_slide_of_the_cohort_by_another_name_is_not_called_new(trained: Path, tmp_path: Path) -> None:
+    known = cohort(trained)
+    slide = slide_of(trained, fold=known.folds[0], role="train")
+    (tmp_path / "new").mkdir()
+    shutil.copy(known.paths[slide], tmp_path / "new" / "other.h5")
+    wanted = Wanted(features=tmp_path / "new", run=RunName(0, 0), output=tmp_path / "out")
+    (told,) = explain_slides(load_config(trained), wanted)
+    assert (told.slide, told.role) == ("other", "train")
+    owner = known.owners[slide]
+    assert any(f"cohort's slide {slide}, of patient {owner} (train of seed0/fold0)" in note for note in told.notes)
+
+
+def test_a_folder_of_slides_without_the_slide_is_told_with_what_it_has(trained: Path, tmp_path: Path) -> None:
+    slide = slide_of(trained, fold=cohort(trained).folds[0], role="test")
+    write_scan(tmp_path / "mine.tif", np.full((64, 64, 3), 200, dtype=np.uint8), mpp=0.5)
+    (told,) = explain_slides(load_config(trained), Wanted(names=[slide], slides=tmp_path, output=tmp_path / "out"))
+    assert any(note.startswith(f"{tmp_path} has no slide '{slide}', but mine (names") for note in told.notes)
+    assert not any("--slides FOLDER" in note for note in told.notes)
+
+
+def test_a_patient_in_the_place_of_a_slide_is_answered_with_its_slides(trained: Path) -> None:
+    slide, owner = next(iter(cohort(trained).owners.items()))
+    assert slide != owner
+    with pytest.raises(ConfigError, match=f"'{owner}' is a patient, with the slides .*{slide}"):
+        explain_slides(load_config(trained), Wanted(names=[owner]))
+
+
+def test_ctrl_c_says_that_finished_slides_are_kept(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = cohort(trained).slides.drop_duplicates("patient")["slide"].astype(str).tolist()[:2]
+    read = explain_slide.layers_of
+    calls: list[None] = []
+
+    def stopped_at_the_second(*given: Any) -> Any:
+        calls.append(None)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return read(*given)
+
+    monkeypatch.setattr(explain_slide, "layers_of", stopped_at_the_second)
+    command = ["explain", "slide", str(trained), "--slide", first, "--slide", second, "--target", "risk"]
+    done = CliRunner().invoke(app, [*command, "--run", "seed0/fold0", "--output", str(tmp_path)])
+    assert done.exit_code == 130 and "slides that were finished are kept; --slide names the others" in done.stderr
+    assert [path.parent.name for path in tmp_path.rglob("relevance.json")] == [first]
 
 
 def test_one_of_several_slides_says_that_heads_are_judged_on_their_mean(trained: Path, tmp_path: Path) -> None:
@@ -433,7 +522,8 @@ def test_a_note_of_some_of_several_slides_names_them(trained: Path, tmp_path: Pa
         app, [*command, "--slides", str(tmp_path / "scans"), "--output", str(tmp_path / "out"), "--run", "seed0/fold0"]
     )
     assert told.exit_code == 0, told.output
-    assert f"{lost}: the slide file is not known" in told.stderr and f"{known}: the slide file" not in told.stderr
+    assert re.search(rf"{lost}: \S+ has no slide '{lost}', but {known} ", told.stderr)
+    assert f"{known}: " not in told.stderr
 
 
 def test_notes_name_the_first_slides_and_say_how_many_more_there_are() -> None:

@@ -44,6 +44,15 @@ def call(*words: str | Path, code: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
+def simulated(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cohort of the small job, whose feature files name a magnification besides, as those of TRIDENT do."""
+    folder = tmp_path_factory.mktemp("magnified") / "simulated"
+    shutil.copytree(simulated, folder, ignore=shutil.ignore_patterns("features"))
+    with_attributes(simulated, folder / "features", target_magnification=20.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def job(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The configuration of a finished job of the default preset."""
     config = write_config(simulated, tmp_path_factory.mktemp("finished") / "out", form=CANONICAL)
@@ -344,6 +353,7 @@ def with_attributes(simulated: Path, folder: Path, **attributes: object) -> Path
         ({"encoder": "uni"}, "come from 'uni', the model was trained on 'simulated'"),
         ({"mpp": 0.25}, "saw 0.25 um/px, the model was trained at 0.5 um/px"),
         ({"tile_px": 256}, "tiles are 256 px wide, the model was trained on tiles of 512 px"),
+        ({"target_magnification": 10.0}, "are of 10x, as the files say, the model was trained on tiles of 20x"),
     ],
 )
 def test_features_of_another_kind_are_refused_with_the_remedy(
@@ -354,6 +364,23 @@ def test_features_of_another_kind_are_refused_with_the_remedy(
     assert words in said
     assert "extract them" in said
     assert not (tmp_path / "new.h5ad").exists()
+
+
+def test_a_cohort_of_another_magnification_is_refused_unless_the_model_knows_none(
+    copy: Path, simulated: Path, tmp_path: Path
+) -> None:
+    assert "| magnification, as files name it | 20x |" in (copy / "README.md").read_text()
+    folder = with_attributes(simulated, tmp_path / "features", target_magnification=10.0)
+    config = write_config(simulated, tmp_path / "out", form=CANONICAL)
+    content = yaml.safe_load(config.read_text())
+    content["cohort"]["features"]["path"] = str(folder)
+    config.write_text(yaml.safe_dump(content))
+    command = ("embed", config, "--model", copy, "--output", tmp_path / "new.h5ad")
+    assert "are of 10x" in call(*command, code=1)
+    expects = json.loads((copy / "config.json").read_text())["expects"]
+    assert expects.pop("magnification") == 20
+    rewritten(copy, expects=expects)  # as an earlier version wrote it
+    call(*command)
 
 
 def test_a_scanner_that_differs_by_some_percent_is_not_refused(model: Path, simulated: Path, tmp_path: Path) -> None:
@@ -370,6 +397,8 @@ def test_arrays_of_another_kind_are_refused(model: Path) -> None:
         loaded.embed(bag, encoder="uni")
     with pytest.raises(DataError, match="1 um/px"):
         loaded.embed(bag, mpp=1.0)
+    with pytest.raises(DataError, match="of 10x"):
+        loaded.embed(bag, magnification=10.0)
     with pytest.raises(DataError, match="NaN"):
         loaded.embed({"s1": np.full((4, 12), np.nan, dtype=np.float32)})
 

@@ -16,7 +16,7 @@ import feature_layouts as layouts
 from mirror.cli.app import app
 from mirror.config import FeaturesConfig
 from mirror.data.feature_file import BagFacts, read_facts, write_bag
-from mirror.data.feature_store import find_bags
+from mirror.data.feature_store import Bag, find_bags
 from mirror.data.importers.found import Asked
 from mirror.data.slide_table import ReadOwners, read_slides
 from mirror.errors import DataError
@@ -213,6 +213,10 @@ def test_two_magnifications_are_refused(tmp_path):
     assert "20x in 1 files" in refused.refusal
     assert not list((tmp_path / "ours").glob("*.h5"))
     assert import_folder(tmp_path / "S1", tmp_path / "ours").refusal is None
+    assert Bag(tmp_path / "ours" / "S1.h5").scale.magnification == 20
+    beside = import_folder(tmp_path / "S2", tmp_path / "ours").refusal
+    assert beside is not None and "10x in 1 files" in beside and "20x in 1 files" in beside
+    assert not (tmp_path / "ours" / "S2.h5").exists()
 
 
 def test_two_widths_are_refused(tmp_path):

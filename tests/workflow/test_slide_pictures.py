@@ -314,6 +314,10 @@ def test_every_picture_says_what_warns_of_its_layer_and_nothing_of_it_is_cut_off
 
 def test_a_number_is_told_apart_from_the_ends_that_it_lies_outside_of() -> None:
     assert unlike("risk", 2.394, (-2.0, 2.391)).short == "number +2.394 is outside training patients' -2.000 to +2.391"
+    # A training slide by another name, whose number comes out by another order of sums, is not unlike itself.
+    for value, kinds in ((2.390001, []), (2.3901, ["UNLIKE"])):
+        layer = warned_of(reason=None, low=0.51, fitted=FEWEST, value=value, method="pattern")
+        assert [one.kind for one in layer.warnings] == kinds
     assert unlike("risk", 2.5, (-0.001, 2.39)).short == "number +2.50 is outside training patients' +0.00 to +2.39"
 
 

@@ -46,11 +46,13 @@ def prototypes(
         print_json(study_json(found))
     else:
         one = [prototype_table(found.runs[0])] if len(found.runs) == 1 else []
-        for table in (run_table(found), *one, test_table(found), *([part_table(found)] if found.parts else [])):
+        tests = [test_table(found)] if found.tests else []
+        for table in (run_table(found), *one, *tests, *([part_table(found)] if found.parts else [])):
             screen().print(table)
     sure = sum(test.p_holm < SURE for test in found.tests)
+    tested = f"{len(found.tests)} tests, {sure} of them below {SURE} after Holm over all"
     console.print(
-        f"[bold]explain[/]   {len(found.tests)} tests, {sure} of them below {SURE} after Holm over all; "
+        f"[bold]explain[/]   {tested if found.tests else 'no outcome of these patients to test prototypes against'}; "
         "prototypes learned without outcomes, patients counted once",
         highlight=False,
         soft_wrap=True,

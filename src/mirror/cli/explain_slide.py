@@ -28,7 +28,7 @@ SHOWN = 10
 """Slides on the terminal; each has its own files."""
 
 
-@plain_errors(console, output="--output")
+@plain_errors(console, output="--output", stopped="slides that were finished are kept; --slide names the others")
 def slide(
     config_file: ConfigFile,
     slides: Annotated[
@@ -82,8 +82,12 @@ def slide(
     else:
         for one in explained[:SHOWN]:
             screen().print(slide_table(one))
-    notes = {one.slide: one.notes for one in found}
-    print_notes(console, notes, slides=len(found), kept="each in the relevance.json of its slide")
+    notes = {one.slide: one.notes for one in explained}
+    print_notes(console, notes, slides=len(explained), kept="each in the relevance.json of its slide")
+    for lost in found:
+        if not lost.files:  # every one of them: no file says so
+            told = f"{lost.slide}: {'; '.join(lost.notes)}"
+            console.print(f"[bold]explain[/]   {escape(told)}", highlight=False, soft_wrap=True)
     if not as_json and len(explained) > SHOWN:
         more = f"tables of {len(explained) - SHOWN:,} more slides, each in its relevance.json"
         console.print(f"[bold]explain[/]   {more}", highlight=False, soft_wrap=True)

@@ -13,12 +13,15 @@ MENDABLE, BUG, STOPPED = 1, 70, 130
 """Exit codes: what the user can mend, what only we can, and Ctrl-C. 0 is success; 2, of the libraries below, is a
 command line that cannot be read."""
 
+GOES_ON = "the same command goes on from the last finished epoch or stage"
+
 
 @contextmanager
-def plain_errors(console: Console, *, output: str | None = None) -> Generator[None]:
+def plain_errors(console: Console, *, output: str | None = None, stopped: str = GOES_ON) -> Generator[None]:
     """Around every command: what a user can mend ends with its message, without a traceback.
 
-    `output`: the option that names the folder to write, where the command has one besides the configuration's.
+    `output`: the option that names the folder to write, where the command has one besides the configuration's;
+    `stopped`: what is left after Ctrl-C.
     """
     try:
         with _named(output):
@@ -27,7 +30,7 @@ def plain_errors(console: Console, *, output: str | None = None) -> Generator[No
         console.print("error:", error, style="bold red", markup=False, highlight=False)
         raise SystemExit(MENDABLE) from None
     except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from the last finished epoch or stage", style="bold")
+        console.print(f"stopped; {stopped}", style="bold", highlight=False)
         raise SystemExit(STOPPED) from None
 
 

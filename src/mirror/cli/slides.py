@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
+from rich.markup import escape
 
 from mirror.cli.plain import plain_errors
 from mirror.cli.progress import progress_bar
@@ -77,6 +79,14 @@ def _say(report: SlidesReport) -> None:
     console.print(
         f"[bold]slides[/]    {', '.join(counts)}, {len(report.failed)} failed", highlight=False, soft_wrap=True
     )
+    left = sorted((account.untiled, account.slide) for account in report.done if account.untiled is not None)
+    if left:
+        half, (most, slide) = median(share for share, _ in left), left[-1]
+        console.print(
+            f"[bold]tissue[/]    in no tile: {half:.0%} of it (median slide), at most {most:.0%} ({escape(slide)})",
+            highlight=False,
+            soft_wrap=True,
+        )
     for account in report.failed[:SHOWN_FAILURES]:
         console.print(
             f"  - {account.slide}: {account.error}", style="red", markup=False, highlight=False, soft_wrap=True

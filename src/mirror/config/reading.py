@@ -28,6 +28,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"there is no configuration file {path}") from None
+    except IsADirectoryError:
+        inside = sorted(str(file) for file in path.glob("*.y*ml"))[:3]
+        there = f"which has {', '.join(inside)}" if inside else "and has none"
+        raise ConfigError(f"{path} is a folder, where the configuration (.yaml) is asked for, {there}") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read as a configuration file: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -36,6 +36,8 @@ class BagFacts:
     """Resolution at which the encoder saw the tiles, um/px."""
     tile_px: int | None = None
     """Side of a tile at `mpp`, px."""
+    target_magnification: float | None = None
+    """Nominal magnification of the tiles (20 for 20x), where a tool names it; no resolution follows from it."""
     overlap_px: int | None = None
     """What neighbouring tiles share of their side at `mpp`, px."""
     tile_level0_px: float | None = None
@@ -94,7 +96,12 @@ def write_bag(
                 "coords" if level0 else "coords_as_given", data=values if order is None else values[order]
             )
             # TRIDENT's names, which other tools look for.
-            names = {"patch_size": "tile_px", "patch_size_level0": "tile_level0_px", "overlap": "overlap_px"}
+            names = {
+                "patch_size": "tile_px",
+                "patch_size_level0": "tile_level0_px",
+                "overlap": "overlap_px",
+                "target_magnification": "target_magnification",
+            }
             dataset.attrs["name"] = path.stem
             dataset.attrs.update({theirs: known[ours] for theirs, ours in names.items() if level0 and ours in known})
             if not level0:

@@ -6,7 +6,7 @@ Legend: T tiles, D feature width.
 from __future__ import annotations
 
 import io
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,10 +38,19 @@ def hdf5_aside(path: Path) -> Generator[h5py.File]:
 
 
 class TileScale(NamedTuple):
-    """How an encoder saw the tiles: `mpp` um/px, `tile_px` their side in px; None where a file does not say it."""
+    """How an encoder saw the tiles: `mpp` um/px, `tile_px` their side in px; None where a file does not say it.
+
+    `magnification` is the nominal one (20 for 20x) that a tool names: no `mpp` follows from it, nor it from `mpp`.
+    """
 
     mpp: float | None = None
     tile_px: int | None = None
+    magnification: float | None = None
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any] | None) -> TileScale:
+        """The scale as it was kept under these names; what is not among them is not known."""
+        return cls(*((kept or {}).get(name) for name in cls._fields))
 
 
 UNTOLD = TileScale()
@@ -116,6 +125,15 @@ def read_attributes(path: Path, dataset: str | None = None) -> dict[str, Any]:
         raise DataError(f"{path} is unreadable or truncated ({first_line(error)}); copy or extract it again") from error
 
 
+def stated_magnification(holders: Iterable[Any]) -> float | None:
+    """The nominal magnification (20 for 20x) in the attributes of a file or dataset, by TRIDENT's name; None without.
+
+    Raises `ValueError` or `TypeError` where it is no number.
+    """
+    told = (holder.attrs.get("target_magnification") for holder in holders)
+    return next((float(value) for value in told if value is not None), None)
+
+
 def _features_of(file: h5py.File, path: Path) -> OpenedFeatures:
     schema = file.attrs.get("mirror_schema", SCHEMA)
     if schema != SCHEMA:
@@ -144,10 +162,15 @@ def _mapped(file: h5py.File, dataset: h5py.Dataset) -> NDArray[Any] | MappedRows
 
 
 def _scale(file: h5py.File) -> TileScale:
-    """Our own attributes, or TRIDENT's `patch_size`; its magnification is nominal, so no resolution is made of it."""
-    tile_px = file.attrs.get("tile_px", file["coords"].attrs.get("patch_size") if "coords" in file else None)
+    """Our own attributes, or TRIDENT's; its magnification is nominal, so no resolution is made of it."""
+    coords = [file["coords"]] if "coords" in file else []
+    tile_px = file.attrs.get("tile_px", coords[0].attrs.get("patch_size") if coords else None)
     mpp = file.attrs.get("mpp")
-    return TileScale(None if mpp is None else float(mpp), None if tile_px is None else round(float(tile_px)))
+    return TileScale(
+        None if mpp is None else float(mpp),
+        None if tile_px is None else round(float(tile_px)),
+        stated_magnification([file, *coords]),
+    )
 
 
 def _encoder(file: h5py.File, dataset: h5py.Dataset) -> str | None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from mirror.config import FeaturesConfig, SlidesConfig
 from mirror.data.feature_store import Bag, BagSummary, find_bags, inspect_bag
@@ -17,6 +17,8 @@ from mirror.data.text_files import COUNTED, row_name
 from mirror.errors import DataError, raise_together
 from mirror.ids import SlideId
 from mirror.types import Progress, silent
+
+_Number = TypeVar("_Number", int, float)
 
 MPP_TOLERANCE = 1.2
 """Resolutions whose ratio is within this are the same one: 0.46 and 0.5 um/px are both "20x", 0.25 and 0.5 are not."""
@@ -174,22 +176,31 @@ def _one_encoder(rows: list[SlideRow], named: str | None) -> str | None:
 
 
 def _one_scale(rows: list[SlideRow]) -> TileScale:
-    """Resolution and tile side of the files; those that say nothing are taken on trust, as encoders are."""
+    """Resolution, tile side and magnification of the files; those that say nothing are taken on trust, as encoders."""
+    tile_px = _the_one(((row.summary.scale.tile_px, row.path) for row in rows), "tiles of several sizes", " px")
+    magnification = _the_one(
+        ((row.summary.scale.magnification, row.path) for row in rows), "several magnifications", "x"
+    )
     mpp = [(row.summary.scale.mpp, row) for row in rows if row.summary.scale.mpp is not None]
-    sides: dict[int, list[SlideRow]] = defaultdict(list)
-    for row in rows:
-        if row.summary.scale.tile_px is not None:
-            sides[row.summary.scale.tile_px].append(row)
-    if len(sides) > 1:
-        found = [f"{side} px: {len(some)} files, such as {some[0].path}" for side, some in sorted(sides.items())]
-        raise_together(DataError, "features are of tiles of several sizes; keep those of one:", found)
     least, most = min(mpp, key=lambda one: one[0], default=None), max(mpp, key=lambda one: one[0], default=None)
     if least is not None and most is not None and not same_mpp(least[0], most[0]):
         raise DataError(
             f"features are of several resolutions: {least[0]:g} um/px in {least[1].path}, {most[0]:g} um/px in "
             f"{most[1].path}; keep those of one"
         )
-    return TileScale(median(value for value, _ in mpp) if mpp else None, next(iter(sides), None))
+    return TileScale(median(value for value, _ in mpp) if mpp else None, tile_px, magnification)
+
+
+def _the_one(told: Iterable[tuple[_Number | None, Path]], several: str, unit: str) -> _Number | None:
+    """The value that files tell, None where none does. Raises `DataError` where it is not the same for all who do."""
+    files: dict[_Number, list[Path]] = defaultdict(list)
+    for value, path in told:
+        if value is not None:
+            files[value].append(path)
+    if len(files) > 1:
+        found = [f"{value:g}{unit}: {len(some)} files, such as {some[0]}" for value, some in sorted(files.items())]
+        raise_together(DataError, f"features are of {several}; keep those of one:", found)
+    return next(iter(files), None)
 
 
 def same_mpp(first: float, second: float) -> bool:

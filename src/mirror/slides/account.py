@@ -20,14 +20,16 @@ class SlideAccount:
     """What became of a slide. A `waiting` one has not been tried yet; of a `started` one the process has not come back,
     yet or at all.
 
-    `seconds` is the whole slide's, `waited` how many of them the encoder stood waiting for tiles; `mpp_source` is
-    `manifest` or `header`; `error` says why it failed.
+    `untiled` is the share of the tissue (its outlines' area) that no tile covers; `seconds` is the whole slide's,
+    `waited` how many of them the encoder stood waiting for tiles; `mpp_source` is `manifest` or `header`; `error` says
+    why it failed.
     """
 
     slide: str
     state: State
     path: str
     tiles: int | None = None
+    untiled: float | None = None
     seconds: float | None = None
     waited: float | None = None
     mpp: float | None = None

@@ -40,9 +40,11 @@ class SlideFiles(NamedTuple):
 
 
 class Extracted(NamedTuple):
-    """How the extraction of a slide went: `seconds` in all, `waited` of them the encoder stood waiting for tiles."""
+    """How the extraction of a slide went: `seconds` in all, `waited` of them the encoder stood waiting for tiles;
+    `untiled` is the share of the tissue that no tile covers."""
 
     tiles: int
+    untiled: float
     resolution: Resolution
     seconds: float
     waited: float
@@ -95,7 +97,7 @@ def extract_slide(
         source_stamp=mark,
     )
     write_bag(files.features, features, coords=grid.coords, facts=facts, order_seed=ORDER_SEED)
-    return Extracted(len(features), resolution, time.monotonic() - begun, waited)
+    return Extracted(len(features), grid.untiled(), resolution, time.monotonic() - begun, waited)
 
 
 def is_extracted(path: Path, mark: str) -> bool:

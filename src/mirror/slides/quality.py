@@ -74,6 +74,7 @@ def _card(account: SlideAccount, beside: Path, sheets: Path) -> str:
     if account.state == "done":
         # Of a slide whose process was killed right after it was done only the file is there to tell.
         facts = f"{account.tiles:,} tiles"
+        facts += "" if account.untiled is None else f", {account.untiled:.0%} of the tissue in none"
         facts += "" if account.mpp is None else f", {account.mpp:g} um/px"
         facts += "" if account.mpp_source is None else f" ({account.mpp_source})"
         facts += "" if account.seconds is None else f", {account.seconds:.0f} s"

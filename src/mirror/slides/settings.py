@@ -35,11 +35,11 @@ class ExtractionConfig(Section):
     overlap_px: Annotated[int, Field(ge=0)] = 0
     """What neighbouring tiles share of their side, at `mpp`."""
     edge: bool = False
-    """Whether tiles that reach beyond the bounding box of a piece of tissue are taken."""
+    """Whether the last row and column of tiles, which reach beyond the bounding box of a piece of tissue, are taken."""
     tissue_method: Literal["otsu", "entropy"] = "otsu"
     """LazySlide's ways to tell tissue from glass."""
     background: Fraction = 0.3
-    """Largest share of a tile that may lie outside the tissue."""
+    """Largest share of a tile that may lie outside the tissue's outline, within which gaps of glass are filled."""
     on_unknown_mpp: Literal["stop", "exclude"] = "stop"
     """A slide without plausible resolution stops the command before any work, or is left out as a failure."""
     batch: Positive = 32

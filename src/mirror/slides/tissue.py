@@ -8,6 +8,7 @@ from typing import Any
 
 import lazyslide as zs
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from shapely.affinity import scale
 from wsidata import WSIData
@@ -35,6 +36,13 @@ class TileGrid:
     side: int
     mpp: float
     tissues: tuple[Any, ...]
+
+    def untiled(self) -> float:
+        """The share, 0 to 1, of the area within the outlines that no tile covers. Area that several tiles or several
+        outlines share counts once."""
+        tissue = shapely.union_all([outline.buffer(0) for outline in self.tissues])  # contours may touch themselves
+        tiles = shapely.union_all(shapely.box(*self.coords.T, *(self.coords + self.side).T))
+        return float(tissue.difference(tiles).area / tissue.area)
 
 
 class _OverviewReader(ReaderBase):

@@ -47,6 +47,7 @@ class Expects(_Part):
     encoder_licence: str | None = None
     mpp: float | None
     tile_px: int | None
+    magnification: float | None = None
     genes: int
     units: str | None
 
@@ -169,9 +170,7 @@ def load_model(folder: ModelFolder) -> TrainedModel:
         panel_hash=found.get(folder.panel.name, ""),
         fingerprint=facts.fingerprint,
         preset=facts.trained_on.preset,
-        features=FeatureKind(
-            model.sizes.tile_dim, facts.expects.encoder, TileScale(facts.expects.mpp, facts.expects.tile_px)
-        ),
+        features=FeatureKind(model.sizes.tile_dim, facts.expects.encoder, TileScale.of(facts.expects.model_dump())),
         patients=facts.trained_on.names,
     )
 

@@ -32,8 +32,7 @@ class FeatureKind(NamedTuple):
     @classmethod
     def of(cls, cohort: Cohort) -> FeatureKind:
         """The kind of a cohort's features."""
-        told = cohort.facts.get("tiles") or {}
-        return cls(cohort.feature_dim, cohort.encoder, TileScale(told.get("mpp"), told.get("tile_px")))
+        return cls(cohort.feature_dim, cohort.encoder, TileScale.of(cohort.facts.get("tiles")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ class TrainedModel:
                 f"they come from '{given.encoder}', the model was trained on '{known.encoder}'; features of another "
                 "encoder mean something else even where the width is the same: extract them with that one"
             )
-        mpp, px = (known.scale.mpp, given.scale.mpp), (known.scale.tile_px, given.scale.tile_px)
+        mpp, px, power = zip(known.scale, given.scale, strict=True)
         if mpp[0] and mpp[1] and not same_mpp(mpp[0], mpp[1]):
             problems.append(
                 f"their encoder saw {mpp[1]:g} um/px, the model was trained at {mpp[0]:g} um/px; extract them at that "
@@ -86,6 +85,11 @@ class TrainedModel:
             problems.append(
                 f"their tiles are {px[1]} px wide, the model was trained on tiles of {px[0]} px; extract them "
                 "with that size (`tile_px` of `mirror slides`)"
+            )
+        if power[0] and power[1] and power[0] != power[1]:
+            problems.append(
+                f"their tiles are of {power[1]:g}x, as the files say, the model was trained on tiles of {power[0]:g}x; "
+                "extract them at that magnification"
             )
         raise_together(DataError, f"the tile features do not fit the model of {self.source}:", problems)
 
@@ -97,7 +101,6 @@ def load_trained(run: RunFolder) -> TrainedModel:
     model = built(weights, run.weights)
     if not run.panel.exists() and "imported_from" not in record:
         raise ArtefactError(f"{run.panel} is missing; run `mirror pretrain` again, which writes it anew")
-    tiles = record.get("tiles") or {}
     return TrainedModel(
         source=str(run.path),
         model=model,
@@ -105,9 +108,7 @@ def load_trained(run: RunFolder) -> TrainedModel:
         panel_hash=hash_file(run.panel) if run.panel.exists() else "",
         fingerprint=str(record["fingerprint"]),
         preset=str(record["preset"]),
-        features=FeatureKind(
-            model.sizes.tile_dim, record.get("encoder"), TileScale(tiles.get("mpp"), tiles.get("tile_px"))
-        ),
+        features=FeatureKind(model.sizes.tile_dim, record.get("encoder"), TileScale.of(record.get("tiles"))),
         patients=tuple(record["patients"]),
     )
 

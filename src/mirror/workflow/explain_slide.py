@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,18 +16,16 @@ from mirror.data.cohort import Cohort
 from mirror.data.feature_store import Bag, FeatureStore, find_bags
 from mirror.data.places import places_or_reason
 from mirror.data.slide_table import ReadOwners, read_slides
-from mirror.errors import ConfigError, raise_together
+from mirror.errors import ArtefactError, ConfigError, raise_together
+from mirror.explain.relevance_file import read_relevance_file
 from mirror.ids import SlideId
 from mirror.tasks.trained import FeatureKind
 from mirror.types import Progress, silent
 from mirror.workflow.cohort import prepare_cohort
 from mirror.workflow.explained import RunName, explain_folder, explained_run, run_judging
-from mirror.workflow.slide_files import slide_entries
+from mirror.workflow.slide_files import SlideLookup, slide_entries
 from mirror.workflow.slide_layers import Asked, Fitted, facts_of, layers_of
-from mirror.workflow.slide_pictures import draw_layers
-
-if TYPE_CHECKING:
-    from mirror.slides.manifest import SlideEntry
+from mirror.workflow.slide_pictures import EMPTY_MAP, draw_layers
 
 
 class Wanted(NamedTuple):
@@ -64,16 +63,20 @@ _SEEN = {
 
 
 class _Item(NamedTuple):
+    """A slide, whose it is, by which run; and the slide of the cohort whose features a new one has, to the last bit."""
+
     slide: str
     patient: str
     run: RunName
+    same_as: str | None = None
 
 
 class _Given(NamedTuple):
-    """The slides to explain, and those whose features cannot be read, with the reason."""
+    """The slides to explain, and those whose features cannot be read, with the reason; of new ones, what they are."""
 
     store: FeatureStore
     items: list[_Item]
+    kind: FeatureKind | None = None
     unread: Sequence[tuple[_Item, str]] = ()
 
 
@@ -90,7 +93,7 @@ def explain_slides(
         cohort = prepare_cohort(config, keep=False, progress=progress)
     given = _of_cohort(config, cohort, wanted) if wanted.features is None else _new(config, cohort, wanted)
     store, items = given.store, given.items
-    scans = slide_entries(config, wanted.slides, wanted.features)
+    scans = SlideLookup(slide_entries(config, wanted.slides, wanted.features), wanted.slides)
     found: list[ExplainedSlide] = []
     fitted: Fitted | None = None
     for number, item in enumerate(items):
@@ -98,23 +101,29 @@ def explain_slides(
         if fitted is None or fitted.run.name != item.run:
             explained = explained_run(config, cohort, item.run)
             fitted = Fitted(explained, (wanted.output or explained.output) / "fitted.safetensors")
-            if wanted.features is not None:
-                fitted.run.trained.check_fits(_kind(store, items))
-        found.append(_explain(fitted, item, store.bag(item.slide), wanted, scans.get(SlideId(item.slide))))
+            if given.kind is not None:
+                fitted.run.trained.check_fits(given.kind)
+        found.append(_explain(fitted, item, store.bag(item.slide), wanted, scans))
     progress(len(items), len(items))
     return [*found, *(_unread(config, item, reason, wanted) for item, reason in given.unread)]
 
 
 def _of_cohort(config: Config, cohort: Cohort, wanted: Wanted) -> _Given:
     owners = dict(zip(cohort.slides["slide"], cohort.slides["patient"].astype(str), strict=True))
-    names = list(owners) if wanted.names is None else [SlideId(name) for name in wanted.names]
-    strange = (f"'{name}'" for name in names if name not in owners)
+    names = list(owners) if wanted.names is None else [SlideId(name) for name in dict.fromkeys(wanted.names)]
+    strange = (f"'{name}'{_slides_of(name, owners)}" for name in names if name not in owners)
     raise_together(ConfigError, "no such slide in this cohort (new ones are given with --features):", strange)
     judged = {patient for fold in cohort.folds for patient in fold.test}
     if wanted.names is None and wanted.run is None:
         names = [name for name in names if owners[name] in judged]
     items = [_Item(name, owners[name], wanted.run or run_judging(cohort, config, owners[name])) for name in names]
     return _Given(FeatureStore(cohort.paths, keep_open=1), sorted(items, key=lambda item: (item.run, item.slide)))
+
+
+def _slides_of(name: str, owners: Mapping[SlideId, str]) -> str:
+    """Where a patient was named instead of a slide."""
+    own = [slide for slide, patient in owners.items() if patient == name]
+    return f" is a patient, with the slides {', '.join(own)}" if own else ""
 
 
 def _new(config: Config, cohort: Cohort, wanted: Wanted) -> _Given:
@@ -124,7 +133,7 @@ def _new(config: Config, cohort: Cohort, wanted: Wanted) -> _Given:
     """
     assert wanted.features is not None
     every = list(find_bags(wanted.features, given_as="--features"))
-    names = every if wanted.names is None else [SlideId(name) for name in wanted.names]
+    names = every if wanted.names is None else [SlideId(name) for name in dict.fromkeys(wanted.names)]
     raise_together(
         ConfigError,
         f"{wanted.features} has no features of these slides:",
@@ -137,10 +146,13 @@ def _new(config: Config, cohort: Cohort, wanted: Wanted) -> _Given:
     store = FeatureStore({row.slide: row.path for row in read.slides}, keep_open=1)
     run = wanted.run or RunName(config.seeds[0], cohort.folds[0].number)
     unread = {one.item: one.reason for one in read.excluded if one.kind == "slide"}
-    items = [_Item(name, name, run) for name in names]
+    known = dict(zip(cohort.slides["feature_hash"], cohort.slides["slide"], strict=True))
+    same = {row.slide: known.get(row.summary.feature_hash) for row in read.slides}
+    items = [_Item(name, name, run, same.get(name)) for name in names]
     return _Given(
         store,
         [item for item in items if item.slide not in unread],
+        FeatureKind(read.slides[0].summary.width, read.encoder, read.scale),
         [(item, unread[item.slide]) for item in items if item.slide in unread],
     )
 
@@ -148,12 +160,10 @@ def _new(config: Config, cohort: Cohort, wanted: Wanted) -> _Given:
 def _unread(config: Config, item: _Item, reason: str, wanted: Wanted) -> ExplainedSlide:
     """Of a slide whose features cannot be read, nothing; what an earlier call left of it is of other features."""
     folder = (wanted.output or explain_folder(config, item.run)) / "slides" / item.slide
-    return ExplainedSlide(item.slide, item.patient, "new", str(item.run), folder, (), (), (f"left out: {reason}",))
-
-
-def _kind(store: FeatureStore, items: Sequence[_Item]) -> FeatureKind:
-    bag = store.bag(items[0].slide)
-    return FeatureKind(bag.width, bag.encoder, bag.scale)
+    notes = [f"left out: {reason}"]
+    if folder.exists():
+        notes.append(f"what an earlier call made of it is still in {folder}")
+    return ExplainedSlide(item.slide, item.patient, "new", str(item.run), folder, (), (), tuple(notes))
 
 
 def _explain(
@@ -161,7 +171,7 @@ def _explain(
     item: _Item,
     bag: Bag,
     wanted: Wanted,
-    entry: SlideEntry | None,
+    scans: SlideLookup,
 ) -> ExplainedSlide:
     run = fitted.run
     subject = fitted.subject(bag.read(), item.patient)
@@ -176,8 +186,14 @@ def _explain(
     if places is None:
         notes.append(f"{unplaced}: a table, and no pictures nor GeoJSON")
     folder = (wanted.output or run.output) / "slides" / item.slide
-    owner = run.cohort.owners.get(item.slide)
-    if wanted.features is not None and owner is not None:
+    owner = run.cohort.owners.get(item.same_as or item.slide)
+    role = run.role(item.patient if item.same_as is None or owner is None else owner)
+    if item.same_as is not None:
+        notes.append(
+            f"these are the features of the cohort's slide {item.same_as}, of patient {owner} ({role} of {run.name}): "
+            "it is not new; leave --features out"
+        )
+    elif wanted.features is not None and owner is not None:
         notes.append(
             f"the cohort has a slide of this name, of patient {owner} ({run.role(owner)} of {run.name}): if it is the "
             "same, it is not new to the model; leave --features out"
@@ -187,16 +203,23 @@ def _explain(
         table["x"], table["y"] = places.coords.astype(np.int32).T
     for layer in layers:
         table[layer.name] = layer.found.values.astype(np.float32)
-    _clear(folder)
+    gone = [name for name in _clear(folder) if name not in table.columns]
+    if gone:
+        notes.append(
+            f"an earlier call's {', '.join(gone)} made way, with their pictures: a slide has the layers of one call; "
+            "ask for all of them together, or name another --output"
+        )
     with write_aside(folder / "relevance.parquet") as aside:
         table.to_parquet(aside, index=False)
     files, origin = ["relevance.parquet"], None
     if places is not None:
-        model = f"patient {item.patient}; model of run {run.name}, {_SEEN[run.role(item.patient)]}"
+        model = f"patient {item.patient}; model of run {run.name}, {_SEEN[role]}"
+        entry = scans.entries.get(SlideId(item.slide))
+        if entry is None:
+            notes.append(f"{scans.lacking(item.slide)}: {EMPTY_MAP}")
         drawn = draw_layers(folder, item.slide, layers, places, entry, model=model, notes=notes)
         files, origin = [*files, *drawn.files], drawn.origin
     facts = tuple(facts_of(layer) for layer in layers)
-    role = run.role(item.patient)
     about = {
         "slide": item.slide,
         "patient": item.patient,
@@ -220,8 +243,14 @@ def _explain(
     )
 
 
-def _clear(folder: Path) -> None:
-    """Remove what an earlier call left of a slide, so that pictures are always those of the table beside them."""
+def _clear(folder: Path) -> list[str]:
+    """Remove what an earlier call left of a slide, so that pictures are always those of the table beside them; the
+    names of its layers, as far as they can be read."""
+    layers: list[str] = []
+    if (folder / "relevance.json").exists():
+        with suppress(ArtefactError):  # a damaged one is removed like any other
+            layers = [layer.name for layer in read_relevance_file(folder / "relevance.json").layers]
     for pattern in ("relevance.json", "relevance.geojson", "overlay-*.png", "tiles-*.png"):
         for path in folder.glob(pattern):
             remove(path)
+    return layers

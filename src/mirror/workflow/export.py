@@ -138,8 +138,7 @@ def _expects(trained: TrainedModel, record: dict[str, Any]) -> Expects:
         encoder=trained.features.encoder,
         encoder_revisions=tuple(tiles.get("encoder_revisions", ())),
         encoder_licence=_licence_of(trained.features.encoder),
-        mpp=trained.features.scale.mpp,
-        tile_px=trained.features.scale.tile_px,
+        **trained.features.scale._asdict(),
         genes=0 if trained.panel is None else len(trained.panel.genes),
         units=None if trained.panel is None else trained.panel.units,
     )

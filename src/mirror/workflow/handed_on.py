@@ -66,6 +66,7 @@ class LoadedModel:
         encoder: str | None = None,
         mpp: float | None = None,
         tile_px: int | None = None,
+        magnification: float | None = None,
         progress: Progress = silent,
     ) -> anndata.AnnData:
         """Embed slides, and the expression of their patients where there is any; or expression alone.
@@ -75,8 +76,8 @@ class LoadedModel:
         kept (without any slides they are), in rows called 'no slide: ' and the patient. `patients`: the
         patient of each slide, as a mapping or a table with the columns `slide_id` and `case_id`; without it each
         slide is its own patient. `expression`: a table, or a file with one, a row a patient and a column a gene
-        (`genes_in_rows`: the other way round), in `units`. `encoder`, `mpp` (um/px) and `tile_px` say of the
-        features what they do not say themselves.
+        (`genes_in_rows`: the other way round), in `units`. `encoder`, `mpp` (um/px), `tile_px` and
+        `magnification` (nominal, 20 for 20x) say of the features what they do not say themselves.
 
         Returns an AnnData: obs = slide with `patient` and `role`, obsm = views float32 (N, .) such as `X_slide`,
         `X_expression` and `X_fused`, rows of NaN where a modality is missing, uns = where it comes from and `excluded`,
@@ -88,7 +89,7 @@ class LoadedModel:
                 raise DataError("there is nothing to embed: give features of slides, an expression table, or both")
         else:
             given = _given(features, patients, encoder)
-            self.trained.check_fits(_kind(given.kind, encoder, TileScale(mpp, tile_px)))
+            self.trained.check_fits(_kind(given.kind, encoder, TileScale(mpp, tile_px, magnification)))
             known = set(given.slides["patient"])
         everybody = features is None or without_slide == "keep"
         table, left = _expression(expression, units, genes_in_rows, None if everybody else known)
@@ -206,9 +207,8 @@ def _owners(names: list[str], patients: str | Path | Mapping[str, str] | None, s
 
 def _kind(found: FeatureKind, encoder: str | None, scale: TileScale) -> FeatureKind:
     """What the features say of themselves, and where they do not, what the caller says."""
-    mpp = scale.mpp if found.scale.mpp is None else found.scale.mpp
-    tile_px = scale.tile_px if found.scale.tile_px is None else found.scale.tile_px
-    return FeatureKind(found.width, found.encoder or encoder, TileScale(mpp, tile_px))
+    told = {name: value for name, value in found.scale._asdict().items() if value is not None}
+    return FeatureKind(found.width, found.encoder or encoder, scale._replace(**told))
 
 
 def _expression(

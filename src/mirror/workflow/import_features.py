@@ -71,8 +71,7 @@ def import_folder(
     What is there already, made from the same file in the same way, is not made again. What an earlier call made of a
     file that fails now is set aside as `<slide>.h5.stale`, which no cohort reads. A slide that was imported from
     outside `folder` fails, unless `overwrite` has it replaced. Features of two encoders, magnifications or widths, in
-    the folder or beside what `output` has (of which the magnification is not kept), are refused as a whole. Raises
-    `DataError` without a folder.
+    the folder or beside what `output` has, are refused as a whole. Raises `DataError` without a folder.
     """
     asked = asked or Asked()
     if folder.resolve() == output.resolve():
@@ -208,6 +207,8 @@ def _refusal(chosen: Iterable[Sighting], output: Path, asked: Asked) -> str | No
         if isinstance(bag, DataError):
             continue
         widths[bag.width].append(str(path))
+        if facts.target_magnification is not None:
+            magnifications[facts.target_magnification].append(str(path))
         if facts.encoder is not None:
             encoders[facts.encoder].append(str(path))
     if len(encoders) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mirror.config import Config
 from mirror.errors import ConfigError
@@ -13,6 +13,23 @@ from mirror.ids import SlideId
 
 if TYPE_CHECKING:
     from mirror.slides.manifest import SlideEntry
+
+
+class SlideLookup(NamedTuple):
+    """Where slide files are, and the folder or manifest that was `given`, None where nothing was."""
+
+    entries: Mapping[SlideId, SlideEntry]
+    given: Path | None
+
+    def lacking(self, slide: str) -> str:
+        """That there is no file of a slide, and what there is."""
+        if self.given is None:
+            return "the slide file is not known (--slides FOLDER, or slides.jsonl beside the features)"
+        some = ", ".join(sorted(self.entries)[:3]) + (", ..." if len(self.entries) > 3 else "")
+        return (
+            f"{self.given} has no slide '{slide}', but {some} (names of files without their ending; a manifest says "
+            "which file is of which slide)"
+        )
 
 
 def slide_entries(config: Config, slides: Path | None, features: Path | None) -> Mapping[SlideId, SlideEntry]:

@@ -32,6 +32,8 @@ from mirror.workflow.explained import ExplainedRun
 from mirror.workflow.kept_fits import Kept, mark_of, read_kept, write_kept
 
 ATTENTION = "attention"
+ROUNDING = 1e-5
+"""Of the largest number of training patients: a slide that is as far out as the farthest of them is not unlike them."""
 
 
 class Standing(NamedTuple):
@@ -163,13 +165,14 @@ class Layer(NamedTuple):
         whole, added = float(found.values.sum()), found.from_slide
         fitted_on = len(self.target.fitted_on) if isinstance(self.target, Head) else FEWEST
         usual = self.usual or (-np.inf, np.inf)
+        slack = ROUNDING * max(map(abs, usual)) if self.usual is not None else 0.0
         lacking = self.method == "integrated-gradients" and abs(whole - added) > COMPLETE * abs(added)
         told = (
             None if self.unproven is None else warned.unproven(self.unproven),
             None if self.score is None or self.score.beats_chance else warned.unsure(name, self.score),
             warned.few(name, fitted_on) if fitted_on < FEWEST else None,
             None
-            if self.usual is None or usual[0] <= found.value <= usual[1]
+            if self.usual is None or usual[0] - slack <= found.value <= usual[1] + slack
             else warned.unlike(name, found.value, usual),
             warned.incomplete(name, whole, added) if lacking else None,
         )

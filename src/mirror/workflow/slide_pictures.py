@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mirror.slides.looks import Looks
     from mirror.slides.manifest import SlideEntry
 
+EMPTY_MAP = "the heat is drawn on an empty map, and there are no pictures of tiles"
+"""What is done without a slide file."""
 EXAMPLES = 12
 """Tiles on the contact sheet, of most and of least relevance each."""
 
@@ -118,19 +120,14 @@ def _examples(shown: overlay.Shown) -> _Rows:
 def _looks(
     slide: str, entry: SlideEntry | None, places: TilePlaces, rows: Iterable[int], notes: list[str]
 ) -> Looks | None:
-    """What the slide file shows, or None with notes."""
+    """What the slide file shows, or None with notes; where it is not known, the caller says so."""
     from mirror.slides.manifest import may_have_bounds
 
-    empty = "the heat is drawn on an empty map, and there are no pictures of tiles"
     shifted = (
         "GeoJSON counts from the corner of the whole canvas, as no slide file could be asked: if this slide has bounds "
         "(.mrxs, .scn and .bif may), QuPath shows the tiles shifted by them; give the file with --slides"
     )
-    if entry is None:
-        looks = None
-        notes.append(f"the slide file is not known (--slides FOLDER, or slides.jsonl beside the features): {empty}")
-    else:
-        looks = looks_of(entry, places, rows, otherwise=empty, notes=notes)
+    looks = None if entry is None else looks_of(entry, places, rows, otherwise=EMPTY_MAP, notes=notes)
     if looks is None and may_have_bounds(slide if entry is None else entry.path):
         notes.append(shifted)
     return looks

@@ -146,6 +146,7 @@ class _Work:
                 state="done",
                 mark=mark,
                 tiles=done.tiles,
+                untiled=round(done.untiled, 3),
                 seconds=round(done.seconds, 3),
                 waited=round(done.waited, 3),
                 mpp=done.resolution.mpp,

@@ -13,7 +13,7 @@ from mirror.data.feature_file import BagFacts, CoordsUnit, read_coords_unit, rea
 from mirror.data.importers.found import Asked, Content, FoundBag, smallest_step
 from mirror.errors import DataError
 
-_VERSION = 3
+_VERSION = 4
 """Of what is taken from a file: another number has everything imported again."""
 
 
@@ -52,6 +52,7 @@ def convert(found: FoundBag, target: Path, *, asked: Asked, slide_mpp: float | N
         content.facts,
         encoder=asked.encoder or found.encoder,
         tile_level0_px=side,
+        target_magnification=found.magnification,
         source=content.facts.source or found.layout,
         source_stamp=made_of.stamp,
         source_path=made_of.path,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirror.data.feature_file import BagFacts, CoordsUnit
+from mirror.data.hdf5 import stated_magnification
 from mirror.data.importers.found import (
     Asked,
     Content,
@@ -84,11 +85,7 @@ def _with_features(file: Any, path: Path) -> FoundBag | NoBag:
     if features.ndim == 1:
         return NoBag(layout, "a slide's vector, not tiles")
     encoder = named(*(holder.get(name) for name in ("encoder", "extractor") for holder in holders))
-    told = None if coords is None else coords.attrs.get("target_magnification")
-    magnification = None if told is None else float(told)
-    return _bag(
-        file, path, layout=layout, key="features", coords="coords", encoder=encoder, magnification=magnification
-    )
+    return _bag(file, path, layout=layout, key="features", coords="coords", encoder=encoder)
 
 
 def _of_positions(coords: Any) -> str:
@@ -104,16 +101,7 @@ def _choose(encoders: list[str], path: Path, asked: Asked) -> str:
     raise DataError(f"{path} has features of {', '.join(sorted(encoders)) or 'no encoder'}; name one with --encoder")
 
 
-def _bag(
-    file: Any,
-    path: Path,
-    *,
-    layout: str,
-    key: str,
-    coords: str,
-    encoder: str | None = None,
-    magnification: float | None = None,
-) -> FoundBag:
+def _bag(file: Any, path: Path, *, layout: str, key: str, coords: str, encoder: str | None = None) -> FoundBag:
     if file[key].attrs.get("writing", False):  # WSI-toolbox makes room for all rows first
         raise DataError(f"{path}: {key} was still being written when its tool stopped; extract it again")
     shape = file[key].shape[-2:]
@@ -128,7 +116,7 @@ def _bag(
         encoder or encoder_of_folder(path),
         coords in file,
         read,
-        magnification,
+        stated_magnification([file, *([file[coords]] if coords in file else [])]),
     )
 
 

@@ -228,10 +228,12 @@ def test_report_json_says_what_the_page_says(inputs: ReportInputs):
         assert f"{one['groups']['low']['patients']} patients, {one['groups']['low']['events']} events" in page
 
 
-def test_the_leak_stands_in_the_opening_and_its_remedy_in_the_audit(inputs: ReportInputs):
+def test_leak_and_warning_stand_in_the_opening_and_in_the_audit_each_with_its_remedy(inputs: ReportInputs):
     page = render_page(compose(inputs))
     above, below = page.split("</header>")
-    assert "The audit found 1 leak" in above and "2 patients" in above and "0.660 AUROC" in above
+    assert "The audit found 1 leak" in above
+    assert "A check (leak): two of 20 patients are wrong. What to do: mend them." in above
+    assert "A check: a site tells the label. What to do: mend them." in above
     assert "Two of 20 patients are wrong." in below and "What to do: mend them." in below
 
 

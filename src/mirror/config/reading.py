@@ -31,7 +31,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except IsADirectoryError:
         inside = sorted(str(file) for file in path.glob("*.y*ml"))[:3]
         there = f"which has {', '.join(inside)}" if inside else "and has none"
-        raise ConfigError(f"{path} is a folder, where the configuration (.yaml) is asked for, {there}") from None
+        raise ConfigError(f"{path} is a folder, where a configuration file (.yaml) is asked for, {there}") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read as a configuration file: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -122,7 +122,7 @@ def test_a_file_that_is_no_mapping_or_no_yaml_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_place_of_a_configuration_is_answered_with_those_in_it(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"is a folder, where the configuration \(.yaml\) is asked for, and has none$"
+        ConfigError, match=r"is a folder, where a configuration file \(.yaml\) is asked for, and has none$"
     ):
         load_config(tmp_path)
     (tmp_path / "study.yaml").touch()

@@ -125,8 +125,7 @@ def score_tables(
     """Judge the patients as each of `tables` describes them on the (seed, fold) of `runs`, and write the four files.
 
     `mark` is the fingerprint of everything that went in, `of` those of the runs that are judged, where any are, and
-    `cohort` the `patients_mark` of theirs;
-    `supervised` has, of each run, what supervised models left of it. Returns the scores.
+    `cohort` their `patients_mark`; `supervised` has, of each run, what supervised models left of it. Returns scores.
     """
     provenance = {"fingerprint": mark, "config": config.name, "runs": list(of), "cohort": cohort}
     scores: list[pd.DataFrame] = []

@@ -119,13 +119,13 @@ def write_report(config: Config, *, found: Audit | None = None) -> Path:
 
 def _require_of_this_job(config: Config, cohort: Cohort, runs: Sequence[RunFolder]) -> None:
     """Raise `ArtefactError` where runs were trained by other settings, or scores are of other runs or patients."""
-    judged = read_provenance(scores_file(config))
+    judged, of_now = read_provenance(scores_file(config)), patients_mark(cohort)
     raise_together(
         ArtefactError,
         "the scores are not of these runs as they are trained now; run `mirror evaluate` first:",
         [str(run.path) for run in runs if run.read_record()["fingerprint"] not in judged.get("runs", ())],
     )
-    if judged.get("cohort", patients_mark(cohort)) != patients_mark(cohort):
+    if judged.get("cohort", of_now) != of_now:
         raise ArtefactError(
             f"{scores_file(config)} is of the cohort as it was before it was joined anew (other patients, labels, "
             "follow-up, covariates or folds); run `mirror evaluate` first"
